@@ -1,1 +1,8 @@
-//! In the making.
+//! pgvrrp: a virtual IP that is where the writable PostgreSQL primary is, and nowhere else.
+//!
+//! `docs/ARCHITECTURE.md` is the map of the house.
+
+pub mod gate;
+
+#[cfg(feature = "daemon")]
+pub mod clock;

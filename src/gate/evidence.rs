@@ -1,0 +1,262 @@
+//! What the askers report, as plain values. Each answer carries the time at which it was *asked*: a slow answer is old.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use vrrp::time::Instant;
+
+/// Position of a VIP in the configuration; one daemon serves several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VipId(pub usize);
+
+/// An etcd lease ID. 0 means "no lease".
+pub type LeaseId = i64;
+
+/// Everything the gate needs from etcd, read in one linearizable transaction and so true at one revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// Before the request was sent.
+    pub asked: Instant,
+    /// The endpoint that answered, as configured.
+    pub endpoint: String,
+    /// etcd's cluster ID; another one means another etcd.
+    pub cluster_id: u64,
+    /// The header's revision; orders the answers of one cluster.
+    pub revision: i64,
+    /// K, Patroni's leader key; `None` while nobody holds it.
+    pub leader: Option<LeaderKey>,
+    /// V of each VIP, in the order of the configuration; `None` where it does not exist.
+    pub locks: Vec<Option<LockKey>>,
+    /// Patroni's `config` key; `None` while it is missing or not readable as JSON.
+    pub config: Option<PatroniConfig>,
+    /// Patroni's `initialize` key: PostgreSQL's system identifier in decimal. `None` before the cluster is bootstrapped.
+    pub system_identifier: Option<String>,
+    /// Patroni's `members/<me>`; `None` if no member of that name exists.
+    pub member: Option<Member>,
+}
+
+/// Patroni's leader key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaderKey {
+    /// The value: the name of the member that leads.
+    pub member: String,
+    /// The ownership epoch. Patroni's lease is no token of ownership: giving up the leadership deletes the key, not the lease.
+    pub create_revision: i64,
+}
+
+/// pgvrrp's own key for one VIP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockKey {
+    /// Changes with each put.
+    pub mod_revision: i64,
+    /// The lease that it lives by.
+    pub lease: LeaseId,
+    /// Who put it.
+    pub holder: LockHolder,
+}
+
+/// The value of V.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LockHolder {
+    /// Written by a pgvrrp that speaks this format.
+    Known(LockValue),
+    /// Written by something else: a holder like any other, never overwritten. Carries the raw value, shortened.
+    Unknown(String),
+}
+
+/// V's value in format 1, JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockValue {
+    /// Always 1; another number makes the holder [`LockHolder::Unknown`].
+    pub format: u32,
+    /// Patroni's member name of the holder.
+    pub member: String,
+    /// The kernel's boot ID of the holder's host.
+    pub boot_id: String,
+    /// A random number kept in the holder's runtime directory: survives a restart of the daemon, not a clone of the machine.
+    pub incarnation: String,
+    /// K's `create_revision` for which V was taken.
+    pub epoch: i64,
+}
+
+impl LockValue {
+    /// The format this build writes and understands.
+    pub const FORMAT: u32 = 1;
+}
+
+/// What matters of Patroni's dynamic configuration, after the adjustments that Patroni itself makes to the times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PatroniConfig {
+    /// Life of Patroni's leases without renewal; at least 20 s.
+    pub ttl: Duration,
+    /// Pause between two of Patroni's cycles; at least 1 s.
+    pub loop_wait: Duration,
+    /// How long Patroni retries etcd and PostgreSQL; at least 3 s.
+    pub retry_timeout: Duration,
+    /// `patronictl pause` is in force.
+    pub paused: bool,
+    /// `failsafe_mode: true`.
+    pub failsafe_mode: bool,
+}
+
+impl PatroniConfig {
+    /// Patroni's own defaults.
+    pub const DEFAULT: Self = Self {
+        ttl: Duration::from_secs(30),
+        loop_wait: Duration::from_secs(10),
+        retry_timeout: Duration::from_secs(10),
+        paused: false,
+        failsafe_mode: false,
+    };
+}
+
+/// Patroni's `members/<me>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The host part of `conn_url`, as written.
+    pub host: String,
+    /// What that resolves to; empty if the name did not resolve.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// What the gate asks of etcd. At most one [`EtcdRequest::Round`], and per VIP one other, are under way at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EtcdRequest {
+    /// Keep the named leases alive, each once, and *then* read everything. The order is the proof: a V read after its
+    /// lease's keepalive was answered lives at least as long as that answer says.
+    Round {
+        /// Leases to keep alive; empty on a node that holds nothing.
+        keep_alive: Vec<(VipId, LeaseId)>,
+    },
+    /// Grant a fresh lease and put V under it, in a transaction that compares K with `epoch` and V with `expect`.
+    Acquire {
+        /// Which V.
+        vip: VipId,
+        /// The value to put.
+        value: LockValue,
+        /// The lease's TTL to ask for, in seconds.
+        ttl: u64,
+        /// What V has to be for the put to happen.
+        expect: Expect,
+    },
+    /// Revoke a lease, and with it V if it still lives by that lease. "Not found" is as good as done.
+    Revoke {
+        /// Which V's lease.
+        vip: VipId,
+        /// The lease.
+        lease: LeaseId,
+    },
+}
+
+/// The state of V on which an acquisition depends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// V does not exist (`create_revision = 0`).
+    Absent,
+    /// V is still the very one that this host put, by its `mod_revision`.
+    Mine(i64),
+}
+
+/// What came of an [`EtcdRequest`], or an unasked hint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EtcdReport {
+    /// A watch saw K or V change, or lost its stream: look again. Carries no evidence.
+    Hint,
+    /// The end of a round.
+    Round {
+        /// The keepalives that were answered. A lease that is missing here got no answer, which says nothing about it.
+        kept: Vec<Kept>,
+        /// The read. It was sent after the keepalives were answered.
+        observation: Result<Observation, String>,
+    },
+    /// The end of an acquisition.
+    Acquire {
+        /// Which V.
+        vip: VipId,
+        /// What came of it.
+        outcome: Acquisition,
+    },
+    /// The end of a revocation.
+    Revoke {
+        /// Which V.
+        vip: VipId,
+        /// The lease.
+        lease: LeaseId,
+        /// `Ok`: the lease is gone, by this request or before it. `Err`: unknown.
+        outcome: Result<(), String>,
+    },
+}
+
+/// One answered keepalive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Whose lease.
+    pub vip: VipId,
+    /// The lease.
+    pub lease: LeaseId,
+    /// Before the keepalive was sent.
+    pub asked: Instant,
+    /// The TTL that etcd granted, in seconds; 0 or less: the lease is gone.
+    pub ttl: i64,
+}
+
+/// What came of an acquisition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Acquisition {
+    /// V is ours.
+    Acquired {
+        /// Before the lease was asked for.
+        asked: Instant,
+        /// The fresh lease.
+        lease: LeaseId,
+        /// The granted TTL in seconds, which may be more than was asked for.
+        ttl: i64,
+        /// V's new `mod_revision`.
+        mod_revision: i64,
+    },
+    /// The comparison failed: K or V is not what it was. The fresh lease has to be revoked.
+    Refused {
+        /// The fresh lease, which nothing lives by.
+        lease: LeaseId,
+    },
+    /// It failed before V could have been touched: no lease, no put.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+    /// The put was sent and not answered. Revoking the lease settles it: a put that arrives later finds no lease.
+    Unknown {
+        /// The fresh lease.
+        lease: LeaseId,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// An answer about the local PostgreSQL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleReport {
+    /// Before the question was sent.
+    pub asked: Instant,
+    /// The answer.
+    pub role: Role,
+    /// `pg_control_system().system_identifier` of the server that answered, in decimal; `None` if none did.
+    pub system_identifier: Option<String>,
+    /// For people: what exactly was seen, such as `57P03: the database system is starting up`.
+    pub detail: String,
+}
+
+/// What the local PostgreSQL is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// `pg_is_in_recovery()` is false: accepts writes.
+    Primary,
+    /// In recovery.
+    Standby,
+    /// No server, or one that is starting up or shutting down.
+    Down,
+    /// It did not answer in time; proves nothing.
+    Unknown,
+}
