@@ -1,0 +1,3 @@
+//! One node, pure: inputs in, outputs out.
+
+pub mod status;

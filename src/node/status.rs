@@ -1,0 +1,362 @@
+//! One picture of the node for everybody who looks: status, metrics, logs. None of them computes a second truth.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use crate::gate::evidence::{PatroniConfig, Role};
+
+/// The node as it was at `taken` nanoseconds after boot. `--json` and `/status` print exactly this; durations and ages
+/// are in seconds.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Status {
+    /// pgvrrp's version.
+    pub version: &'static str,
+    /// The Patroni member name of this node.
+    pub node: String,
+    /// When this picture was taken, in seconds on `CLOCK_BOOTTIME`.
+    #[serde(serialize_with = "seconds")]
+    pub taken: Duration,
+    /// How long the daemon has been running.
+    #[serde(serialize_with = "seconds")]
+    pub uptime: Duration,
+    /// What etcd says.
+    pub etcd: EtcdStatus,
+    /// What the local PostgreSQL says.
+    pub postgres: PostgresStatus,
+    /// The network interface.
+    pub interface: InterfaceStatus,
+    /// Each VIP, in the order of the configuration.
+    pub vips: Vec<VipStatus>,
+    /// Counters that belong to no single VIP.
+    pub counters: NodeCounters,
+}
+
+/// What etcd says, and how old that is.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct EtcdStatus {
+    /// Age of the last answered read, counted from when it was asked; `None` before the first.
+    #[serde(serialize_with = "opt_seconds")]
+    pub age: Option<Duration>,
+    /// The endpoint that gave it.
+    pub endpoint: Option<String>,
+    /// Why the latest round failed; `None` if it succeeded.
+    pub error: Option<String>,
+    /// The revision of the last answered read.
+    pub revision: i64,
+    /// The member that holds K, Patroni's leader key.
+    pub leader: Option<String>,
+    /// Whether that is this node.
+    pub leader_is_me: bool,
+    /// K's `create_revision`, the ownership epoch.
+    pub epoch: Option<i64>,
+    /// Patroni's dynamic configuration.
+    pub patroni: Option<PatroniStatus>,
+    /// PostgreSQL's system identifier according to Patroni.
+    pub system_identifier: Option<String>,
+}
+
+/// Patroni's dynamic configuration.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct PatroniStatus {
+    /// Seconds.
+    #[serde(serialize_with = "seconds")]
+    pub ttl: Duration,
+    /// Seconds.
+    #[serde(serialize_with = "seconds")]
+    pub loop_wait: Duration,
+    /// Seconds.
+    #[serde(serialize_with = "seconds")]
+    pub retry_timeout: Duration,
+    /// `patronictl pause` is in force.
+    pub paused: bool,
+    /// `failsafe_mode: true`.
+    pub failsafe_mode: bool,
+}
+
+impl From<PatroniConfig> for PatroniStatus {
+    fn from(config: PatroniConfig) -> Self {
+        let PatroniConfig { ttl, loop_wait, retry_timeout, paused, failsafe_mode } = config;
+        Self { ttl, loop_wait, retry_timeout, paused, failsafe_mode }
+    }
+}
+
+/// What the local PostgreSQL says, and how old that is.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct PostgresStatus {
+    /// Age of the last answer, counted from when it was asked; `None` before the first.
+    #[serde(serialize_with = "opt_seconds")]
+    pub age: Option<Duration>,
+    /// The answer.
+    pub role: Option<Role>,
+    /// What exactly was seen.
+    pub detail: String,
+    /// The system identifier of the server that answers.
+    pub system_identifier: Option<String>,
+}
+
+/// The interface that carries the VIPs.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct InterfaceStatus {
+    /// Its configured name.
+    pub name: String,
+    /// The kernel's index; `None` while it does not exist.
+    pub index: Option<u32>,
+    /// Administratively up, with carrier.
+    pub up: bool,
+    /// The address that adverts are sent from.
+    pub primary_address: Option<Ipv4Addr>,
+}
+
+/// One VIP.
+#[derive(Clone, Debug, Serialize)]
+pub struct VipStatus {
+    /// Its name, the address unless configured.
+    pub name: String,
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Prefix length with which it is bound.
+    pub prefix_len: u8,
+    /// The VRRP virtual router.
+    pub virtual_router_id: u8,
+    /// Whether the address is bound on this node now, by this daemon's will.
+    pub held: bool,
+    /// Whether the gate is open: this node may hold the VIP.
+    pub gate_open: bool,
+    /// Where in its life the VIP is on this node.
+    pub phase: PhaseLabel,
+    /// Machine-readable reason for the gate being open or not; a metric label.
+    pub reason: &'static str,
+    /// The same for people.
+    pub why: String,
+    /// The VRRP state.
+    pub router: RouterLabel,
+    /// Whether this node is armed: V is held and only PostgreSQL's role is waited for.
+    pub armed: bool,
+    /// How long it has been in `phase`.
+    #[serde(serialize_with = "seconds")]
+    pub since: Duration,
+    /// V, pgvrrp's own key.
+    pub lock: LockStatus,
+    /// VRRP routers heard on this virtual router, newest first.
+    pub peers: Vec<PeerStatus>,
+    /// The last moves of this VIP on this node, newest first, bounded.
+    pub moves: Vec<Move>,
+    /// What was counted.
+    pub counters: VipCounters,
+}
+
+/// V as this node knows it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct LockStatus {
+    /// The member that holds V; `None` if it does not exist or is not known.
+    pub holder: Option<String>,
+    /// Whether this daemon holds it.
+    pub mine: bool,
+    /// How long this node has been waiting for another's V while K was its own.
+    #[serde(serialize_with = "opt_seconds")]
+    pub waiting: Option<Duration>,
+    /// The granted TTL of V's lease.
+    #[serde(serialize_with = "opt_seconds")]
+    pub ttl: Option<Duration>,
+    /// Time left until D, by which the VIP will have left without a new proof.
+    #[serde(serialize_with = "opt_seconds")]
+    pub deadline_in: Option<Duration>,
+    /// Age of the last proof round that moved D, from when it was asked.
+    #[serde(serialize_with = "opt_seconds")]
+    pub proof_age: Option<Duration>,
+}
+
+/// Where a VIP is in its life on this node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PhaseLabel {
+    /// Not here, and not entitled.
+    #[default]
+    Closed,
+    /// Found bound at start, waiting for the evidence that it may stay.
+    Adopting,
+    /// V is being acquired, or held while PostgreSQL is not yet primary.
+    Armed,
+    /// Advertising, to make a foreign Active go before the address is bound.
+    Displacing,
+    /// Bound.
+    Active,
+    /// Still bound, while PostgreSQL says goodbye to its clients.
+    Draining,
+    /// Being removed.
+    Releasing,
+}
+
+impl PhaseLabel {
+    /// As in the JSON and in the metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Adopting => "adopting",
+            Self::Armed => "armed",
+            Self::Displacing => "displacing",
+            Self::Active => "active",
+            Self::Draining => "draining",
+            Self::Releasing => "releasing",
+        }
+    }
+}
+
+/// The state of RFC 9568 section 6.4.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouterLabel {
+    /// Gate closed: listening only.
+    #[default]
+    Initialize,
+    /// Never entered by an owner; shown for completeness.
+    Backup,
+    /// Advertising.
+    Active,
+}
+
+/// A VRRP router heard on the segment.
+#[derive(Clone, Debug, Serialize)]
+pub struct PeerStatus {
+    /// Source of its adverts.
+    pub address: Ipv4Addr,
+    /// VRRP version it speaks; 2 is counted and shown, not obeyed.
+    pub version: u8,
+    /// Its last priority; 0 means that it said goodbye, 255 that it owns the address.
+    pub priority: u8,
+    /// Age of its last advert.
+    #[serde(serialize_with = "seconds")]
+    pub age: Duration,
+    /// Adverts heard.
+    pub adverts: u64,
+    /// The addresses that it lists differ from this VIP.
+    pub address_mismatch: bool,
+}
+
+/// One completed move of the VIP to or away from this node, with the time each phase took.
+#[derive(Clone, Debug, Serialize)]
+pub struct Move {
+    /// To this node, or away from it.
+    pub kind: MoveKind,
+    /// How long ago it was completed.
+    #[serde(serialize_with = "seconds")]
+    pub age: Duration,
+    /// Why.
+    pub reason: String,
+    /// Phases in order, each with its duration in seconds.
+    pub phases: Vec<MovePhase>,
+}
+
+/// Direction of a [`Move`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MoveKind {
+    /// The VIP came to this node.
+    Gained,
+    /// The VIP left this node.
+    Lost,
+}
+
+/// A phase of a move.
+#[derive(Clone, Debug, Serialize)]
+pub struct MovePhase {
+    /// Gained: `lock`, `promotion`, `bind`. Lost: `drain`, `unbind`, `unlock`.
+    pub name: &'static str,
+    /// Seconds.
+    #[serde(serialize_with = "seconds")]
+    pub took: Duration,
+}
+
+/// Counters of one VIP since the daemon started.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct VipCounters {
+    /// Times the VIP came to this node.
+    pub gained: u64,
+    /// Times it left this node.
+    pub lost: u64,
+    /// Addresses put back after somebody else had deleted them.
+    pub repaired: u64,
+    /// Addresses removed that somebody else had added without right.
+    pub expelled: u64,
+    /// Rival adverts heard while holding.
+    pub advert_conflicts: u64,
+    /// ARP claims of the VIP by another MAC.
+    pub arp_conflicts: u64,
+    /// Client connections reset.
+    pub connections_reset: u64,
+    /// Adverts sent.
+    pub adverts_sent: u64,
+    /// Adverts heard.
+    pub adverts_received: u64,
+    /// Adverts of VRRP version 2 on this virtual router.
+    pub version2_received: u64,
+    /// Announcements (gratuitous ARP) sent.
+    pub announcements: u64,
+    /// Sends that the kernel refused.
+    pub send_errors: u64,
+    /// Binds and renewals that the kernel refused.
+    pub bind_refused: u64,
+    /// Outputs dropped because their `not_after` had passed.
+    pub late: u64,
+    /// V found gone or another's while held.
+    pub locks_lost: u64,
+    /// PostgreSQL was primary while another node owned K.
+    pub split_brains: u64,
+    /// Durations of the phases of all moves: name, total seconds, count, and counts per histogram bucket.
+    #[serde(skip)]
+    pub phases: BTreeMap<&'static str, Histogram>,
+}
+
+/// Upper bounds of the histogram's buckets, in seconds; one more bucket takes the rest.
+pub const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// A histogram of durations.
+#[derive(Clone, Debug, Default)]
+pub struct Histogram {
+    /// Sum of all durations.
+    pub sum: Duration,
+    /// How many there were.
+    pub count: u64,
+    /// Per bucket of [`BUCKETS`], not cumulated; the last takes what is longer.
+    pub buckets: [u64; BUCKETS.len() + 1],
+}
+
+impl Histogram {
+    /// Counts one duration.
+    pub fn record(&mut self, took: Duration) {
+        self.sum += took;
+        self.count += 1;
+        let bucket = BUCKETS.iter().position(|&bound| took.as_secs_f64() <= bound).unwrap_or(BUCKETS.len());
+        self.buckets[bucket] += 1;
+    }
+}
+
+/// Counters of the node since the daemon started.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct NodeCounters {
+    /// Packets discarded, by reason.
+    pub discards: BTreeMap<&'static str, u64>,
+    /// Passes of the loop that came more than 2 s after the one before.
+    pub stalls: u64,
+    /// etcd rounds that failed.
+    pub etcd_errors: u64,
+    /// Times etcd turned out to be another one, or an older copy.
+    pub etcd_rebuilt: u64,
+    /// Full dumps of the kernel's addresses after lost notifications.
+    pub resyncs: u64,
+}
+
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
+}
+
+#[allow(clippy::ref_option, reason = "the signature that serde asks for")]
+fn opt_seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => serializer.serialize_some(&duration.as_secs_f64()),
+        None => serializer.serialize_none(),
+    }
+}
