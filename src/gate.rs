@@ -1,4 +1,8 @@
 //! The gate: may this node hold a VIP, until when, and because of what. Pure: it is given evidence and the time, it
 //! asks nothing and touches nothing.
 
+pub mod deadline;
 pub mod evidence;
+pub mod policy;
+pub mod reason;
+pub mod verdict;

@@ -1,0 +1,122 @@
+//! The arithmetic of time: how long a proof lasts, how long the kernel may keep the address, how late a call may come.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use vrrp::time::Instant;
+
+use super::evidence::PatroniConfig;
+
+/// Kept back from D, and again between the end of the address's lifetime and D. The kernel looks at lifetimes at most
+/// once a second, so an address may outlive its own by 1.0 s.
+const MARGIN: Duration = Duration::from_millis(1500);
+
+/// The longest lifetime that the kernel is given, in seconds. With the kernel's second of lateness, a node whose daemon
+/// died has lost the address after 4 s.
+const LONGEST_LIFETIME: u64 = 3;
+
+/// How long after the decision a bind, a renewal or an announcement may still be carried out.
+///
+/// [`lifetime`] leaves 1.5 s between the end of the lifetime and D, of which the kernel may need 1.0 s; a call that is
+/// 0.1 s late uses a fifth of the rest.
+const SLACK: Duration = Duration::from_millis(100);
+
+/// A pass of the loop that comes later than this after the one before follows a stall: the process was stopped, or the
+/// machine was.
+pub const STALL: Duration = Duration::from_secs(2);
+
+/// D: until when V cannot have expired in etcd, given that its keepalive was sent at `asked` and granted `ttl` seconds.
+///
+/// The lease's time runs from etcd's handling of the keepalive, which is later than `asked`. Nine tenths of it have
+/// passed on a clock that is up to 10 % slow when all of it has passed on a true one.
+pub fn deadline(asked: Instant, ttl: u64) -> Instant {
+    asked + Duration::from_secs(ttl) * 9 / 10 - MARGIN
+}
+
+/// The lifetime to give the address now, or `None` if it has to go: `min(3, floor(D - now - 1.5 s))`, at least 1.
+pub fn lifetime(now: Instant, deadline: Instant) -> Option<NonZeroU32> {
+    let whole = deadline.since(now).saturating_sub(MARGIN).as_secs().min(LONGEST_LIFETIME);
+    u32::try_from(whole).ok().and_then(NonZeroU32::new)
+}
+
+/// The first moment at which [`lifetime`] is `None`.
+pub fn leave_by(deadline: Instant) -> Instant {
+    deadline - MARGIN - Duration::from_secs(1)
+}
+
+/// The last moment at which an output that was decided now may be carried out.
+pub fn not_after(now: Instant) -> Instant {
+    now + SLACK
+}
+
+/// The TTL to ask for V's lease, in seconds.
+///
+/// Patroni renews K once per `loop_wait`, so K outlives a dead host by at least `ttl - loop_wait`: V is gone two seconds
+/// before that, and the next primary need not wait for it. Never so short that a hiccup which Patroni survives
+/// (`retry_timeout`) moves the VIP.
+pub fn lock_ttl(config: &PatroniConfig) -> u64 {
+    let before_k = config.ttl.as_secs().saturating_sub(config.loop_wait.as_secs()).saturating_sub(2);
+    before_k.max(config.retry_timeout.as_secs() + 3)
+}
+
+/// How long to acquire nothing after etcd turned out to be another one: until a peer that still trusts the former one
+/// has reached its D, even if its clock is slow.
+pub fn quarantine(config: &PatroniConfig) -> Duration {
+    Duration::from_secs(lock_ttl(config)) * 5 / 4
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: f64) -> Instant {
+        Instant::from_nanos((seconds * 1e9) as u64)
+    }
+
+    fn config(ttl: u64, loop_wait: u64, retry_timeout: u64) -> PatroniConfig {
+        PatroniConfig {
+            ttl: Duration::from_secs(ttl),
+            loop_wait: Duration::from_secs(loop_wait),
+            retry_timeout: Duration::from_secs(retry_timeout),
+            ..PatroniConfig::DEFAULT
+        }
+    }
+
+    #[test]
+    fn ttl_of_the_lock_follows_patroni() {
+        assert_eq!(lock_ttl(&config(30, 10, 10)), 18);
+        assert_eq!(lock_ttl(&config(20, 1, 3)), 17);
+        // A long retry_timeout wins: a hiccup that Patroni survives must not move the VIP.
+        assert_eq!(lock_ttl(&config(30, 20, 12)), 15);
+    }
+
+    #[test]
+    fn deadline_counts_from_the_question() {
+        assert_eq!(deadline(at(100.0), 18), at(100.0 + 16.2 - 1.5));
+    }
+
+    #[test]
+    fn lifetime_shrinks_towards_the_deadline() {
+        let d = at(50.0);
+        for (now, expected) in [(10.0, 3), (45.5, 3), (45.6, 2), (46.5, 2), (46.6, 1), (47.5, 1)] {
+            assert_eq!(lifetime(at(now), d).map(NonZeroU32::get), Some(expected), "at {now}");
+        }
+        assert_eq!(lifetime(at(47.6), d), None);
+        assert_eq!(lifetime(at(60.0), d), None);
+        assert_eq!(leave_by(d), at(47.5));
+    }
+
+    /// The dead-man switch's own argument: whenever a call goes out in time, the kernel has removed the address before
+    /// D, its second of lateness included.
+    #[test]
+    fn the_kernel_is_done_before_the_deadline() {
+        let d = at(50.0);
+        for tenth in 0..600 {
+            let now = at(f64::from(tenth) / 10.0);
+            if let Some(lifetime) = lifetime(now, d) {
+                let latest_call = not_after(now);
+                assert!(latest_call + Duration::from_secs(u64::from(lifetime.get()) + 1) < d, "at {now}");
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Why the gate is open or not: one value for the decision, the metric's label, and the sentence that people read.
+
+use std::fmt;
+
+/// Why a VIP is, or is not, on this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// No read of etcd has been answered yet.
+    EtcdUnasked,
+    /// etcd turned out to be another one, or an older copy: nothing is acquired for a while.
+    EtcdRebuilt,
+    /// K does not exist.
+    NoLeader,
+    /// K is another member's.
+    OtherLeads(String),
+    /// `members/<me>` does not exist.
+    UnknownMember(String),
+    /// `members/<me>` names a host that does not resolve, so it cannot be told whether it is this one.
+    MemberUnresolved(String),
+    /// `members/<me>` points to an address that is not of this host.
+    MemberElsewhere(String),
+    /// Patroni has not bootstrapped the cluster: `initialize` is missing.
+    NotInitialized,
+    /// PostgreSQL's system identifier is not that of the cluster.
+    WrongServer {
+        /// What the server behind the socket says.
+        server: String,
+        /// What Patroni's `initialize` key says.
+        cluster: String,
+    },
+    /// PostgreSQL has not answered yet, or not since the VIP was last released.
+    PostgresUnasked,
+    /// PostgreSQL is down, starting or stopping.
+    PostgresDown(String),
+    /// PostgreSQL does not answer in time.
+    PostgresUnknown(String),
+    /// PostgreSQL is in recovery.
+    InRecovery,
+    /// The interface does not exist.
+    NoInterface(String),
+    /// V is being acquired.
+    Acquiring,
+    /// V could not be acquired; tried again.
+    AcquireFailed(String),
+    /// Another holds V; waited for, never stolen.
+    LockHeld(String),
+    /// A lease that may still carry V is being revoked.
+    Unlocking,
+    /// V was held and is gone, or another's.
+    LockLost(String),
+    /// No proof arrived in time: D.
+    Deadline,
+    /// After a stall, nothing is bound before fresh evidence.
+    Stalled,
+    /// The kernel refused to bind the address; tried again after a pause.
+    BindRefused(String),
+    /// A foreign Active is being made to yield.
+    Displacing,
+    /// The daemon is stopping.
+    Stopping,
+    /// Everything is as it must be.
+    Holding,
+    /// Held although K is gone, since Patroni is paused and V is mine.
+    HoldingPaused,
+    /// Held although PostgreSQL does not answer; D decides.
+    HoldingUnanswered(String),
+    /// Held although PostgreSQL is down, by `postgres_down = "hold"`.
+    HoldingDown(String),
+}
+
+impl Reason {
+    /// The metric's label.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::EtcdUnasked => "etcd_unasked",
+            Self::EtcdRebuilt => "etcd_rebuilt",
+            Self::NoLeader => "no_leader",
+            Self::OtherLeads(_) => "other_leads",
+            Self::UnknownMember(_) => "unknown_member",
+            Self::MemberUnresolved(_) => "member_unresolved",
+            Self::MemberElsewhere(_) => "member_elsewhere",
+            Self::NotInitialized => "not_initialized",
+            Self::WrongServer { .. } => "wrong_server",
+            Self::PostgresUnasked => "postgres_unasked",
+            Self::PostgresDown(_) => "postgres_down",
+            Self::PostgresUnknown(_) => "postgres_unknown",
+            Self::InRecovery => "in_recovery",
+            Self::NoInterface(_) => "no_interface",
+            Self::Acquiring => "acquiring",
+            Self::AcquireFailed(_) => "acquire_failed",
+            Self::LockHeld(_) => "lock_held",
+            Self::Unlocking => "unlocking",
+            Self::LockLost(_) => "lock_lost",
+            Self::Deadline => "deadline",
+            Self::Stalled => "stalled",
+            Self::BindRefused(_) => "bind_refused",
+            Self::Displacing => "displacing",
+            Self::Stopping => "stopping",
+            Self::Holding => "holding",
+            Self::HoldingPaused => "holding_paused",
+            Self::HoldingUnanswered(_) => "holding_unanswered",
+            Self::HoldingDown(_) => "holding_down",
+        }
+    }
+
+    /// Whether the answer is still out: neither yes nor no (P6). An address found at start may wait for it, within the
+    /// lifetime that the kernel gives it.
+    pub fn is_undecided(&self) -> bool {
+        matches!(
+            self,
+            Self::EtcdUnasked
+                | Self::PostgresUnasked
+                | Self::PostgresUnknown(_)
+                | Self::MemberUnresolved(_)
+                | Self::Acquiring
+                | Self::Stalled
+        )
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EtcdUnasked => write!(f, "etcd has not answered yet"),
+            Self::EtcdRebuilt => write!(
+                f,
+                "etcd is another cluster or an older copy than before: nothing is acquired until every former holder must have let go"
+            ),
+            Self::NoLeader => write!(f, "no member holds Patroni's leader key"),
+            Self::OtherLeads(member) => write!(f, "{member} holds Patroni's leader key"),
+            Self::UnknownMember(key) => {
+                write!(f, "there is no key {key} in etcd: is `node` the member's name, and is Patroni running?")
+            }
+            Self::MemberUnresolved(host) => {
+                write!(f, "this member's conn_url names {host}, which does not resolve: cannot tell whether it is this host")
+            }
+            Self::MemberElsewhere(host) => {
+                write!(f, "this member's conn_url names {host}, which is no address of this host: is `node` another member's name?")
+            }
+            Self::NotInitialized => write!(f, "Patroni has not bootstrapped this cluster yet (no `initialize` key)"),
+            Self::WrongServer { server, cluster } => write!(
+                f,
+                "the PostgreSQL that answers has system identifier {server}, the cluster has {cluster}: `[postgres] connection` leads to another server"
+            ),
+            Self::PostgresUnasked => write!(f, "PostgreSQL has not answered yet"),
+            Self::PostgresDown(detail) => write!(f, "PostgreSQL is down: {detail}"),
+            Self::PostgresUnknown(detail) => write!(f, "PostgreSQL's role is not known: {detail}"),
+            Self::InRecovery => write!(f, "PostgreSQL is in recovery"),
+            Self::NoInterface(name) => write!(f, "there is no interface {name}"),
+            Self::Acquiring => write!(f, "acquiring the lock in etcd"),
+            Self::AcquireFailed(reason) => write!(f, "the lock in etcd could not be acquired, trying again: {reason}"),
+            Self::LockHeld(holder) => {
+                write!(f, "{holder} still holds the lock in etcd: waiting until it lets go or its lease expires")
+            }
+            Self::Unlocking => write!(f, "revoking the lock's lease in etcd"),
+            Self::LockLost(how) => write!(f, "the lock in etcd is lost: {how}"),
+            Self::Deadline => write!(f, "etcd has not confirmed the lock in time"),
+            Self::Stalled => write!(f, "the daemon was stopped or starved: waiting for fresh evidence"),
+            Self::BindRefused(error) => write!(f, "the address could not be bound, trying again: {error}"),
+            Self::Displacing => write!(f, "advertising first: a foreign VRRP router is Active"),
+            Self::Stopping => write!(f, "the daemon is stopping"),
+            Self::Holding => write!(f, "this node holds the leader key and the lock, and its PostgreSQL is primary"),
+            Self::HoldingPaused => {
+                write!(f, "the leader key is gone while Patroni is paused; the lock is held and PostgreSQL is primary")
+            }
+            Self::HoldingUnanswered(detail) => {
+                write!(f, "PostgreSQL does not answer ({detail}), which proves nothing: holding while the lock is confirmed")
+            }
+            Self::HoldingDown(detail) => write!(f, "PostgreSQL is down ({detail}); holding by policy"),
+        }
+    }
+}

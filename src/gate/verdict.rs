@@ -1,0 +1,176 @@
+//! The decision. Two questions: may this node try to take V (`eligible`), and what does holding V allow (`verdict`).
+
+use std::net::IpAddr;
+
+use vrrp::time::Instant;
+
+use super::deadline;
+use super::evidence::{Observation, PatroniConfig, Role, RoleReport};
+use super::policy::{Paused, Policy, PostgresDown};
+use super::reason::Reason;
+
+/// What is known when a decision is taken. All of it was asked before `now`.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence<'a> {
+    /// The time of the decision.
+    pub now: Instant,
+    /// This node's Patroni member name.
+    pub member: &'a str,
+    /// The last good read of etcd; `None` before the first.
+    pub etcd: Option<&'a Observation>,
+    /// Nothing may be acquired before this moment, since etcd turned out to be another one.
+    pub quarantine: Option<Instant>,
+    /// The last answer about PostgreSQL; `None` before the first.
+    pub postgres: Option<&'a RoleReport>,
+    /// Answers asked before this moment are from before a stall: they justify no bind.
+    pub fresh_after: Instant,
+    /// The operator's settings.
+    pub policy: Policy,
+}
+
+/// V, as long as it is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its lease.
+    pub lease: i64,
+    /// The granted TTL in seconds.
+    pub ttl: u64,
+    /// The TTL that was asked for, in seconds.
+    pub ttl_asked: u64,
+    /// What our put made it.
+    pub mod_revision: i64,
+    /// K's `create_revision` for which it was taken.
+    pub epoch: i64,
+    /// When it became ours.
+    pub acquired: Instant,
+    /// When the last proof was asked.
+    pub proven: Instant,
+    /// D.
+    pub deadline: Instant,
+    /// Why it is known to be lost.
+    pub lost: Option<String>,
+}
+
+/// What holding V allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The address may be bound, or stay bound.
+    Open(Reason),
+    /// V may be kept, the address not yet bound.
+    Armed(Reason),
+    /// The address has to leave, after PostgreSQL said goodbye to its clients.
+    Drain(Reason),
+    /// The address has to leave now, and V with it.
+    Shut(Reason),
+}
+
+/// May this node try to acquire V? `Ok` carries K's `create_revision`, on which the transaction then depends.
+///
+/// PostgreSQL has to have answered "standby" or "primary" to a question asked after `released`: so an old primary does
+/// not take V again while it is shutting down with K still its own.
+pub fn eligible(evidence: &Evidence<'_>, local: impl Fn(&IpAddr) -> bool, released: Instant) -> Result<i64, Reason> {
+    let etcd = evidence.etcd.ok_or(Reason::EtcdUnasked)?;
+    let leader = etcd.leader.as_ref().ok_or(Reason::NoLeader)?;
+    if leader.member != evidence.member {
+        return Err(Reason::OtherLeads(leader.member.clone()));
+    }
+    if evidence.quarantine.is_some_and(|until| evidence.now < until) {
+        return Err(Reason::EtcdRebuilt);
+    }
+    // The right process: two Patronis that were given one name must not both be served.
+    let member = etcd.member.as_ref().ok_or_else(|| Reason::UnknownMember(format!("members/{}", evidence.member)))?;
+    if member.addresses.is_empty() {
+        return Err(Reason::MemberUnresolved(member.host.clone()));
+    }
+    if !member.addresses.iter().any(local) {
+        return Err(Reason::MemberElsewhere(member.host.clone()));
+    }
+    let postgres = evidence.postgres.filter(|report| report.asked > released).ok_or(Reason::PostgresUnasked)?;
+    match postgres.role {
+        Role::Primary | Role::Standby => {}
+        Role::Down => return Err(Reason::PostgresDown(postgres.detail.clone())),
+        Role::Unknown => return Err(Reason::PostgresUnknown(postgres.detail.clone())),
+    }
+    // The right server, in the right cluster.
+    if etcd.system_identifier.is_none() {
+        return Err(Reason::NotInitialized);
+    }
+    same_server(etcd, postgres)?;
+    Ok(leader.create_revision)
+}
+
+/// What does holding V allow? `bound` tells whether the address is bound now: holding needs no positive no (P6),
+/// binding needs a positive yes.
+pub fn verdict(evidence: &Evidence<'_>, held: &Held, bound: bool) -> Verdict {
+    // Verdict, deadline and kernel lifetime are three independent ways out. This is the deadline: whatever the rest
+    // says, an old proof is none.
+    if evidence.now >= deadline::leave_by(held.deadline) {
+        return Verdict::Shut(Reason::Deadline);
+    }
+    if let Some(how) = &held.lost {
+        return Verdict::Shut(Reason::LockLost(how.clone()));
+    }
+    let paused = match leader_key(evidence, held, bound) {
+        Ok(paused) => paused,
+        Err(reason) => return Verdict::Shut(reason),
+    };
+    let Some(postgres) = evidence.postgres else {
+        return Verdict::Armed(Reason::PostgresUnasked);
+    };
+    if let Some(Err(reason)) = evidence.etcd.map(|etcd| same_server(etcd, postgres)) {
+        return Verdict::Shut(reason);
+    }
+    let open = if paused { Reason::HoldingPaused } else { Reason::Holding };
+    let detail = || postgres.detail.clone();
+    match (postgres.role, bound) {
+        (Role::Primary, true) => Verdict::Open(open),
+        // A "primary" that was asked before V became ours may be the primary that we were before the last one.
+        (Role::Primary, false) if postgres.asked < held.acquired => Verdict::Armed(Reason::PostgresUnasked),
+        (Role::Primary, false) if !is_fresh(evidence, held) => Verdict::Armed(Reason::Stalled),
+        (Role::Primary, false) => Verdict::Open(open),
+        (Role::Standby, true) => Verdict::Shut(Reason::InRecovery),
+        (Role::Standby, false) => Verdict::Armed(Reason::InRecovery),
+        (Role::Unknown, true) => Verdict::Open(Reason::HoldingUnanswered(detail())),
+        (Role::Unknown, false) => Verdict::Armed(Reason::PostgresUnknown(detail())),
+        (Role::Down, true) => match evidence.policy.postgres_down {
+            PostgresDown::Release => Verdict::Drain(Reason::PostgresDown(detail())),
+            PostgresDown::Hold => Verdict::Open(Reason::HoldingDown(detail())),
+        },
+        (Role::Down, false) => Verdict::Shut(Reason::PostgresDown(detail())),
+    }
+}
+
+/// Whether the proof of V and PostgreSQL's answer were both asked since the last stall.
+pub fn is_fresh(evidence: &Evidence<'_>, held: &Held) -> bool {
+    held.proven >= evidence.fresh_after && evidence.postgres.is_some_and(|report| report.asked >= evidence.fresh_after)
+}
+
+/// The configuration by which V's TTL is chosen: Patroni's own, or its defaults while that is unreadable.
+pub fn patroni_config(etcd: Option<&Observation>) -> PatroniConfig {
+    etcd.and_then(|etcd| etcd.config).unwrap_or(PatroniConfig::DEFAULT)
+}
+
+/// Is K still mine? `Ok(true)`: it is gone, and a pause lets what is bound stay.
+fn leader_key(evidence: &Evidence<'_>, held: &Held, bound: bool) -> Result<bool, Reason> {
+    // A read that is older than our put says nothing: the put itself compared K.
+    let Some(etcd) = evidence.etcd.filter(|etcd| etcd.revision >= held.mod_revision) else {
+        return Ok(false);
+    };
+    match &etcd.leader {
+        Some(leader) if leader.member == evidence.member => Ok(false),
+        Some(leader) => Err(Reason::OtherLeads(leader.member.clone())),
+        None => {
+            let paused = etcd.config.is_some_and(|config| config.paused);
+            if bound && paused && evidence.policy.paused == Paused::Hold { Ok(true) } else { Err(Reason::NoLeader) }
+        }
+    }
+}
+
+fn same_server(etcd: &Observation, postgres: &RoleReport) -> Result<(), Reason> {
+    match (&postgres.system_identifier, &etcd.system_identifier) {
+        (Some(server), Some(cluster)) if server != cluster => {
+            Err(Reason::WrongServer { server: server.clone(), cluster: cluster.clone() })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,88 @@
+//! What this node knows of etcd: the last good read, and whether it is still the same etcd.
+
+use vrrp::time::Instant;
+
+use crate::gate::deadline;
+use crate::gate::evidence::Observation;
+use crate::gate::verdict::patroni_config;
+
+/// How many reads in a row have to show an older revision before etcd is taken for a restored copy. A single one may
+/// come from a member that lags (etcd before 3.5.28 and 3.6.9 can serve such reads); it is no evidence either way.
+const OLDER_READS: u32 = 2;
+
+/// The last good read of etcd.
+#[derive(Debug, Default)]
+pub(super) struct EtcdView {
+    latest: Option<Observation>,
+    quarantine: Option<Instant>,
+    older_reads: u32,
+    /// Why the latest round failed.
+    pub(super) error: Option<String>,
+    /// Rounds that failed.
+    pub(super) errors: u64,
+    /// Times that etcd turned out to be another one.
+    pub(super) rebuilt: u64,
+}
+
+/// What a read turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// Evidence.
+    Good,
+    /// From before what is known already: no evidence.
+    Older,
+    /// From another etcd: everything known is void.
+    Rebuilt,
+}
+
+impl EtcdView {
+    pub(super) fn latest(&self) -> Option<&Observation> {
+        self.latest.as_ref()
+    }
+
+    pub(super) fn quarantine(&self) -> Option<Instant> {
+        self.quarantine
+    }
+
+    /// Takes the read of a round. Rounds follow one another, so a lower revision than the last one's is not a late
+    /// answer but an older etcd.
+    pub(super) fn take(&mut self, now: Instant, read: Result<Observation, String>) -> Read {
+        let read = match read {
+            Ok(read) => read,
+            Err(error) => {
+                self.error = Some(error);
+                self.errors += 1;
+                return Read::Older;
+            }
+        };
+        self.error = None;
+        match &self.latest {
+            Some(latest) if latest.cluster_id != read.cluster_id => self.start_anew(now, read),
+            Some(latest) if latest.revision > read.revision => {
+                self.older_reads += 1;
+                if self.older_reads < OLDER_READS {
+                    self.error = Some(format!(
+                        "{} answered with revision {}, older than {} that was read before",
+                        read.endpoint, read.revision, latest.revision
+                    ));
+                    return Read::Older;
+                }
+                self.start_anew(now, read)
+            }
+            _ => {
+                self.older_reads = 0;
+                self.latest = Some(read);
+                Read::Good
+            }
+        }
+    }
+
+    fn start_anew(&mut self, now: Instant, read: Observation) -> Read {
+        let config = patroni_config(self.latest.as_ref());
+        self.quarantine = Some(now + deadline::quarantine(&config));
+        self.older_reads = 0;
+        self.rebuilt += 1;
+        self.latest = Some(read);
+        Read::Rebuilt
+    }
+}

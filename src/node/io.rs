@@ -1,0 +1,277 @@
+//! What goes into the node and what comes out of it. There is no other way in or out.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use vrrp::time::Instant;
+use vrrp::wire::advert::{Advert, ChecksumForm};
+
+use crate::gate::evidence::{EtcdReport, EtcdRequest, RoleReport, VipId};
+
+/// Something happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The moment that [`deadline`](super::Node::deadline) named has come; harmless at any other.
+    Timer,
+    /// The interface's state; `None` if it does not exist.
+    Link(Option<Link>),
+    /// Every address of the host, from a dump: at start, and again whenever notifications were lost.
+    Addresses(Vec<Address>),
+    /// The kernel told of an address that was added or renewed.
+    AddressAdded(Address),
+    /// The kernel told of an address that is gone.
+    AddressRemoved(Address),
+    /// A valid advertisement on the interface.
+    Advert(Advert),
+    /// A packet was discarded.
+    Discarded(Discarded),
+    /// Another MAC claims an address by ARP.
+    ArpClaim {
+        /// The address.
+        address: Ipv4Addr,
+        /// The claimant.
+        mac: [u8; 6],
+    },
+    /// From etcd.
+    Etcd(EtcdReport),
+    /// From PostgreSQL.
+    Postgres(RoleReport),
+    /// What came of an [`Output`].
+    Done(Outcome),
+    /// Release everything; the daemon is about to end.
+    Stop,
+}
+
+/// The interface that carries the VIPs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The kernel's index.
+    pub index: u32,
+    /// Administratively up, with carrier.
+    pub up: bool,
+}
+
+/// An address as the kernel has it. Compared in binary, with its prefix length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// Index of the interface it is on.
+    pub link: u32,
+    /// The address.
+    pub address: IpAddr,
+    /// Its prefix length.
+    pub prefix_len: u8,
+    /// Remaining lifetime in seconds; `None`: for ever.
+    pub lifetime: Option<u32>,
+}
+
+/// A packet that was not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Discarded {
+    /// Metric label of the reason.
+    pub reason: &'static str,
+    /// The sender and what it sent, if the packet was an advertisement of VRRP version 2.
+    pub version2: Option<Version2>,
+}
+
+/// A version 2 advertisement: counted and shown, not obeyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version2 {
+    /// Sender.
+    pub source: Ipv4Addr,
+    /// Its virtual router.
+    pub virtual_router_id: u8,
+    /// Its priority.
+    pub priority: u8,
+}
+
+/// Something to do. The actuator carries outputs out in order. After a [`Bind`](Self::Bind) or an
+/// [`Unbind`](Self::Unbind) that failed, it skips what the same list still holds for that VIP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Bind the address, or renew its lifetime.
+    Bind {
+        /// Which VIP.
+        vip: VipId,
+        /// Index of the interface.
+        link: u32,
+        /// Lifetime in seconds after which the kernel removes it by itself.
+        lifetime: NonZeroU32,
+        /// Not to be carried out later than this; found to have happened later, it is undone.
+        not_after: Instant,
+    },
+    /// Remove the address from every interface and confirm that it is gone.
+    Unbind {
+        /// Which VIP.
+        vip: VipId,
+    },
+    /// Remove the address wherever it is besides where it belongs.
+    UnbindStrays {
+        /// Which VIP.
+        vip: VipId,
+        /// Index of the interface on which it stays, with its configured prefix length.
+        keep: u32,
+    },
+    /// Reset the established connections to the address.
+    Reset {
+        /// Which VIP.
+        vip: VipId,
+        /// The most time this may take; what is left then is left.
+        budget: Duration,
+    },
+    /// Count the established connections to the address.
+    CountConnections {
+        /// Which VIP.
+        vip: VipId,
+    },
+    /// Send an advertisement.
+    Advertise {
+        /// Which VIP.
+        vip: VipId,
+        /// 0 says goodbye.
+        priority: u8,
+        /// Source address.
+        source: Ipv4Addr,
+        /// Checksum form.
+        checksum: ChecksumForm,
+        /// Not to be sent later than this.
+        not_after: Instant,
+    },
+    /// Send gratuitous ARP, in request and in reply form.
+    Announce {
+        /// Which VIP.
+        vip: VipId,
+        /// Index of the interface.
+        link: u32,
+        /// Not to be sent later than this.
+        not_after: Instant,
+    },
+    /// Ask etcd.
+    Etcd(EtcdRequest),
+    /// Ask PostgreSQL at once, and from now on this often.
+    AskPostgres {
+        /// The cadence.
+        every: Duration,
+    },
+    /// Tell the operator. Changes, not states: one line each.
+    Tell(Notice),
+}
+
+/// A line for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// How bad it is.
+    pub level: Level,
+    /// Which VIP; `None` if it concerns the node.
+    pub vip: Option<VipId>,
+    /// One line.
+    pub text: String,
+}
+
+/// Severity of a [`Notice`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// As it should be.
+    Info,
+    /// Worth a look.
+    Warning,
+    /// Needs somebody.
+    Alarm,
+}
+
+/// What came of an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The address is bound, or renewed.
+    Bound {
+        /// Which VIP.
+        vip: VipId,
+        /// When the kernel had acknowledged.
+        at: Instant,
+    },
+    /// The call came, or returned, after its `not_after`; the address is not bound by it.
+    Late {
+        /// Which VIP.
+        vip: VipId,
+    },
+    /// The kernel refused.
+    BindRefused {
+        /// Which VIP.
+        vip: VipId,
+        /// Its words.
+        error: String,
+    },
+    /// The address is on no interface.
+    Unbound {
+        /// Which VIP.
+        vip: VipId,
+        /// From how many places it was removed.
+        removed: usize,
+        /// When that was certain.
+        at: Instant,
+    },
+    /// The address is, or may be, still there.
+    UnbindFailed {
+        /// Which VIP.
+        vip: VipId,
+        /// The kernel's words.
+        error: String,
+    },
+    /// Strays were removed.
+    StraysRemoved {
+        /// Which VIP.
+        vip: VipId,
+        /// From how many places.
+        removed: usize,
+    },
+    /// Connections were reset.
+    Reset {
+        /// Which VIP.
+        vip: VipId,
+        /// How many.
+        destroyed: usize,
+    },
+    /// So many established connections there are; `None` if the kernel did not say.
+    Connections {
+        /// Which VIP.
+        vip: VipId,
+        /// How many.
+        count: Option<usize>,
+    },
+    /// An advertisement went out.
+    Advertised {
+        /// Which VIP.
+        vip: VipId,
+    },
+    /// An announcement went out.
+    Announced {
+        /// Which VIP.
+        vip: VipId,
+    },
+    /// A send was refused by the kernel. Counted: etcd decides, adverts inform.
+    SendFailed {
+        /// Which VIP.
+        vip: VipId,
+        /// What was to be sent, and the kernel's words.
+        error: String,
+    },
+}
+
+impl Outcome {
+    /// Which VIP it is about.
+    pub fn vip(&self) -> VipId {
+        match self {
+            Self::Bound { vip, .. }
+            | Self::Late { vip }
+            | Self::BindRefused { vip, .. }
+            | Self::Unbound { vip, .. }
+            | Self::UnbindFailed { vip, .. }
+            | Self::StraysRemoved { vip, .. }
+            | Self::Reset { vip, .. }
+            | Self::Connections { vip, .. }
+            | Self::Advertised { vip }
+            | Self::Announced { vip }
+            | Self::SendFailed { vip, .. } => *vip,
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! V of one VIP: where this node is with its own key. At most one operation on it is under way at any time.
+
+use std::time::Duration;
+
+use vrrp::time::Instant;
+
+use crate::gate::deadline;
+use crate::gate::evidence::{
+    Acquisition, EtcdRequest, Expect, Kept, LeaseId, LockHolder, LockKey, LockValue, Observation, VipId,
+};
+use crate::gate::verdict::Held;
+
+/// Pause before a revocation whose outcome is unknown is tried again.
+const REVOKE_AGAIN: Duration = Duration::from_millis(500);
+
+/// Who this daemon is, as far as V is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Patroni member name.
+    pub member: String,
+    /// The kernel's boot ID.
+    pub boot_id: String,
+    /// The number in the runtime directory.
+    pub incarnation: String,
+}
+
+impl Identity {
+    /// The value to put for an epoch of K.
+    fn value(&self, epoch: i64) -> LockValue {
+        LockValue {
+            format: LockValue::FORMAT,
+            member: self.member.clone(),
+            boot_id: self.boot_id.clone(),
+            incarnation: self.incarnation.clone(),
+            epoch,
+        }
+    }
+
+    /// Whether V was put by this daemon or by its predecessor in the same runtime directory since the same boot. The
+    /// runtime directory's lock shows that the predecessor is dead; a clone or a restored image has another boot.
+    pub(super) fn owns(&self, key: &LockKey) -> bool {
+        match &key.holder {
+            LockHolder::Known(value) => {
+                value.member == self.member && value.boot_id == self.boot_id && value.incarnation == self.incarnation
+            }
+            LockHolder::Unknown(_) => false,
+        }
+    }
+}
+
+/// Where this node is with V.
+#[derive(Debug)]
+pub(super) enum Lock {
+    /// Nothing of ours is in etcd, as far as we know.
+    None,
+    /// A put is under way.
+    Acquiring { epoch: i64, ttl: u64 },
+    /// V is ours. `refreshing`: a put is under way that moves it to a fresh lease with this TTL.
+    Held { held: Held, refreshing: Option<u64> },
+    /// A lease that V lives by, or may live by, is being revoked.
+    Revoking { lease: LeaseId, under_way: bool, again: Instant, since: Instant },
+}
+
+impl Lock {
+    pub(super) fn held(&self) -> Option<&Held> {
+        match self {
+            Self::Held { held, .. } => Some(held),
+            _ => None,
+        }
+    }
+
+    /// Starts to acquire V.
+    pub(super) fn acquire(&mut self, vip: VipId, me: &Identity, epoch: i64, ttl: u64, expect: Expect) -> EtcdRequest {
+        *self = Self::Acquiring { epoch, ttl };
+        EtcdRequest::Acquire { vip, value: me.value(epoch), ttl, expect }
+    }
+
+    /// Moves V to a fresh lease if Patroni's times now ask for another TTL.
+    pub(super) fn refresh(&mut self, vip: VipId, me: &Identity, ttl: u64) -> Option<EtcdRequest> {
+        let Self::Held { held, refreshing: refreshing @ None } = self else { return None };
+        if held.lost.is_some() || held.ttl_asked == ttl {
+            return None;
+        }
+        *refreshing = Some(ttl);
+        Some(EtcdRequest::Acquire { vip, value: me.value(held.epoch), ttl, expect: Expect::Mine(held.mod_revision) })
+    }
+
+    /// Starts to revoke the lease. The caller has made sure that the address is on no interface of this host: nothing
+    /// must be able to take V while the address is still here.
+    pub(super) fn revoke(&mut self, now: Instant, lease: LeaseId) {
+        *self = Self::Revoking { lease, under_way: false, again: now, since: now };
+    }
+
+    /// The revocation to send now, if one is due.
+    pub(super) fn due(&mut self, now: Instant, vip: VipId) -> Option<EtcdRequest> {
+        match self {
+            Self::Revoking { lease, under_way: under_way @ false, again, .. } if *again <= now => {
+                *under_way = true;
+                Some(EtcdRequest::Revoke { vip, lease: *lease })
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Revoking { under_way: false, again, .. } => Some(*again),
+            _ => None,
+        }
+    }
+
+    /// Takes the end of an acquisition. Returns why it failed, if it did.
+    pub(super) fn acquired(&mut self, now: Instant, outcome: Acquisition) -> Result<(), String> {
+        let (epoch, ttl_asked, former) = match std::mem::replace(self, Self::None) {
+            Self::Acquiring { epoch, ttl } => (epoch, ttl, None),
+            Self::Held { held, refreshing: Some(ttl) } => (held.epoch, ttl, Some(held)),
+            // Nobody waits for this answer: whatever V became by it, the next read tells.
+            other => {
+                *self = other;
+                return Ok(());
+            }
+        };
+        match outcome {
+            Acquisition::Acquired { asked, lease, ttl, mod_revision } => {
+                let ttl = u64::try_from(ttl).unwrap_or(0);
+                *self = Self::Held {
+                    held: Held {
+                        lease,
+                        ttl,
+                        ttl_asked,
+                        mod_revision,
+                        epoch,
+                        acquired: former.map_or(now, |former| former.acquired),
+                        // The grant is the first keepalive, and the put that succeeded under it the first read.
+                        proven: asked,
+                        deadline: deadline::deadline(asked, ttl),
+                        lost: None,
+                    },
+                    refreshing: None,
+                };
+                Ok(())
+            }
+            Acquisition::Failed { reason } => {
+                self.keep(former);
+                Err(reason)
+            }
+            Acquisition::Refused { lease } => {
+                match former {
+                    Some(former) => self.keep(Some(former)),
+                    None => self.revoke(now, lease),
+                }
+                Err("the leader key or the lock changed at the same moment".to_owned())
+            }
+            Acquisition::Unknown { lease, reason } => {
+                match former {
+                    // V may live by either lease now. Holding on to one of them would be a guess.
+                    Some(held) => {
+                        let lost = Some("it was put anew and etcd did not say what came of it".to_owned());
+                        self.keep(Some(Held { lost, ..held }));
+                    }
+                    None => self.revoke(now, lease),
+                }
+                Err(reason)
+            }
+        }
+    }
+
+    fn keep(&mut self, former: Option<Held>) {
+        if let Some(held) = former {
+            *self = Self::Held { held, refreshing: None };
+        }
+    }
+
+    /// Takes the end of a revocation.
+    pub(super) fn revoked(&mut self, now: Instant, of: LeaseId, outcome: &Result<(), String>) {
+        if let Self::Revoking { lease, under_way, again, .. } = self
+            && *lease == of
+        {
+            match outcome {
+                Ok(()) => *self = Self::None,
+                Err(_) => {
+                    *under_way = false;
+                    *again = now + REVOKE_AGAIN;
+                }
+            }
+        }
+    }
+
+    /// Takes a proof round: the keepalive's answer, and what was read of V after it. Only both together move D: a
+    /// lease that still answers is not V, since V can be deleted, and another's.
+    pub(super) fn prove(&mut self, me: &Identity, kept: Option<&Kept>, read: Option<&Observation>, vip: VipId) {
+        let Self::Held { held, refreshing } = self else { return };
+        let kept = kept.filter(|kept| kept.lease == held.lease);
+        if kept.is_some_and(|kept| kept.ttl <= 0) {
+            held.lost = Some("its lease has expired or was revoked".to_owned());
+            return;
+        }
+        // A read from before our put says nothing about it.
+        let Some(read) = read.filter(|read| read.revision >= held.mod_revision) else { return };
+        match read.locks.get(vip.0).and_then(Option::as_ref) {
+            None => held.lost = Some("it was deleted".to_owned()),
+            Some(key) if key.mod_revision == held.mod_revision && key.lease == held.lease => {
+                let others = read.leader.as_ref().is_some_and(|leader| leader.member != me.member);
+                if let Some(kept) = kept.filter(|_| !others) {
+                    held.ttl = u64::try_from(kept.ttl).unwrap_or(0);
+                    held.proven = held.proven.max(kept.asked);
+                    held.deadline = held.deadline.max(deadline::deadline(kept.asked, held.ttl));
+                }
+            }
+            // Our own put under a fresh lease, whose answer is still on its way.
+            Some(key) if refreshing.is_some() && me.owns(key) => {}
+            Some(key) => held.lost = Some(format!("it is now {}'s", holder_name(key))),
+        }
+    }
+}
+
+/// The holder's name for people.
+pub(super) fn holder_name(key: &LockKey) -> String {
+    match &key.holder {
+        LockHolder::Known(value) => value.member.clone(),
+        LockHolder::Unknown(raw) => format!("an unknown format ({raw})"),
+    }
+}
