@@ -6,8 +6,20 @@ pub mod gate;
 pub mod node;
 
 #[cfg(feature = "daemon")]
+pub mod actuator;
+#[cfg(feature = "daemon")]
+pub mod cli;
+#[cfg(feature = "daemon")]
 pub mod clock;
+#[cfg(feature = "daemon")]
+pub mod daemon;
 #[cfg(feature = "daemon")]
 pub mod evidence;
 #[cfg(feature = "daemon")]
 pub mod observe;
+#[cfg(feature = "daemon")]
+pub mod reactor;
+#[cfg(feature = "daemon")]
+pub mod runtime_dir;
+#[cfg(feature = "daemon")]
+pub mod transport;

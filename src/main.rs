@@ -1,1 +1,7 @@
-fn main() {}
+//! The `pgvrrp` program. Everything is in the library, where tests reach it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pgvrrp::cli::main()
+}

@@ -1,1 +1,5 @@
-//! Askers.
+//! The askers. They ask etcd and PostgreSQL, and report what was answered with the time at which it was asked. They
+//! decide nothing: what an answer means is the gate's business.
+
+pub mod etcd;
+pub mod postgres;

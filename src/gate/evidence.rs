@@ -34,6 +34,8 @@ pub struct Observation {
     pub system_identifier: Option<String>,
     /// Patroni's `members/<me>`; `None` if no member of that name exists.
     pub member: Option<Member>,
+    /// The name of that key, for people.
+    pub member_key: String,
 }
 
 /// Patroni's leader key.

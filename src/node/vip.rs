@@ -13,25 +13,29 @@
 //! The words in brackets are states of [`Lock`], the others of [`Phase`]. Every pass computes the same decision anew
 //! from the evidence and brings the address in line with it; no event is needed for the address to leave.
 
+mod advance;
+mod claim;
+mod outputs;
+mod tell;
+
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use vrrp::router::{self, Action, Event, Router};
+use vrrp::router::{self, Event, Router};
 use vrrp::time::Instant;
 use vrrp::types::{Interval, Priority, Vrid};
 use vrrp::wire::advert::Advert;
 
-use super::io::{Level, Notice, Outcome, Output, Version2};
+use super::io::{Level, Outcome, Output, Version2};
 use super::kernel_view::KernelView;
-use super::lock::{Identity, Lock, holder_name};
+use super::lock::{Identity, Lock};
 use super::peers::Peers;
 use super::record::Record;
 use super::status::PhaseLabel;
 use crate::gate::deadline;
-use crate::gate::evidence::{Acquisition, Expect, Kept, LeaseId, Observation, Role, VipId};
-use crate::gate::policy::ForeignActive;
+use crate::gate::evidence::{Acquisition, Expect, Kept, LeaseId, Observation, VipId};
 use crate::gate::reason::Reason;
-use crate::gate::verdict::{Evidence, Verdict, eligible, is_fresh, patroni_config, verdict};
+use crate::gate::verdict::Evidence;
 
 /// The address's lifetime is renewed, and V's lease is proved, this often.
 pub(super) const RENEW: Duration = Duration::from_secs(1);
@@ -186,8 +190,6 @@ impl Vip {
         }
     }
 
-    // ---- What comes in ------------------------------------------------------------------------------------------
-
     pub(super) fn take_advert(&mut self, around: &Surroundings<'_>, advert: &Advert, out: &mut Vec<Output>) {
         self.record.counters.adverts_received += 1;
         self.peers.advert(around.evidence.now, advert, self.settings.address);
@@ -286,357 +288,6 @@ impl Vip {
         }
     }
 
-    // ---- What is to be done -------------------------------------------------------------------------------------
-
-    /// Brings the address and V in line with the evidence. Called after every input, and when a deadline has come.
-    pub(super) fn advance(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
-        self.watch_for_split_brain(around, out);
-        match self.phase {
-            Phase::Closed | Phase::Displacing { .. } => self.advance_closed(around, out),
-            Phase::Active { .. } => self.advance_active(around, out),
-            Phase::Draining { .. } => self.advance_draining(around, out),
-            Phase::Releasing { again: Some(again), .. } if again <= around.evidence.now => self.unbind(around, out),
-            Phase::Releasing { .. } => {}
-        }
-        if let Some(request) = self.lock.due(around.evidence.now, self.id) {
-            out.push(Output::Etcd(request));
-        }
-        self.advertise(around, out);
-    }
-
-    fn advance_closed(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
-        let now = around.evidence.now;
-        self.adopt_until = self.adopt_until.filter(|until| now < *until);
-        self.refused = self.refused.take().filter(|(until, _)| now < *until);
-        let claim = self.claim(around);
-        let address = self.settings.address;
-        if around.kernel.is_present(address) && matches!(self.phase, Phase::Closed) && !self.may_stay(around, &claim) {
-            // Present without the right: somebody else put it here, or our predecessor left what is not ours to keep.
-            self.adopt_until = None;
-            self.enter(now, Phase::Releasing { again: None, stray: true });
-            self.unbind(around, out);
-            return;
-        }
-        match claim {
-            Claim::Take(epoch, expect) => {
-                self.record.claimed(now);
-                let ttl = deadline::lock_ttl(&patroni_config(around.evidence.etcd));
-                out.push(Output::Etcd(self.lock.acquire(self.id, around.me, epoch, ttl, expect)));
-                self.explain(Reason::Acquiring, out);
-            }
-            Claim::Open(reason) => self.open(around, reason, out),
-            Claim::Wait(reason) => {
-                self.tell_slow_promotion(now, &reason, out);
-                self.explain(reason, out);
-            }
-            Claim::GiveUp(reason, lease) => {
-                // Nothing to unbind: the address is absent, or `may_stay` would have said no above.
-                self.leave_vrrp(around);
-                self.record.abandoned();
-                self.lock.revoke(now, lease);
-                self.enter(now, Phase::Closed);
-                self.explain(reason, out);
-            }
-            Claim::No(reason) => {
-                if matches!(reason, Reason::LockHeld(_)) {
-                    self.record.claimed(now);
-                    self.record.waiting.get_or_insert(now);
-                } else {
-                    self.record.abandoned();
-                }
-                self.clean_up_leftover(around, &reason);
-                self.explain(reason, out);
-            }
-        }
-    }
-
-    /// What could be done about V, and by what right.
-    fn claim(&self, around: &Surroundings<'_>) -> Claim {
-        match &self.lock {
-            Lock::None => match self.may_acquire(around) {
-                Ok((epoch, expect)) => Claim::Take(epoch, expect),
-                Err(reason) => Claim::No(reason),
-            },
-            Lock::Acquiring { .. } => Claim::Wait(Reason::Acquiring),
-            Lock::Revoking { .. } if around.stopping => Claim::Wait(Reason::Stopping),
-            Lock::Revoking { .. } => Claim::Wait(Reason::Unlocking),
-            Lock::Held { held, .. } if around.stopping => Claim::GiveUp(Reason::Stopping, held.lease),
-            Lock::Held { held, .. } => match verdict(&around.evidence, held, false) {
-                Verdict::Open(reason) => Claim::Open(reason),
-                Verdict::Armed(reason) => Claim::Wait(reason),
-                Verdict::Drain(reason) | Verdict::Shut(reason) => Claim::GiveUp(reason, held.lease),
-            },
-        }
-    }
-
-    fn may_acquire(&self, around: &Surroundings<'_>) -> Result<(i64, Expect), Reason> {
-        let evidence = &around.evidence;
-        if around.stopping {
-            return Err(Reason::Stopping);
-        }
-        if around.kernel.link.is_none() {
-            return Err(Reason::NoInterface(around.kernel.interface.clone()));
-        }
-        let epoch = eligible(evidence, |address| around.kernel.is_local(address), self.released)?;
-        if let Some((_, error)) = &self.refused {
-            return Err(Reason::BindRefused(error.clone()));
-        }
-        if let Some(error) = &self.acquire_error {
-            return Err(Reason::AcquireFailed(error.clone()));
-        }
-        // A read asked before our last revocation ended may show a V that is gone.
-        let etcd = evidence.etcd.filter(|etcd| etcd.asked >= self.unlocked).ok_or(Reason::EtcdUnasked)?;
-        match etcd.locks.get(self.id.0).and_then(Option::as_ref) {
-            None => Ok((epoch, Expect::Absent)),
-            Some(key) if around.me.owns(key) => Ok((epoch, Expect::Mine(key.mod_revision))),
-            Some(key) => Err(Reason::LockHeld(holder_name(key))),
-        }
-    }
-
-    /// Whether an address that is bound without our doing may stay for now. Only one that our predecessor bound, with
-    /// the lifetime it gave it still running, and only while nothing has said no.
-    fn may_stay(&self, around: &Surroundings<'_>, claim: &Claim) -> bool {
-        let VipSettings { address, prefix_len, .. } = self.settings;
-        let ours = around.kernel.places(address).all(|place| place.lifetime.is_some_and(|left| left <= 3))
-            && !around.kernel.has_strays(address, prefix_len);
-        let deserved = match claim {
-            Claim::Take(_, Expect::Mine(_)) | Claim::Open(_) => true,
-            Claim::Take(_, Expect::Absent) | Claim::GiveUp(..) => false,
-            Claim::Wait(reason) | Claim::No(reason) => reason.is_undecided(),
-        };
-        ours && deserved && self.adopt_until.is_some_and(|until| around.evidence.now < until)
-    }
-
-    /// A V of our own that is neither held nor about to be: from before a restart, or from an answer that never came.
-    /// It only keeps others waiting. The address has been found absent.
-    fn clean_up_leftover(&mut self, around: &Surroundings<'_>, reason: &Reason) {
-        let decided = !reason.is_undecided() && !matches!(reason, Reason::AcquireFailed(_));
-        let Some(etcd) = around.evidence.etcd.filter(|etcd| decided && etcd.asked >= self.unlocked) else { return };
-        if around.kernel.is_present(self.settings.address) {
-            return;
-        }
-        if let Some(key) = etcd.locks.get(self.id.0).and_then(Option::as_ref)
-            && around.me.owns(key)
-        {
-            self.lock.revoke(around.evidence.now, key.lease);
-        }
-    }
-
-    /// The gate is open: bind, or make a foreign Active yield first.
-    fn open(&mut self, around: &Surroundings<'_>, reason: Reason, out: &mut Vec<Output>) {
-        let now = around.evidence.now;
-        let wait = around.evidence.policy.foreign_active == ForeignActive::AdvertiseFirst;
-        match self.phase {
-            Phase::Closed if wait && self.peers.foreign_active(now) => {
-                self.enter(now, Phase::Displacing { until: now + DISPLACE });
-                let actions = self.router.handle(now, Event::Startup);
-                self.carry_out(around, actions, out);
-                self.explain(Reason::Displacing, out);
-            }
-            Phase::Displacing { until } if now < until && self.peers.foreign_active(now) => {}
-            _ => {
-                self.record.opened(now);
-                self.reason = reason;
-                self.leave_vrrp(around);
-                if self.bind(around, out) {
-                    let actions = self.router.handle(now, Event::Startup);
-                    self.enter(now, Phase::Active { confirmed: false, renew: now + RENEW, announce: now, bursts: 0 });
-                    self.carry_out(around, actions, out);
-                }
-            }
-        }
-    }
-
-    fn advance_active(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
-        let now = around.evidence.now;
-        match self.verdict(around) {
-            Verdict::Open(reason) => self.keep(around, reason, out),
-            Verdict::Drain(reason) => {
-                self.record.drain_began(now);
-                self.enter(now, Phase::Draining { until: now + DRAIN, probe: now, reason: reason.clone() });
-                self.explain(reason, out);
-                self.advance_draining(around, out);
-            }
-            Verdict::Armed(reason) | Verdict::Shut(reason) => self.release(around, reason, out),
-        }
-    }
-
-    /// Keeps the address where it belongs, and nowhere else.
-    fn keep(&mut self, around: &Surroundings<'_>, reason: Reason, out: &mut Vec<Output>) {
-        let now = around.evidence.now;
-        let VipSettings { address, prefix_len, .. } = self.settings;
-        let ttl = deadline::lock_ttl(&patroni_config(around.evidence.etcd));
-        if let Some(request) = self.lock.refresh(self.id, around.me, ttl) {
-            out.push(Output::Etcd(request));
-        }
-        let Some(link) = around.kernel.link else { return };
-        if around.kernel.has_strays(address, prefix_len) {
-            out.push(Output::UnbindStrays { vip: self.id, keep: link.index });
-        }
-        // After a stall nothing is bound or announced before fresh evidence; that the hold itself ends is not the
-        // stall's business but D's.
-        if !self.lock.held().is_some_and(|held| is_fresh(&around.evidence, held)) {
-            if let Phase::Active { renew, announce, .. } = &mut self.phase {
-                let later = now + LOOK_AGAIN;
-                (*renew, *announce) = ((*renew).max(later), (*announce).max(later));
-            }
-            return self.explain(Reason::Stalled, out);
-        }
-        self.explain(reason, out);
-        let Phase::Active { confirmed, renew, announce, bursts } = &mut self.phase else { return };
-        let deleted = *confirmed && !around.kernel.is_in_place(address, prefix_len);
-        let renew_due = now >= *renew;
-        let announce_due = *confirmed && (deleted || now >= *announce);
-        if renew_due || deleted {
-            *renew = now + RENEW;
-        }
-        if announce_due {
-            *announce = now + ANNOUNCE_BURST.get(*bursts).copied().unwrap_or(ANNOUNCE_REFRESH);
-            *bursts += 1;
-        }
-        if deleted {
-            self.record.counters.repaired += 1;
-            self.tell(Level::Warning, format!("{address} was removed by somebody else: putting it back"), out);
-        }
-        if (renew_due || deleted) && !self.bind(around, out) {
-            return;
-        }
-        if announce_due {
-            self.announce(around, out);
-        }
-    }
-
-    fn advance_draining(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
-        let now = around.evidence.now;
-        let verdict = self.verdict(around);
-        let Phase::Draining { until, probe, reason } = &mut self.phase else { return };
-        match verdict {
-            Verdict::Shut(reason) => self.release(around, reason, out),
-            _ if now >= *until => {
-                let reason = reason.clone();
-                self.release(around, reason, out);
-            }
-            _ if now >= *probe => {
-                *probe = now + DRAIN_PROBE;
-                out.push(Output::CountConnections { vip: self.id });
-            }
-            _ => {}
-        }
-    }
-
-    fn verdict(&self, around: &Surroundings<'_>) -> Verdict {
-        match self.lock.held() {
-            _ if around.stopping => Verdict::Shut(Reason::Stopping),
-            Some(held) => verdict(&around.evidence, held, true),
-            // Bound without V: there is no such state, and if there were, it would end here.
-            None => Verdict::Shut(Reason::LockLost("this node does not hold it".to_owned())),
-        }
-    }
-
-    // ---- Outputs ------------------------------------------------------------------------------------------------
-
-    /// Binds or renews. `false` if D is too near for even the shortest lifetime.
-    fn bind(&self, around: &Surroundings<'_>, out: &mut Vec<Output>) -> bool {
-        let now = around.evidence.now;
-        let (Some(link), Some(held)) = (around.kernel.link, self.lock.held()) else { return false };
-        let Some(lifetime) = deadline::lifetime(now, held.deadline) else { return false };
-        let not_after = deadline::not_after(now);
-        out.push(Output::Bind { vip: self.id, link: link.index, lifetime, not_after });
-        true
-    }
-
-    fn announce(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
-        let now = around.evidence.now;
-        if let Some(link) = around.kernel.link {
-            self.announced = Some(now);
-            out.push(Output::Announce { vip: self.id, link: link.index, not_after: deadline::not_after(now) });
-        }
-    }
-
-    /// The address has to go: cut, remove, cut what raced, say goodbye. The lock follows once the kernel has confirmed.
-    fn release(&mut self, around: &Surroundings<'_>, reason: Reason, out: &mut Vec<Output>) {
-        let now = around.evidence.now;
-        self.record.release_began(now);
-        self.enter(now, Phase::Releasing { again: None, stray: false });
-        self.reason = reason;
-        // Past D another node may be holding the VIP: resetting connections first would only prolong that.
-        let overdue = self.lock.held().is_none_or(|held| now >= held.deadline);
-        if !overdue {
-            out.push(Output::Reset { vip: self.id, budget: RESET_BEFORE });
-        }
-        self.unbind(around, out);
-        let actions = self.router.handle(now, Event::Shutdown);
-        self.carry_out(around, actions, out);
-    }
-
-    fn unbind(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
-        let _ = around;
-        if let Phase::Releasing { again, stray } = &mut self.phase {
-            *again = None;
-            if *stray {
-                out.push(Output::Reset { vip: self.id, budget: RESET_BEFORE });
-            }
-            out.push(Output::Unbind { vip: self.id });
-            out.push(Output::Reset { vip: self.id, budget: RESET_AFTER });
-        }
-    }
-
-    /// The router's timer.
-    fn advertise(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
-        let now = around.evidence.now;
-        if self.router.deadline().is_some_and(|deadline| deadline <= now) {
-            let actions = self.router.handle(now, Event::Timer);
-            // After a stall an advertisement would claim what is not known any more.
-            if self.lock.held().is_some_and(|held| is_fresh(&around.evidence, held)) {
-                self.carry_out(around, actions, out);
-            }
-        }
-    }
-
-    fn leave_vrrp(&mut self, around: &Surroundings<'_>) {
-        // The goodbye that this yields is not sent: nothing was bound, or an advert follows at once.
-        let _ = self.router.handle(around.evidence.now, Event::Shutdown);
-    }
-
-    /// Turns the router's actions into outputs. Binding and removing are decided here and not by the router, whose
-    /// Active is only ever entered with the gate open.
-    fn carry_out(&mut self, around: &Surroundings<'_>, actions: Vec<Action>, out: &mut Vec<Output>) {
-        let now = around.evidence.now;
-        for action in actions {
-            match action {
-                Action::SendAdvert { priority, checksum } => {
-                    if let Some(source) = around.kernel.primary_address() {
-                        let not_after = deadline::not_after(now);
-                        out.push(Output::Advertise { vip: self.id, priority, source, checksum, not_after });
-                    }
-                }
-                Action::Announce => {
-                    if self.is_bound() {
-                        self.announce(around, out);
-                    }
-                }
-                Action::Conflict { source, priority } => {
-                    self.record.counters.advert_conflicts += 1;
-                    self.conflict(now, &format!("{source} advertises priority {priority} for this virtual router"), out);
-                }
-                Action::BindAddresses | Action::UnbindAddresses => {}
-            }
-        }
-    }
-
-    /// Somebody disputes the VIP. That proves nothing (P5): look at etcd again, and tell the segment again.
-    fn conflict(&mut self, now: Instant, what: &str, out: &mut Vec<Output>) {
-        self.look_again = true;
-        if self.announced.is_none_or(|last| now.since(last) >= ANNOUNCE_REPLY) {
-            self.tell(Level::Alarm, format!("conflict: {what}; etcd decides, announcing again"), out);
-            if let Phase::Active { announce, .. } = &mut self.phase {
-                *announce = now;
-            }
-        }
-    }
-
-    // ---- Changes ------------------------------------------------------------------------------------------------
-
     fn bound(&mut self, at: Instant, out: &mut Vec<Output>) {
         let Phase::Active { confirmed, announce, .. } = &mut self.phase else { return };
         if !*confirmed {
@@ -681,53 +332,6 @@ impl Vip {
         self.phase_since = now;
         self.slow_promotion_told = false;
     }
-
-    /// Notes why the gate is as it is; tells it when that is another reason than before.
-    fn explain(&mut self, reason: Reason, out: &mut Vec<Output>) {
-        let passing = matches!(reason, Reason::Acquiring | Reason::Unlocking | Reason::EtcdUnasked | Reason::PostgresUnasked);
-        if reason.label() != self.reason.label() && !passing {
-            self.tell(Level::Info, reason.to_string(), out);
-        }
-        self.reason = reason;
-    }
-
-    fn tell_slow_promotion(&mut self, now: Instant, reason: &Reason, out: &mut Vec<Output>) {
-        let since = self.lock.held().map(|held| held.acquired);
-        if matches!(reason, Reason::InRecovery)
-            && !self.slow_promotion_told
-            && since.is_some_and(|since| now.since(since) >= SLOW_PROMOTION)
-        {
-            self.slow_promotion_told = true;
-            let text = "this node holds the leader key, but its PostgreSQL has been in recovery for more than 5 s";
-            self.tell(Level::Warning, text.to_owned(), out);
-        }
-    }
-
-    fn watch_for_split_brain(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
-        let evidence = &around.evidence;
-        let leader = evidence.etcd.and_then(|etcd| etcd.leader.as_ref());
-        let other = leader.filter(|leader| leader.member != evidence.member);
-        // Only answers of the same time contradict each other: a primary that was asked before the other took K may
-        // have stepped down since.
-        let primary = evidence.postgres.is_some_and(|report| {
-            report.role == Role::Primary && evidence.etcd.is_some_and(|etcd| report.asked >= etcd.asked)
-        });
-        if other.is_none() || evidence.postgres.is_some_and(|report| report.role != Role::Primary) {
-            self.split_brain = false;
-        }
-        if let (Some(other), true, false) = (other, primary, self.split_brain) {
-            self.split_brain = true;
-            self.record.counters.split_brains += 1;
-            let text = format!("split brain: PostgreSQL here accepts writes while {} holds the leader key", other.member);
-            self.tell(Level::Alarm, text, out);
-        }
-    }
-
-    fn tell(&self, level: Level, text: String, out: &mut Vec<Output>) {
-        out.push(Output::Tell(Notice { level, vip: Some(self.id), text }));
-    }
-
-    // ---- What others may know -----------------------------------------------------------------------------------
 
     /// Whether the address is bound by our will, as far as we have decided.
     pub(super) fn is_bound(&self) -> bool {

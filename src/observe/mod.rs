@@ -1,1 +1,24 @@
-//! Observers.
+//! Everybody who looks at the daemon. They read the one picture that the protocol thread publishes; none of them
+//! computes a second truth, and none can hold the protocol thread up.
+
+pub mod control;
+pub mod http;
+pub mod logging;
+mod metrics;
+pub mod systemd;
+mod text;
+
+use std::time::Duration;
+
+use vrrp::time::Instant;
+
+use crate::clock;
+use crate::node::status::Status;
+
+/// The protocol thread publishes at least once a second; a picture older than this means that it is stuck.
+const STUCK: Duration = Duration::from_secs(2);
+
+/// Whether the protocol thread is running.
+fn is_alive(status: &Status) -> bool {
+    clock::now().since(Instant::ZERO).saturating_sub(status.taken) < STUCK
+}

@@ -9,5 +9,7 @@
 
 extern crate alloc;
 
+pub mod router;
 pub mod time;
 pub mod types;
+pub mod wire;

@@ -1,0 +1,299 @@
+//! Puts the daemon together: checks what it needs, starts its threads, waits for the end.
+//!
+//! | thread | what runs there |
+//! |---|---|
+//! | `pgvrrp` (main) | waits |
+//! | `pgvrrp-protocol` | reactor, node and actuator; opens every socket itself, so all are of one network namespace |
+//! | `pgvrrp-evidence` | the askers of etcd and PostgreSQL |
+//! | `pgvrrp-observe` | HTTP, control socket, systemd |
+//! | `pgvrrp-log` | writes log lines |
+
+use std::net::Ipv4Addr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fs, io, thread};
+
+use pgvrrp_config::{Checksum, Config};
+use pgvrrp_netlink::{Kernel, Monitor, SockDiag, promote_secondaries};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::LocalSet;
+use tracing::{info, warn};
+use vrrp::router::ChecksumPolicy;
+
+use crate::actuator::{Actuator, Askers};
+use crate::clock;
+use crate::evidence::{etcd, postgres};
+use crate::gate::evidence::{EtcdReport, EtcdRequest, RoleReport};
+use crate::gate::policy;
+use crate::node::status::Status;
+use crate::node::{Identity, Node, Settings, VipSettings};
+use crate::observe::{control, http, logging, systemd};
+use crate::reactor::{Lines, Reactor};
+use crate::runtime_dir::{self, RuntimeDir};
+use crate::transport::ArpSender;
+
+/// Pause between two questions to PostgreSQL until the node says otherwise.
+const CALM: Duration = Duration::from_secs(1);
+
+/// Why the daemon did not start, or ended badly. Each has an exit code; systemd's unit does not restart 64, 77 and 78.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// 77: a right is missing.
+    #[error("{0}")]
+    Permission(String),
+    /// 78: the configuration cannot work on this host.
+    #[error("{0}")]
+    Config(String),
+    /// 75: another daemon runs; try again when it has ended.
+    #[error("{0}")]
+    InUse(runtime_dir::Error),
+    /// 71: the system refused something.
+    #[error("{what}: {source}")]
+    System {
+        /// What was attempted.
+        what: &'static str,
+        /// The system's words.
+        source: io::Error,
+    },
+}
+
+impl Failure {
+    /// The code to exit with, from `sysexits.h`.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Permission(_) => 77,
+            Self::Config(_) => 78,
+            Self::InUse(_) => 75,
+            Self::System { .. } => 71,
+        })
+    }
+
+    fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+}
+
+/// Runs the daemon until a signal ends it.
+///
+/// # Errors
+/// See [`Failure`]. When this returns, no VIP is bound by this process, or its lifetime is ending it.
+pub fn run(config: Config) -> Result<(), Failure> {
+    logging::start(config.log_level.as_str()).map_err(Failure::system("cannot start logging"))?;
+    check_capabilities()?;
+    check_prefixes(&config)?;
+    let postgres = postgres_settings(&config)?;
+    let runtime_dir = RuntimeDir::open(&config.runtime_dir).map_err(|error| match error {
+        runtime_dir::Error::InUse(_) => Failure::InUse(error),
+        runtime_dir::Error::Unusable { .. } => Failure::Permission(error.to_string()),
+    })?;
+    let refuse = |error: runtime_dir::Error| Failure::Permission(error.to_string());
+    let me = Identity {
+        member: config.node.clone(),
+        boot_id: runtime_dir::boot_id().map_err(refuse)?,
+        incarnation: runtime_dir.incarnation().map_err(refuse)?,
+    };
+    info!(node = config.node, version = env!("CARGO_PKG_VERSION"), "starting");
+
+    let (etcd_requests, etcd_requests_out) = mpsc::unbounded_channel();
+    let (etcd_reports, etcd_reports_out) = mpsc::unbounded_channel();
+    let (cadence, cadence_out) = watch::channel(CALM);
+    let (role_reports, role_reports_out) = mpsc::channel(4);
+    let (status, status_out) = watch::channel(Arc::new(Status::default()));
+    let askers = Askers { etcd: etcd_requests, cadence };
+    let lines = Lines { etcd: etcd_reports_out, postgres: role_reports_out, status };
+
+    let (started, has_started) = oneshot::channel();
+    let vips = vip_settings(&config);
+    let settings =
+        Settings { me, interface: config.interface.clone(), policy: policy_settings(&config), vips };
+    let protocol = spawn("pgvrrp-protocol", move || protocol(settings, askers, lines, started))?;
+    // Its failures to start are the daemon's; nothing else is begun before it stands.
+    if has_started.blocking_recv().is_err() {
+        return join(protocol);
+    }
+    let etcd = etcd_settings(&config);
+    spawn("pgvrrp-evidence", move || {
+        evidence(etcd, postgres, etcd_requests_out, etcd_reports, cadence_out, role_reports)
+    })?;
+    let control = config.runtime_dir.clone();
+    let listen = config.http.listen;
+    spawn("pgvrrp-observe", move || observe(&control, listen, status_out))?;
+    systemd::ready();
+    let result = join(protocol);
+    systemd::stopping();
+    drop(runtime_dir);
+    result
+}
+
+/// What the askers' settings are made of, for `pgvrrp check` as well.
+///
+/// # Errors
+/// [`Failure::Config`] if the connection string is none.
+pub fn postgres_settings(config: &Config) -> Result<postgres::Settings, Failure> {
+    let mut connection: tokio_postgres::Config = config.postgres.connection.parse().map_err(|error: tokio_postgres::Error| {
+        let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        Failure::Config(format!("[postgres] connection: {why}"))
+    })?;
+    if let Some(password) = &config.postgres.password {
+        connection.password(password.expose());
+    }
+    Ok(postgres::Settings { connection, timeout: config.postgres.timeout })
+}
+
+fn protocol(settings: Settings, askers: Askers, lines: Lines, started: oneshot::Sender<()>) -> Result<(), Failure> {
+    let refused = |error: pgvrrp_netlink::Error| Failure::Permission(error.to_string());
+    runtime()?.block_on(async {
+        // The monitor first, the dump after it: nothing that happens in between is missed.
+        let monitor = Monitor::open().map_err(refused)?;
+        let kernel = Kernel::open().map_err(refused)?;
+        let sockets = SockDiag::open().map_err(refused)?;
+        let arp = ArpSender::open().map_err(Failure::system("cannot open a packet socket"))?;
+        let (interface, vips) = (settings.interface.clone(), settings.vips.clone());
+        let addresses: Vec<Ipv4Addr> = vips.iter().map(|vip| vip.address).collect();
+        let actuator = Actuator::new(kernel, sockets, arp, interface.clone(), vips, askers);
+        let node = Node::new(settings, clock::now());
+        let reactor = Reactor::new(node, actuator, monitor, lines, interface, addresses);
+        let reactor = reactor.map_err(Failure::system("cannot start the loop"))?;
+        let _ = started.send(());
+        reactor.run().await.map_err(Failure::system("the loop ended"))
+    })
+}
+
+fn evidence(
+    etcd: etcd::Settings,
+    postgres: postgres::Settings,
+    requests: mpsc::UnboundedReceiver<EtcdRequest>,
+    reports: mpsc::UnboundedSender<EtcdReport>,
+    cadence: watch::Receiver<Duration>,
+    roles: mpsc::Sender<RoleReport>,
+) -> Result<(), Failure> {
+    let tasks = LocalSet::new();
+    tasks.spawn_local(postgres::run(postgres, cadence, roles));
+    tasks.block_on(&runtime()?, etcd::run(etcd, requests, reports));
+    Ok(())
+}
+
+fn observe(
+    runtime_dir: &std::path::Path,
+    listen: Option<std::net::SocketAddr>,
+    status: watch::Receiver<Arc<Status>>,
+) -> Result<(), Failure> {
+    runtime()?.block_on(async {
+        if let Some(listen) = listen {
+            tokio::spawn(http::serve(listen, status.clone()));
+        }
+        match control::listen(runtime_dir) {
+            Ok(listener) => drop(tokio::spawn(control::serve(listener, status.clone()))),
+            Err(error) => warn!(%error, "no control socket: `pgvrrp status` will not work"),
+        }
+        systemd::serve(status).await;
+    });
+    Ok(())
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    Builder::new_current_thread().enable_all().build().map_err(Failure::system("cannot start a runtime"))
+}
+
+type Ended = thread::JoinHandle<Result<(), Failure>>;
+
+fn spawn(name: &str, run: impl FnOnce() -> Result<(), Failure> + Send + 'static) -> Result<Ended, Failure> {
+    thread::Builder::new().name(name.to_owned()).spawn(run).map_err(Failure::system("cannot start a thread"))
+}
+
+fn join(thread: Ended) -> Result<(), Failure> {
+    match thread.join() {
+        Ok(result) => result,
+        Err(_) => Err(Failure::System { what: "the protocol thread", source: io::Error::other("panicked") }),
+    }
+}
+
+// ---- What has to be true before anything starts -----------------------------------------------------------------
+
+/// CAP_NET_ADMIN (bit 12) and CAP_NET_RAW (bit 13) have to be effective: capabilities(7).
+fn check_capabilities() -> Result<(), Failure> {
+    let status = fs::read_to_string("/proc/thread-self/status").map_err(Failure::system("cannot read own capabilities"))?;
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap_or_default();
+    let effective = u64::from_str_radix(effective.trim(), 16).unwrap_or(0);
+    let missing: Vec<_> =
+        [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW")].into_iter().filter(|(bit, _)| effective & (1 << bit) == 0).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = missing.iter().map(|(_, name)| *name).collect();
+    Err(Failure::Permission(format!(
+        "missing {}: run pgvrrp by its systemd unit, which grants exactly these, or as root",
+        names.join(" and ")
+    )))
+}
+
+/// A VIP with a prefix length below 32 may come to be the first address of its subnet. When that goes, by our hand or by
+/// the end of its lifetime, the kernel removes the subnet's other addresses with it, unless told otherwise.
+fn check_prefixes(config: &Config) -> Result<(), Failure> {
+    let Some(vip) = config.vips.iter().find(|vip| vip.prefix_len < 32) else { return Ok(()) };
+    // An interface that does not exist yet has no setting yet; the one for all interfaces decides.
+    if promote_secondaries(&config.interface).unwrap_or(false) {
+        return Ok(());
+    }
+    let interface = &config.interface;
+    Err(Failure::Config(format!(
+        "{address}/{prefix}: with this prefix length the kernel could remove this node's own addresses together with the VIP, \
+         because net.ipv4.conf.{interface}.promote_secondaries is 0. Configure the address without a prefix length, which \
+         binds it as /32, or set that to 1",
+        address = vip.address,
+        prefix = vip.prefix_len,
+    )))
+}
+
+// ---- From the configuration's words to ours ---------------------------------------------------------------------
+
+fn vip_settings(config: &Config) -> Vec<VipSettings> {
+    let vips = config.vips.iter().map(|vip| VipSettings {
+        name: vip.name.clone(),
+        address: vip.address,
+        prefix_len: vip.prefix_len,
+        virtual_router_id: vip.virtual_router_id,
+        interval: vip.interval,
+        checksum: match vip.checksum {
+            Checksum::Auto => ChecksumPolicy::Auto,
+            Checksum::Rfc9568 => ChecksumPolicy::Rfc9568,
+            Checksum::Rfc5798 => ChecksumPolicy::Rfc5798,
+        },
+    });
+    vips.collect()
+}
+
+fn policy_settings(config: &Config) -> policy::Policy {
+    use pgvrrp_config as from;
+    policy::Policy {
+        postgres_down: match config.policy.postgres_down {
+            from::PostgresDown::Release => policy::PostgresDown::Release,
+            from::PostgresDown::Hold => policy::PostgresDown::Hold,
+        },
+        paused: match config.policy.paused {
+            from::Paused::Hold => policy::Paused::Hold,
+            from::Paused::Release => policy::Paused::Release,
+        },
+        foreign_active: match config.policy.foreign_active {
+            from::ForeignActive::AdvertiseFirst => policy::ForeignActive::AdvertiseFirst,
+            from::ForeignActive::BindAtOnce => policy::ForeignActive::BindAtOnce,
+        },
+    }
+}
+
+fn etcd_settings(config: &Config) -> etcd::Settings {
+    let vips: Vec<_> = config.vips.iter().map(|vip| vip.address).collect();
+    let patroni = &config.patroni;
+    let credentials = config.etcd.username.as_ref().zip(config.etcd.password.as_ref());
+    etcd::Settings {
+        endpoints: config.etcd.endpoints.clone(),
+        credentials: credentials.map(|(user, password)| etcd::Credentials {
+            user: user.clone(),
+            password: password.expose().to_owned(),
+        }),
+        timeout: config.etcd.request_timeout,
+        keys: etcd::keys::Keys::new(&patroni.namespace, &patroni.scope, patroni.group, &config.node, &vips),
+    }
+}

@@ -1,0 +1,224 @@
+//! One client per endpoint, and which endpoint to ask first.
+//!
+//! A balanced client keeps sending to a member that is dead; so every endpoint has a client of its own, which is thrown
+//! away when a request on it fails, and the next request goes to the endpoint that answered last.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use etcd_client::{Client, ConnectOptions};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+
+/// etcd versions from which on linearizable reads are never stale and leases are never revoked early.
+const SOUND: [(u32, u32, u32); 2] = [(3, 5, 28), (3, 6, 9)];
+
+/// User and password for etcd.
+#[derive(Clone)]
+pub struct Credentials {
+    /// The user.
+    pub user: String,
+    /// Never printed.
+    pub password: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// All endpoints of one etcd cluster.
+#[derive(Debug)]
+pub(super) struct Endpoints {
+    all: Vec<Endpoint>,
+    credentials: Option<Credentials>,
+    timeout: Duration,
+    /// Index of the endpoint that answered last.
+    preferred: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Endpoint {
+    url: String,
+    /// `host:port`.
+    authority: String,
+    state: Mutex<State>,
+    version_seen: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    client: Option<Client>,
+    /// What the name meant when it last resolved: kept for the time when DNS is down.
+    address: Option<SocketAddr>,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Endpoints {
+    pub(super) fn new(urls: Vec<String>, credentials: Option<Credentials>, timeout: Duration) -> Self {
+        let all = urls.into_iter().map(|url| {
+            let authority = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).trim_end_matches('/').to_owned();
+            Endpoint { url, authority, state: Mutex::default(), version_seen: AtomicBool::new(false) }
+        });
+        Self { all: all.collect(), credentials, timeout, preferred: AtomicUsize::new(0) }
+    }
+
+    /// The deadline of one request.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Asks one endpoint after the other, beginning with the one that answered last, until one answers. `ask` gets a
+    /// client and the endpoint's URL; it is given `2 * timeout` at each, since it may consist of several requests.
+    pub(super) async fn ask<T>(&self, ask: impl AsyncFn(Client, &str) -> Result<T, String>) -> Result<T, String> {
+        let first = self.preferred.load(Ordering::Relaxed);
+        let mut errors = Vec::new();
+        for offset in 0..self.all.len() {
+            let index = (first + offset) % self.all.len();
+            match self.ask_at(index, &ask).await {
+                Ok(answer) => {
+                    self.preferred.store(index, Ordering::Relaxed);
+                    return Ok(answer);
+                }
+                Err(error) => errors.push(format!("{}: {error}", self.all[index].url)),
+            }
+        }
+        Err(errors.join("; "))
+    }
+
+    async fn ask_at<T>(&self, index: usize, ask: impl AsyncFn(Client, &str) -> Result<T, String>) -> Result<T, String> {
+        let client = self.client(index).await?;
+        let url = &self.all[index].url;
+        let outcome = timeout(self.timeout * 2, ask(client, url)).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(format!("no answer within {:?}", self.timeout * 2)));
+        if outcome.is_err() {
+            self.forget(index).await;
+        }
+        outcome
+    }
+
+    /// A client for the endpoint that answered last, for requests that are not to be sent twice.
+    pub(super) async fn preferred(&self) -> Result<Client, String> {
+        let index = self.preferred.load(Ordering::Relaxed);
+        self.client(index).await.map_err(|error| format!("{}: {error}", self.all[index].url))
+    }
+
+    /// After a failure of a request on the [`preferred`](Self::preferred) client: the next one is asked first.
+    pub(super) async fn preferred_failed(&self) {
+        let index = self.preferred.load(Ordering::Relaxed);
+        self.forget(index).await;
+        self.preferred.store((index + 1) % self.all.len(), Ordering::Relaxed);
+    }
+
+    async fn forget(&self, index: usize) {
+        self.all[index].state.lock().await.client = None;
+    }
+
+    async fn client(&self, index: usize) -> Result<Client, String> {
+        let endpoint = &self.all[index];
+        let mut state = endpoint.state.lock().await;
+        if let Some(client) = &state.client {
+            return Ok(client.clone());
+        }
+        state.address = self.resolve(endpoint, state.address).await;
+        let address = state.address.ok_or_else(|| format!("{} does not resolve", endpoint.authority))?;
+        let mut options = ConnectOptions::new().with_connect_timeout(self.timeout).with_require_leader(true);
+        if let Some(credentials) = &self.credentials {
+            options = options.with_user(&credentials.user, &credentials.password).with_auto_token_refresh(true);
+        }
+        let connect = Client::connect([format!("http://{address}")], Some(options));
+        let client = match timeout(self.timeout, connect).await {
+            Ok(Ok(client)) => client,
+            Ok(Err(error)) => return Err(describe(&error)),
+            Err(_) => return Err(format!("no connection within {:?}", self.timeout)),
+        };
+        state.client = Some(client.clone());
+        if !endpoint.version_seen.swap(true, Ordering::Relaxed) {
+            tokio::spawn(warn_of_version(endpoint.url.clone(), client.clone(), self.timeout));
+        }
+        Ok(client)
+    }
+
+    async fn resolve(&self, endpoint: &Endpoint, known: Option<SocketAddr>) -> Option<SocketAddr> {
+        if let Ok(address) = endpoint.authority.parse() {
+            return Some(address);
+        }
+        match timeout(self.timeout, tokio::net::lookup_host(&endpoint.authority)).await {
+            Ok(Ok(mut found)) => found.next().or(known),
+            Ok(Err(error)) => {
+                debug!(endpoint = endpoint.url, %error, "name does not resolve; keeping the address known before");
+                known
+            }
+            Err(_) => known,
+        }
+    }
+}
+
+/// etcd's own words, without the client's wrapping.
+pub(super) fn describe(error: &etcd_client::Error) -> String {
+    match error {
+        etcd_client::Error::GRpcStatus(status) => {
+            // gRPC code 7, PermissionDenied.
+            let help = if status.code() as i32 == 7 {
+                ": this etcd user lacks a right, see the README for the role it needs"
+            } else {
+                ""
+            };
+            format!("{}{help}", status.message())
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Says once per endpoint if its etcd is too old for the promise to hold while etcd itself stalls or elects.
+async fn warn_of_version(url: String, mut client: Client, limit: Duration) {
+    let Ok(Ok(status)) = timeout(limit, client.status()).await else { return };
+    let version = status.version();
+    if is_sound(version) {
+        info!(endpoint = url, version, "etcd");
+    } else {
+        warn!(
+            endpoint = url,
+            version,
+            "this etcd can serve stale reads or revoke leases early while it stalls or elects; 3.5.28, 3.6.9 or newer cannot"
+        );
+    }
+}
+
+fn is_sound(version: &str) -> bool {
+    let mut parts = version.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut next = || parts.next().unwrap_or(0);
+    let version = (next(), next(), next());
+    SOUND.iter().any(|&sound| (version.0, version.1) == (sound.0, sound.1) && version >= sound) || version > SOUND[1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions() {
+        for (version, sound) in [
+            ("3.4.23", false),
+            ("3.5.27", false),
+            ("3.5.28", true),
+            ("3.6.0", false),
+            ("3.6.8", false),
+            ("3.6.9", true),
+            ("3.7.0-rc.1", true),
+            ("4.0.0", true),
+            ("nonsense", false),
+        ] {
+            assert_eq!(is_sound(version), sound, "{version}");
+        }
+    }
+}

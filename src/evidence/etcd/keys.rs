@@ -1,0 +1,54 @@
+//! The names of the keys: Patroni's, which are read, and pgvrrp's own.
+
+use std::net::Ipv4Addr;
+
+/// Where everything is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// K, Patroni's leader key.
+    pub leader: String,
+    /// Patroni's dynamic configuration.
+    pub config: String,
+    /// PostgreSQL's system identifier.
+    pub initialize: String,
+    /// This node's member key.
+    pub member: String,
+    /// V of each VIP, in the order of the configuration. Outside Patroni's prefix, which `patronictl remove` deletes.
+    pub locks: Vec<String>,
+}
+
+impl Keys {
+    /// The keys of a cluster. `namespace` begins with a slash and does not end with one; `group` is a Citus group.
+    pub fn new(namespace: &str, scope: &str, group: Option<u32>, member: &str, vips: &[Ipv4Addr]) -> Self {
+        let group = group.map(|group| format!("/{group}")).unwrap_or_default();
+        let path = format!("{namespace}/{scope}{group}");
+        Self {
+            leader: format!("{path}/leader"),
+            config: format!("{path}/config"),
+            initialize: format!("{path}/initialize"),
+            member: format!("{path}/members/{member}"),
+            locks: vips.iter().map(|vip| format!("/pgvrrp/v1{path}/{vip}")).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locks_are_outside_patronis_prefix() {
+        let keys = Keys::new("/service", "odoo", None, "db1", &[Ipv4Addr::new(10, 0, 20, 155)]);
+        assert_eq!(keys.leader, "/service/odoo/leader");
+        assert_eq!(keys.member, "/service/odoo/members/db1");
+        assert_eq!(keys.locks, ["/pgvrrp/v1/service/odoo/10.0.20.155"]);
+    }
+
+    #[test]
+    fn a_citus_group_is_a_level_of_its_own() {
+        let keys = Keys::new("/service", "odoo", Some(2), "db1", &[Ipv4Addr::new(10, 0, 20, 155)]);
+        assert_eq!(keys.config, "/service/odoo/2/config");
+        assert_eq!(keys.initialize, "/service/odoo/2/initialize");
+        assert_eq!(keys.locks, ["/pgvrrp/v1/service/odoo/2/10.0.20.155"]);
+    }
+}

@@ -1,0 +1,67 @@
+//! etcd: carries out the gate's requests and reports what came of each. One client per endpoint, each request with a
+//! short deadline, linearizable throughout; a watch that hints when to look again.
+
+mod acquire;
+mod endpoints;
+pub mod keys;
+pub mod parse;
+mod round;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::spawn_local;
+
+use crate::gate::evidence::{EtcdReport, EtcdRequest};
+pub use endpoints::Credentials;
+use endpoints::Endpoints;
+use keys::Keys;
+
+/// What the asker has to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `http://host:port` of each member.
+    pub endpoints: Vec<String>,
+    /// For an etcd with authentication.
+    pub credentials: Option<Credentials>,
+    /// The deadline of each single request.
+    pub timeout: Duration,
+    /// The keys to read.
+    pub keys: Keys,
+}
+
+/// Serves requests until their channel is closed. Each runs by itself, so that a slow one delays no other; how many
+/// there can be is bounded by the node, which has one round and per VIP one other request under
+/// way. Has to be run within a [`tokio::task::LocalSet`].
+pub async fn run(
+    settings: Settings,
+    mut requests: mpsc::UnboundedReceiver<EtcdRequest>,
+    reports: mpsc::UnboundedSender<EtcdReport>,
+) {
+    let keys = Arc::new(settings.keys);
+    let endpoints = Arc::new(Endpoints::new(settings.endpoints, settings.credentials, settings.timeout));
+    let watch = spawn_local(watch::run(endpoints.clone(), keys.clone(), reports.clone()));
+    let resolver = Arc::new(parse::Resolver::default());
+    while let Some(request) = requests.recv().await {
+        let (endpoints, keys, reports) = (endpoints.clone(), keys.clone(), reports.clone());
+        let resolver = resolver.clone();
+        spawn_local(async move {
+            let report = match request {
+                EtcdRequest::Round { keep_alive } => round::round(&endpoints, &keys, &resolver, keep_alive).await,
+                EtcdRequest::Acquire { vip, value, ttl, expect } => {
+                    let outcome = acquire::acquire(&endpoints, &keys, vip, &value, ttl, expect).await;
+                    EtcdReport::Acquire { vip, outcome }
+                }
+                EtcdRequest::Revoke { vip, lease } => {
+                    let outcome = acquire::revoke(&endpoints, lease).await;
+                    EtcdReport::Revoke { vip, lease, outcome }
+                }
+            };
+            // A closed channel: the daemon is ending, nobody is left to be told.
+            let _ = reports.send(report);
+        });
+    }
+    watch.abort();
+}

@@ -1,0 +1,105 @@
+//! A proof round: the keepalives, and then one linearizable read of everything.
+
+use etcd_client::{Client, Error, GetResponse, KeyValue, Txn, TxnOp, TxnOpResponse};
+use tokio::time::timeout;
+
+use super::endpoints::{Endpoints, describe};
+use super::keys::Keys;
+use super::parse::{Resolver, lock_holder, patroni_config};
+use crate::clock;
+use crate::gate::evidence::{EtcdReport, Kept, LeaderKey, LeaseId, LockKey, Observation, VipId};
+
+/// Keeps the leases alive and then reads. The read is sent to the endpoint that answered the keepalives, after it did.
+pub(super) async fn round(
+    endpoints: &Endpoints,
+    keys: &Keys,
+    resolver: &Resolver,
+    keep_alive: Vec<(VipId, LeaseId)>,
+) -> EtcdReport {
+    let answer = endpoints
+        .ask(async |mut client: Client, url: &str| {
+            let limit = endpoints.timeout();
+            let late = |_| format!("no answer within {limit:?}");
+            let mut kept = Vec::new();
+            for &(vip, lease) in &keep_alive {
+                kept.push(timeout(limit, keepalive(&mut client, vip, lease)).await.map_err(late)??);
+            }
+            let observation = timeout(limit, read(&mut client, keys, resolver, url)).await.map_err(late)??;
+            Ok((kept, observation))
+        })
+        .await;
+    match answer {
+        Ok((kept, observation)) => EtcdReport::Round { kept, observation: Ok(observation) },
+        Err(error) => EtcdReport::Round { kept: Vec::new(), observation: Err(error) },
+    }
+}
+
+/// One keepalive on a stream of its own: answers carry no number, so a stream that is used again after a timeout could
+/// hand an old answer to a new question.
+async fn keepalive(client: &mut Client, vip: VipId, lease: LeaseId) -> Result<Kept, String> {
+    let asked = clock::now();
+    let gone = Kept { vip, lease, asked, ttl: 0 };
+    // The client library keeps the first answer's TTL to itself and only says whether the lease lives; a second
+    // question on the same stream gets the number. `asked` is the time before the first.
+    let (mut keeper, mut answers) = match client.lease_keep_alive(lease).await {
+        Ok(stream) => stream,
+        Err(Error::LeaseKeepAliveError(_)) => return Ok(gone),
+        Err(error) => return Err(describe(&error)),
+    };
+    keeper.keep_alive().await.map_err(|error| describe(&error))?;
+    match answers.message().await.map_err(|error| describe(&error))? {
+        Some(answer) if answer.id() == lease => Ok(Kept { ttl: answer.ttl(), ..gone }),
+        Some(answer) => Err(format!("etcd answered for lease {:x} instead of {lease:x}", answer.id())),
+        None => Err("etcd closed the keepalive's stream".to_owned()),
+    }
+}
+
+/// Everything at one revision. A transaction of reads alone is linearizable unless its reads ask not to be.
+async fn read(client: &mut Client, keys: &Keys, resolver: &Resolver, url: &str) -> Result<Observation, String> {
+    let asked = clock::now();
+    let names = [&keys.leader, &keys.member, &keys.config, &keys.initialize].into_iter().chain(&keys.locks);
+    let operations: Vec<_> = names.map(|name| TxnOp::get(name.as_str(), None)).collect();
+    let expected = operations.len();
+    let response = client.txn(Txn::new().and_then(operations)).await.map_err(|error| describe(&error))?;
+    let (cluster_id, revision) = match response.header() {
+        Some(header) => (header.cluster_id(), header.revision()),
+        None => return Err("etcd's answer has no header".to_owned()),
+    };
+    let answers: Vec<GetResponse> = response
+        .op_responses()
+        .into_iter()
+        .filter_map(|response| match response {
+            TxnOpResponse::Get(get) => Some(get),
+            _ => None,
+        })
+        .collect();
+    if answers.len() != expected {
+        return Err(format!("etcd answered {} of {expected} reads", answers.len()));
+    }
+    let value = |index: usize| answers.get(index).and_then(|answer| answer.kvs().first());
+    let text = |kv: &KeyValue| String::from_utf8_lossy(kv.value()).into_owned();
+    let member = match value(1) {
+        Some(kv) => Some(resolver.member(kv.value()).await),
+        None => None,
+    };
+    Ok(Observation {
+        asked,
+        endpoint: url.to_owned(),
+        cluster_id,
+        revision,
+        leader: value(0).map(|kv| LeaderKey { member: text(kv), create_revision: kv.create_revision() }),
+        locks: (0..keys.locks.len())
+            .map(|lock| {
+                value(4 + lock).map(|kv| LockKey {
+                    mod_revision: kv.mod_revision(),
+                    lease: kv.lease(),
+                    holder: lock_holder(kv.value()),
+                })
+            })
+            .collect(),
+        config: value(2).and_then(|kv| patroni_config(kv.value())),
+        system_identifier: value(3).map(|kv| text(kv).trim().to_owned()).filter(|text| !text.is_empty()),
+        member,
+        member_key: keys.member.clone(),
+    })
+}

@@ -1,0 +1,65 @@
+//! The watch: says "look again", and proves nothing. A watch can be silent behind a partition for ever, which is why
+//! the node reads once a second whatever the watch says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tracing::debug;
+
+use super::endpoints::{Endpoints, describe};
+use super::keys::Keys;
+use crate::gate::evidence::EtcdReport;
+
+/// Pause before a stream that ended is opened again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// A stream is opened anew after this time, so that one which is silently dead does not stay so.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Watches K, V and Patroni's configuration, for as long as somebody listens.
+pub(super) async fn run(endpoints: Arc<Endpoints>, keys: Arc<Keys>, reports: mpsc::UnboundedSender<EtcdReport>) {
+    while !reports.is_closed() {
+        match timeout(LONGEST, watch(&endpoints, &keys, &reports)).await {
+            Err(_) => {}
+            Ok(ended) => {
+                debug!(reason = ended, "the watch ended");
+                sleep(AGAIN).await;
+            }
+        }
+    }
+}
+
+/// Watches until the stream ends; says why it did.
+async fn watch(endpoints: &Endpoints, keys: &Keys, reports: &mpsc::UnboundedSender<EtcdReport>) -> String {
+    let limit = endpoints.timeout();
+    let mut client = match endpoints.preferred().await {
+        Ok(client) => client,
+        Err(error) => return error,
+    };
+    let mut stream = match timeout(limit, client.watch(keys.leader.as_str(), None)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return describe(&error),
+        Err(_) => return format!("no stream within {limit:?}"),
+    };
+    for key in keys.locks.iter().chain([&keys.config]) {
+        if let Err(error) = stream.watch(key.as_str(), None).await {
+            return describe(&error);
+        }
+    }
+    loop {
+        match stream.message().await {
+            // What changed before the stream stood is not told by it: its creation is a hint as well.
+            Ok(Some(message)) if message.created() || !message.events().is_empty() => {
+                if reports.send(EtcdReport::Hint).is_err() {
+                    return "nobody listens".to_owned();
+                }
+            }
+            Ok(Some(message)) if message.canceled() => return message.cancel_reason().to_owned(),
+            Ok(Some(_)) => {}
+            Ok(None) => return "etcd closed the stream".to_owned(),
+            Err(error) => return describe(&error),
+        }
+    }
+}

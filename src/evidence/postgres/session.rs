@@ -1,0 +1,181 @@
+//! One session with the local PostgreSQL.
+
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::oneshot;
+use tokio_postgres::config::Host;
+use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};
+
+/// PostgreSQL's states in which the server is no server: starting up, shutting down, in recovery without connections.
+const CANNOT_CONNECT_NOW: &str = "57P03";
+
+/// Where the server is, and as whom to ask it.
+#[derive(Debug)]
+pub(super) struct Target {
+    config: Config,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Unix(PathBuf),
+    Tcp(String, u16),
+}
+
+/// Why there is no session.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// There is no server, or it is starting up or shutting down.
+    Down(String),
+    /// A server answers and does not let us ask.
+    Alive {
+        /// Its words.
+        detail: String,
+        /// Which postmaster.
+        postmaster: Option<i32>,
+    },
+}
+
+/// A session, and the first answers on it.
+pub(super) struct Session {
+    client: Client,
+    postmaster: Option<i32>,
+    /// Of the server; `None` if this role may not see it.
+    pub(super) system_identifier: Option<String>,
+    /// Tells when the session is over.
+    pub(super) ended: Ended,
+}
+
+/// Resolves when a session is over.
+pub(super) struct Ended(oneshot::Receiver<String>);
+
+impl Ended {
+    /// Waits for the end; says how it came. Stays resolved.
+    pub(super) async fn wait(&mut self) -> String {
+        if self.0.is_terminated() {
+            return "the session is over".to_owned();
+        }
+        (&mut self.0).await.unwrap_or_else(|_| "the session is over".to_owned())
+    }
+}
+
+impl Target {
+    /// The first host of the connection string; by default the directory where Debian's PostgreSQL puts its socket.
+    pub(super) fn new(mut config: Config) -> Self {
+        let port = config.get_ports().first().copied().unwrap_or(5432);
+        let place = match config.get_hosts().first() {
+            Some(Host::Unix(directory)) => Place::Unix(directory.join(format!(".s.PGSQL.{port}"))),
+            Some(Host::Tcp(host)) => Place::Tcp(host.clone(), port),
+            None => Place::Unix(PathBuf::from(format!("/var/run/postgresql/.s.PGSQL.{port}"))),
+        };
+        config.application_name("pgvrrp");
+        Self { config, place }
+    }
+}
+
+impl Session {
+    /// Connects, sets the session up and asks which server this is.
+    pub(super) async fn open(target: &Target) -> Result<Self, Failure> {
+        match &target.place {
+            Place::Unix(path) => {
+                let stream = UnixStream::connect(path).await;
+                let stream = stream.map_err(|error| unreachable(&error, &path.display().to_string()))?;
+                // The kernel gives the credentials of whoever called listen(): the postmaster, not the backend.
+                let postmaster = stream.peer_cred().ok().and_then(|credentials| credentials.pid());
+                Self::start(target, stream, postmaster).await
+            }
+            Place::Tcp(host, port) => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await;
+                let stream = stream.map_err(|error| unreachable(&error, &format!("{host}:{port}")))?;
+                let _ = stream.set_nodelay(true);
+                Self::start(target, stream, None).await
+            }
+        }
+    }
+
+    async fn start<S>(target: &Target, stream: S, postmaster: Option<i32>) -> Result<Self, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let alive = |error: &Error| classify(error, postmaster);
+        let (client, connection) = target.config.connect_raw(stream, NoTls).await.map_err(|error| alive(&error))?;
+        let (over, ended) = oneshot::channel();
+        tokio::spawn(async move {
+            let how = match connection.await {
+                Ok(()) => "closed".to_owned(),
+                Err(error) => describe(&error),
+            };
+            let _ = over.send(how);
+        });
+        let mut session = Self { client, postmaster, system_identifier: None, ended: Ended(ended) };
+        // The session is idle most of the time and must not be ended for that. Older servers do not know the second
+        // setting, so its failure is none.
+        let _ = session.client.simple_query("SET idle_session_timeout = 0").await;
+        let _ = session.client.simple_query("SET statement_timeout = 0").await;
+        session.system_identifier =
+            session.value("SELECT system_identifier FROM pg_catalog.pg_control_system()").await.map_err(|error| alive(&error))?;
+        Ok(session)
+    }
+
+    /// The process that listens, if the connection is by a Unix socket.
+    pub(super) fn postmaster(&self) -> Option<i32> {
+        self.postmaster
+    }
+
+    /// Whether the server is in recovery.
+    pub(super) async fn ask(&self) -> Result<bool, String> {
+        match self.value("SELECT pg_catalog.pg_is_in_recovery()").await {
+            Ok(Some(value)) if value == "t" => Ok(true),
+            Ok(Some(value)) if value == "f" => Ok(false),
+            Ok(other) => Err(format!("pg_is_in_recovery() returned {other:?}")),
+            Err(error) => Err(describe(&error)),
+        }
+    }
+
+    async fn value(&self, query: &str) -> Result<Option<String>, Error> {
+        let answers = self.client.simple_query(query).await?;
+        Ok(answers.iter().find_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        }))
+    }
+}
+
+fn unreachable(error: &io::Error, place: &str) -> Failure {
+    match error.kind() {
+        ErrorKind::PermissionDenied => Failure::Alive {
+            detail: format!("{place}: {error}: may this user reach PostgreSQL's socket directory?"),
+            postmaster: None,
+        },
+        _ => Failure::Down(format!("{place}: {error}")),
+    }
+}
+
+fn classify(error: &Error, postmaster: Option<i32>) -> Failure {
+    match error.code() {
+        Some(code) if code.code() == CANNOT_CONNECT_NOW => Failure::Down(describe(error)),
+        // Ended in the middle of the greeting, without a word: the postmaster is on its way out, or full of clients.
+        _ => Failure::Alive { detail: describe(error), postmaster },
+    }
+}
+
+/// The server's own words, with their code.
+fn describe(error: &Error) -> String {
+    match error.as_db_error() {
+        Some(db) => {
+            let help = match db.code().code() {
+                "28000" | "28P01" => ": does pg_hba.conf let this user in?",
+                "42501" => ": the role needs the right to call pg_control_system()",
+                _ => "",
+            };
+            format!("{}: {}{help}", db.code().code(), db.message())
+        }
+        None => match std::error::Error::source(error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        },
+    }
+}

@@ -1,0 +1,200 @@
+//! Brings the address in line with the evidence: the same decision, computed anew in every pass.
+
+use vrrp::router::Event;
+
+use super::{
+    ANNOUNCE_BURST, ANNOUNCE_REFRESH, Claim, DISPLACE, DRAIN, DRAIN_PROBE, LOOK_AGAIN, Phase, RENEW, Surroundings, Vip,
+    VipSettings,
+};
+use crate::gate::deadline;
+use crate::gate::policy::ForeignActive;
+use crate::gate::reason::Reason;
+use crate::gate::verdict::{Verdict, is_fresh, patroni_config, verdict};
+use crate::node::io::{Level, Output};
+
+impl Vip {
+    /// Brings the address and V in line with the evidence. Called after every input, and when a deadline has come.
+    pub(in crate::node) fn advance(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
+        self.watch_for_split_brain(around, out);
+        match self.phase {
+            Phase::Closed | Phase::Displacing { .. } => self.advance_closed(around, out),
+            Phase::Active { .. } => self.advance_active(around, out),
+            Phase::Draining { .. } => self.advance_draining(around, out),
+            Phase::Releasing { again: Some(again), .. } if again <= around.evidence.now => self.unbind(around, out),
+            Phase::Releasing { .. } => {}
+        }
+        if let Some(request) = self.lock.due(around.evidence.now, self.id) {
+            out.push(Output::Etcd(request));
+        }
+        self.advertise(around, out);
+    }
+
+    pub(super) fn advance_closed(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
+        let now = around.evidence.now;
+        self.adopt_until = self.adopt_until.filter(|until| now < *until);
+        self.refused = self.refused.take().filter(|(until, _)| now < *until);
+        let claim = self.claim(around);
+        let address = self.settings.address;
+        if around.kernel.is_present(address) && matches!(self.phase, Phase::Closed) && !self.may_stay(around, &claim) {
+            // Present without the right: somebody else put it here, or our predecessor left what is not ours to keep.
+            self.adopt_until = None;
+            self.enter(now, Phase::Releasing { again: None, stray: true });
+            self.unbind(around, out);
+            return;
+        }
+        match claim {
+            Claim::Take(epoch, expect) => {
+                self.record.claimed(now);
+                let ttl = deadline::lock_ttl(&patroni_config(around.evidence.etcd));
+                out.push(Output::Etcd(self.lock.acquire(self.id, around.me, epoch, ttl, expect)));
+                self.explain(Reason::Acquiring, out);
+            }
+            Claim::Open(reason) => self.open(around, reason, out),
+            Claim::Wait(reason) => {
+                self.tell_slow_promotion(now, &reason, out);
+                self.explain(reason, out);
+            }
+            Claim::GiveUp(reason, lease) => {
+                // Nothing to unbind: the address is absent, or `may_stay` would have said no above.
+                self.leave_vrrp(around);
+                self.record.abandoned();
+                self.lock.revoke(now, lease);
+                self.enter(now, Phase::Closed);
+                self.explain(reason, out);
+            }
+            Claim::No(reason) => {
+                if matches!(reason, Reason::LockHeld(_)) {
+                    self.record.claimed(now);
+                    self.record.waiting.get_or_insert(now);
+                } else {
+                    self.record.abandoned();
+                }
+                self.clean_up_leftover(around, &reason);
+                self.explain(reason, out);
+            }
+        }
+    }
+
+    /// The gate is open: bind, or make a foreign Active yield first.
+    pub(super) fn open(&mut self, around: &Surroundings<'_>, reason: Reason, out: &mut Vec<Output>) {
+        let now = around.evidence.now;
+        let wait = around.evidence.policy.foreign_active == ForeignActive::AdvertiseFirst;
+        match self.phase {
+            Phase::Closed if wait && self.peers.foreign_active(now) => {
+                self.enter(now, Phase::Displacing { until: now + DISPLACE });
+                let actions = self.router.handle(now, Event::Startup);
+                self.carry_out(around, actions, out);
+                self.explain(Reason::Displacing, out);
+            }
+            Phase::Displacing { until } if now < until && self.peers.foreign_active(now) => {}
+            _ => {
+                self.record.opened(now);
+                self.reason = reason;
+                self.leave_vrrp(around);
+                if self.bind(around, out) {
+                    let actions = self.router.handle(now, Event::Startup);
+                    self.enter(now, Phase::Active { confirmed: false, renew: now + RENEW, announce: now, bursts: 0 });
+                    self.carry_out(around, actions, out);
+                }
+            }
+        }
+    }
+
+    pub(super) fn advance_active(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
+        let now = around.evidence.now;
+        match self.verdict(around) {
+            Verdict::Open(reason) => self.keep(around, reason, out),
+            Verdict::Drain(reason) => {
+                self.record.drain_began(now);
+                self.enter(now, Phase::Draining { until: now + DRAIN, probe: now, reason: reason.clone() });
+                self.explain(reason, out);
+                self.advance_draining(around, out);
+            }
+            Verdict::Armed(reason) | Verdict::Shut(reason) => self.release(around, reason, out),
+        }
+    }
+
+    /// Keeps the address where it belongs, and nowhere else.
+    pub(super) fn keep(&mut self, around: &Surroundings<'_>, reason: Reason, out: &mut Vec<Output>) {
+        let now = around.evidence.now;
+        let VipSettings { address, prefix_len, .. } = self.settings;
+        let ttl = deadline::lock_ttl(&patroni_config(around.evidence.etcd));
+        if let Some(request) = self.lock.refresh(self.id, around.me, ttl) {
+            out.push(Output::Etcd(request));
+        }
+        let Some(link) = around.kernel.link else { return };
+        if around.kernel.has_strays(address, prefix_len) {
+            out.push(Output::UnbindStrays { vip: self.id, keep: link.index });
+        }
+        // After a stall nothing is bound or announced before fresh evidence; that the hold itself ends is not the
+        // stall's business but D's.
+        if !self.lock.held().is_some_and(|held| is_fresh(&around.evidence, held)) {
+            if let Phase::Active { renew, announce, .. } = &mut self.phase {
+                let later = now + LOOK_AGAIN;
+                (*renew, *announce) = ((*renew).max(later), (*announce).max(later));
+            }
+            return self.explain(Reason::Stalled, out);
+        }
+        self.explain(reason, out);
+        let Phase::Active { confirmed, renew, announce, bursts } = &mut self.phase else { return };
+        let deleted = *confirmed && !around.kernel.is_in_place(address, prefix_len);
+        let renew_due = now >= *renew;
+        let announce_due = *confirmed && (deleted || now >= *announce);
+        if renew_due || deleted {
+            *renew = now + RENEW;
+        }
+        if announce_due {
+            *announce = now + ANNOUNCE_BURST.get(*bursts).copied().unwrap_or(ANNOUNCE_REFRESH);
+            *bursts += 1;
+        }
+        if deleted {
+            self.record.counters.repaired += 1;
+            self.tell(Level::Warning, format!("{address} was removed by somebody else: putting it back"), out);
+        }
+        if (renew_due || deleted) && !self.bind(around, out) {
+            return;
+        }
+        if announce_due {
+            self.announce(around, out);
+        }
+    }
+
+    pub(super) fn advance_draining(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
+        let now = around.evidence.now;
+        let verdict = self.verdict(around);
+        let Phase::Draining { until, probe, reason } = &mut self.phase else { return };
+        match verdict {
+            Verdict::Shut(reason) => self.release(around, reason, out),
+            _ if now >= *until => {
+                let reason = reason.clone();
+                self.release(around, reason, out);
+            }
+            _ if now >= *probe => {
+                *probe = now + DRAIN_PROBE;
+                out.push(Output::CountConnections { vip: self.id });
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn verdict(&self, around: &Surroundings<'_>) -> Verdict {
+        match self.lock.held() {
+            _ if around.stopping => Verdict::Shut(Reason::Stopping),
+            Some(held) => verdict(&around.evidence, held, true),
+            // Bound without V: there is no such state, and if there were, it would end here.
+            None => Verdict::Shut(Reason::LockLost("this node does not hold it".to_owned())),
+        }
+    }
+
+    /// The router's timer.
+    pub(super) fn advertise(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
+        let now = around.evidence.now;
+        if self.router.deadline().is_some_and(|deadline| deadline <= now) {
+            let actions = self.router.handle(now, Event::Timer);
+            // After a stall an advertisement would claim what is not known any more.
+            if self.lock.held().is_some_and(|held| is_fresh(&around.evidence, held)) {
+                self.carry_out(around, actions, out);
+            }
+        }
+    }
+}

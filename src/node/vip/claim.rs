@@ -1,0 +1,82 @@
+//! What this node could do about V now, and by what right.
+
+use super::{Claim, Vip, VipSettings};
+use crate::gate::evidence::Expect;
+use crate::gate::reason::Reason;
+use crate::gate::verdict::{Verdict, eligible, verdict};
+use crate::node::lock::{Lock, holder_name};
+use crate::node::vip::Surroundings;
+
+impl Vip {
+    /// What could be done about V, and by what right.
+    pub(super) fn claim(&self, around: &Surroundings<'_>) -> Claim {
+        match &self.lock {
+            Lock::None => match self.may_acquire(around) {
+                Ok((epoch, expect)) => Claim::Take(epoch, expect),
+                Err(reason) => Claim::No(reason),
+            },
+            Lock::Acquiring { .. } => Claim::Wait(Reason::Acquiring),
+            Lock::Revoking { .. } if around.stopping => Claim::Wait(Reason::Stopping),
+            Lock::Revoking { .. } => Claim::Wait(Reason::Unlocking),
+            Lock::Held { held, .. } if around.stopping => Claim::GiveUp(Reason::Stopping, held.lease),
+            Lock::Held { held, .. } => match verdict(&around.evidence, held, false) {
+                Verdict::Open(reason) => Claim::Open(reason),
+                Verdict::Armed(reason) => Claim::Wait(reason),
+                Verdict::Drain(reason) | Verdict::Shut(reason) => Claim::GiveUp(reason, held.lease),
+            },
+        }
+    }
+
+    pub(super) fn may_acquire(&self, around: &Surroundings<'_>) -> Result<(i64, Expect), Reason> {
+        let evidence = &around.evidence;
+        if around.stopping {
+            return Err(Reason::Stopping);
+        }
+        if around.kernel.link.is_none() {
+            return Err(Reason::NoInterface(around.kernel.interface.clone()));
+        }
+        let epoch = eligible(evidence, |address| around.kernel.is_local(address), self.released)?;
+        if let Some((_, error)) = &self.refused {
+            return Err(Reason::BindRefused(error.clone()));
+        }
+        if let Some(error) = &self.acquire_error {
+            return Err(Reason::AcquireFailed(error.clone()));
+        }
+        // A read asked before our last revocation ended may show a V that is gone.
+        let etcd = evidence.etcd.filter(|etcd| etcd.asked >= self.unlocked).ok_or(Reason::EtcdUnasked)?;
+        match etcd.locks.get(self.id.0).and_then(Option::as_ref) {
+            None => Ok((epoch, Expect::Absent)),
+            Some(key) if around.me.owns(key) => Ok((epoch, Expect::Mine(key.mod_revision))),
+            Some(key) => Err(Reason::LockHeld(holder_name(key))),
+        }
+    }
+
+    /// Whether an address that is bound without our doing may stay for now. Only one that our predecessor bound, with
+    /// the lifetime it gave it still running, and only while nothing has said no.
+    pub(super) fn may_stay(&self, around: &Surroundings<'_>, claim: &Claim) -> bool {
+        let VipSettings { address, prefix_len, .. } = self.settings;
+        let ours = around.kernel.places(address).all(|place| place.lifetime.is_some_and(|left| left <= 3))
+            && !around.kernel.has_strays(address, prefix_len);
+        let deserved = match claim {
+            Claim::Take(_, Expect::Mine(_)) | Claim::Open(_) => true,
+            Claim::Take(_, Expect::Absent) | Claim::GiveUp(..) => false,
+            Claim::Wait(reason) | Claim::No(reason) => reason.is_undecided(),
+        };
+        ours && deserved && self.adopt_until.is_some_and(|until| around.evidence.now < until)
+    }
+
+    /// A V of our own that is neither held nor about to be: from before a restart, or from an answer that never came.
+    /// It only keeps others waiting. The address has been found absent.
+    pub(super) fn clean_up_leftover(&mut self, around: &Surroundings<'_>, reason: &Reason) {
+        let decided = !reason.is_undecided() && !matches!(reason, Reason::AcquireFailed(_));
+        let Some(etcd) = around.evidence.etcd.filter(|etcd| decided && etcd.asked >= self.unlocked) else { return };
+        if around.kernel.is_present(self.settings.address) {
+            return;
+        }
+        if let Some(key) = etcd.locks.get(self.id.0).and_then(Option::as_ref)
+            && around.me.owns(key)
+        {
+            self.lock.revoke(around.evidence.now, key.lease);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Turns decisions into outputs.
+
+use vrrp::router::{Action, Event};
+use vrrp::time::Instant;
+
+use super::{ANNOUNCE_REPLY, Phase, RESET_AFTER, RESET_BEFORE, Surroundings, Vip};
+use crate::gate::deadline;
+use crate::gate::reason::Reason;
+use crate::node::io::{Level, Output};
+
+impl Vip {
+    /// Binds or renews. `false` if D is too near for even the shortest lifetime.
+    pub(super) fn bind(&self, around: &Surroundings<'_>, out: &mut Vec<Output>) -> bool {
+        let now = around.evidence.now;
+        let (Some(link), Some(held)) = (around.kernel.link, self.lock.held()) else { return false };
+        let Some(lifetime) = deadline::lifetime(now, held.deadline) else { return false };
+        let not_after = deadline::not_after(now);
+        out.push(Output::Bind { vip: self.id, link: link.index, lifetime, not_after });
+        true
+    }
+
+    pub(super) fn announce(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
+        let now = around.evidence.now;
+        if let Some(link) = around.kernel.link {
+            self.announced = Some(now);
+            out.push(Output::Announce { vip: self.id, link: link.index, not_after: deadline::not_after(now) });
+        }
+    }
+
+    /// The address has to go: cut, remove, cut what raced, say goodbye. The lock follows once the kernel has confirmed.
+    pub(super) fn release(&mut self, around: &Surroundings<'_>, reason: Reason, out: &mut Vec<Output>) {
+        let now = around.evidence.now;
+        self.record.release_began(now);
+        self.enter(now, Phase::Releasing { again: None, stray: false });
+        self.reason = reason;
+        // Past D another node may be holding the VIP: resetting connections first would only prolong that.
+        let overdue = self.lock.held().is_none_or(|held| now >= held.deadline);
+        if !overdue {
+            out.push(Output::Reset { vip: self.id, budget: RESET_BEFORE });
+        }
+        self.unbind(around, out);
+        let actions = self.router.handle(now, Event::Shutdown);
+        self.carry_out(around, actions, out);
+    }
+
+    pub(super) fn unbind(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
+        let _ = around;
+        if let Phase::Releasing { again, stray } = &mut self.phase {
+            *again = None;
+            if *stray {
+                out.push(Output::Reset { vip: self.id, budget: RESET_BEFORE });
+            }
+            out.push(Output::Unbind { vip: self.id });
+            out.push(Output::Reset { vip: self.id, budget: RESET_AFTER });
+        }
+    }
+
+    pub(super) fn leave_vrrp(&mut self, around: &Surroundings<'_>) {
+        // The goodbye that this yields is not sent: nothing was bound, or an advert follows at once.
+        let _ = self.router.handle(around.evidence.now, Event::Shutdown);
+    }
+
+    /// Turns the router's actions into outputs. Binding and removing are decided here and not by the router, whose
+    /// Active is only ever entered with the gate open.
+    pub(super) fn carry_out(&mut self, around: &Surroundings<'_>, actions: Vec<Action>, out: &mut Vec<Output>) {
+        let now = around.evidence.now;
+        for action in actions {
+            match action {
+                Action::SendAdvert { priority, checksum } => {
+                    if let Some(source) = around.kernel.primary_address() {
+                        let not_after = deadline::not_after(now);
+                        out.push(Output::Advertise { vip: self.id, priority, source, checksum, not_after });
+                    }
+                }
+                Action::Announce => {
+                    if self.is_bound() {
+                        self.announce(around, out);
+                    }
+                }
+                Action::Conflict { source, priority } => {
+                    self.record.counters.advert_conflicts += 1;
+                    self.conflict(now, &format!("{source} advertises priority {priority} for this virtual router"), out);
+                }
+                Action::BindAddresses | Action::UnbindAddresses => {}
+            }
+        }
+    }
+
+    /// Somebody disputes the VIP. That proves nothing (P5): look at etcd again, and tell the segment again.
+    pub(super) fn conflict(&mut self, now: Instant, what: &str, out: &mut Vec<Output>) {
+        self.look_again = true;
+        if self.announced.is_none_or(|last| now.since(last) >= ANNOUNCE_REPLY) {
+            self.tell(Level::Alarm, format!("conflict: {what}; etcd decides, announcing again"), out);
+            if let Phase::Active { announce, .. } = &mut self.phase {
+                *announce = now;
+            }
+        }
+    }
+}

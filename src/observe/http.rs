@@ -1,0 +1,108 @@
+//! HTTP, read-only: `/metrics`, `/status`, `/healthz`, `/readyz`.
+//!
+//! | path | 200 when | otherwise |
+//! |---|---|---|
+//! | `/metrics` | always; Prometheus' text format | |
+//! | `/status` | always; the same JSON as `pgvrrp status --json` | |
+//! | `/healthz` | the protocol thread has run within 2 s | 503 |
+//! | `/readyz` | as `/healthz`, and etcd and PostgreSQL have been asked successfully within 10 s | 503 with the reason |
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::{control, is_alive, metrics};
+use crate::gate::evidence::Role;
+use crate::node::status::Status;
+
+/// Evidence older than this makes a node not ready.
+const READY: Duration = Duration::from_secs(10);
+
+/// Pause before an address that could not be bound is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
+
+type Picture = watch::Receiver<Arc<Status>>;
+
+/// Serves for ever. That the address cannot be bound never stops the VIP: it is said, and tried again.
+pub async fn serve(listen: SocketAddr, status: Picture) {
+    let app = Router::new()
+        .route("/metrics", get(serve_metrics))
+        .route("/status", get(serve_status))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .fallback(async || (StatusCode::NOT_FOUND, "pgvrrp: /metrics /status /healthz /readyz\n"))
+        .with_state(status);
+    let mut told = false;
+    loop {
+        match TcpListener::bind(listen).await {
+            Ok(listener) => {
+                info!(%listen, "HTTP");
+                if let Err(error) = axum::serve(listener, app.clone()).await {
+                    warn!(%listen, %error, "HTTP ended, starting it again");
+                }
+            }
+            Err(error) if !told => {
+                told = true;
+                warn!(%listen, %error, "HTTP is not available ([http] listen); the VIP does not depend on it");
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+async fn serve_metrics(State(status): State<Picture>) -> impl IntoResponse {
+    let picture = status.borrow().clone();
+    match metrics::render(picture) {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn serve_status(State(status): State<Picture>) -> impl IntoResponse {
+    let picture = status.borrow().clone();
+    ([(header::CONTENT_TYPE, "application/json")], control::json(&picture))
+}
+
+async fn healthz(State(status): State<Picture>) -> impl IntoResponse {
+    answer(if is_alive(&status.borrow()) { None } else { Some("the protocol thread is stuck".to_owned()) })
+}
+
+async fn readyz(State(status): State<Picture>) -> impl IntoResponse {
+    answer(not_ready(&status.borrow()))
+}
+
+fn answer(problem: Option<String>) -> impl IntoResponse {
+    match problem {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")),
+    }
+}
+
+/// Why this node could not take over, if it could not.
+fn not_ready(status: &Status) -> Option<String> {
+    let is_old = |age: Option<Duration>| age.is_none_or(|age| age > READY);
+    if !is_alive(status) {
+        return Some("the protocol thread is stuck".to_owned());
+    }
+    if status.interface.index.is_none() {
+        return Some(format!("there is no interface {}", status.interface.name));
+    }
+    if is_old(status.etcd.age) {
+        let error = status.etcd.error.as_deref().unwrap_or("not asked yet");
+        return Some(format!("etcd has not answered for 10 s: {error}"));
+    }
+    match status.postgres.role {
+        Some(Role::Primary | Role::Standby) if !is_old(status.postgres.age) => None,
+        _ => Some(format!("PostgreSQL: {}", status.postgres.detail)),
+    }
+}

@@ -1,0 +1,200 @@
+//! The picture in Prometheus' text format. All names begin with `pgvrrp_`, all durations are in seconds.
+
+use std::fmt::{self, Debug};
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use super::logging;
+use crate::node::status::{BUCKETS, Histogram, Status, VipCounters, VipStatus};
+
+/// What Prometheus is told the text is.
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Renders the picture.
+pub(super) fn render(status: Arc<Status>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("pgvrrp");
+    registry.register_collector(Box::new(Picture(status)));
+    let mut out = String::new();
+    text::encode(&mut out, &registry)?;
+    Ok(out)
+}
+
+#[derive(Debug)]
+struct Picture(Arc<Status>);
+
+impl Collector for Picture {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Writer(encoder);
+        out.node(&self.0)?;
+        out.vips(&self.0.vips)
+    }
+}
+
+type Labels<'a> = Vec<(&'static str, &'a str)>;
+
+struct Writer<'a>(DescriptorEncoder<'a>);
+
+impl Writer<'_> {
+    fn node(&mut self, status: &Status) -> fmt::Result {
+        let info = vec![("version", status.version), ("node", status.node.as_str())];
+        self.gauge("build_info", "pgvrrp's version and this node's member name", 1.0, &info)?;
+        self.gauge("uptime_seconds", "Time since the daemon started", status.uptime.as_secs_f64(), &vec![])?;
+        let etcd = &status.etcd;
+        self.age("etcd_evidence_age_seconds", "Age of the last answered read of etcd", etcd.age)?;
+        self.flag("etcd_up", "Whether the last round with etcd succeeded", etcd.age.is_some() && etcd.error.is_none())?;
+        self.flag("leader_key_mine", "Whether this member holds Patroni's leader key", etcd.leader_is_me)?;
+        let postgres = &status.postgres;
+        self.age("postgres_evidence_age_seconds", "Age of PostgreSQL's last answer", postgres.age)?;
+        for (role, name) in [("primary", "Primary"), ("standby", "Standby"), ("down", "Down"), ("unknown", "Unknown")] {
+            let is = postgres.role.is_some_and(|role| format!("{role:?}") == name);
+            let help = "1 for the role that PostgreSQL last reported";
+            self.series("postgres_role", help, MetricType::Gauge, &[(vec![("role", role)], f64::from(u8::from(is)))])?;
+        }
+        self.flag("interface_up", "Whether the interface exists, is up and has carrier", status.interface.up)?;
+        let counters = &status.counters;
+        self.count("etcd_errors", "Rounds with etcd that failed", counters.etcd_errors)?;
+        self.count("etcd_rebuilt", "Times etcd turned out to be another one or an older copy", counters.etcd_rebuilt)?;
+        self.count("loop_stalls", "Passes of the loop more than 2 s after the one before", counters.stalls)?;
+        self.count("kernel_resyncs", "Dumps of all addresses after lost notifications", counters.resyncs)?;
+        self.count("log_lines_dropped", "Log lines dropped, since they were not taken in time", logging::dropped())?;
+        let discards = counters.discards.iter().map(|(reason, count)| (vec![("reason", *reason)], *count as f64));
+        let help = "Packets that were not used, by reason";
+        self.series("packets_discarded", help, MetricType::Counter, &discards.collect::<Vec<_>>())
+    }
+
+    fn vips(&mut self, vips: &[VipStatus]) -> fmt::Result {
+        let flag = |is: bool| f64::from(u8::from(is));
+        let secs = |duration: Option<Duration>| duration.map(|duration| duration.as_secs_f64());
+        self.each(vips, "vip_held", "Whether the VIP is bound on this node", |vip| Some(flag(vip.held)))?;
+        self.each(vips, "gate_open", "Whether this node may hold the VIP", |vip| Some(flag(vip.gate_open)))?;
+        self.each(vips, "vip_armed", "Whether only PostgreSQL's role is waited for", |vip| Some(flag(vip.armed)))?;
+        self.labelled(vips, "gate_reason", "1 for the reason of the gate's state", "reason", |vip| vip.reason)?;
+        self.labelled(vips, "vip_phase", "1 for the phase the VIP is in", "phase", |vip| vip.phase.as_str())?;
+        self.each(vips, "lock_mine", "Whether this node holds the VIP's lock in etcd", |vip| Some(flag(vip.lock.mine)))?;
+        let help = "Time until the VIP will have left without a new proof from etcd";
+        self.each(vips, "deadline_seconds", help, |vip| secs(vip.lock.deadline_in))?;
+        let help = "Age of the last proof from etcd, while the lock is held";
+        self.each(vips, "proof_age_seconds", help, |vip| secs(vip.lock.proof_age))?;
+        let help = "How long another node's lock has been waited for";
+        self.each(vips, "lock_waiting_seconds", help, |vip| Some(secs(vip.lock.waiting).unwrap_or(0.0)))?;
+
+        let moves = |counters: &VipCounters| vec![("gained", counters.gained), ("lost", counters.lost)];
+        self.counts(vips, "transitions", "Moves of the VIP to and from this node", "direction", moves)?;
+        let conflicts = |counters: &VipCounters| vec![("advert", counters.advert_conflicts), ("arp", counters.arp_conflicts)];
+        self.counts(vips, "conflicts", "Others that claimed the VIP while it was held here", "kind", conflicts)?;
+        let repairs = |counters: &VipCounters| vec![("restored", counters.repaired), ("expelled", counters.expelled)];
+        let help = "Addresses put back after others removed them, or removed after others added them";
+        self.counts(vips, "repairs", help, "kind", repairs)?;
+        let adverts = |counters: &VipCounters| {
+            vec![("sent", counters.adverts_sent), ("received", counters.adverts_received), ("version2", counters.version2_received)]
+        };
+        self.counts(vips, "adverts", "VRRP advertisements of this virtual router", "kind", adverts)?;
+        for (name, help, pick) in PLAIN {
+            let series: Vec<_> = vips.iter().map(|vip| (vec![("vip", vip.name.as_str())], pick(&vip.counters) as f64));
+            self.series(name, help, MetricType::Counter, &series)?;
+        }
+        self.phases(vips)
+    }
+
+    fn phases(&mut self, vips: &[VipStatus]) -> fmt::Result {
+        let help = "How long each phase of a move took";
+        let mut metric = self.0.encode_descriptor("phase_duration_seconds", help, None, MetricType::Histogram)?;
+        for vip in vips {
+            for (phase, histogram) in &vip.counters.phases {
+                let labels = vec![("vip", vip.name.as_str()), ("phase", *phase)];
+                encode_histogram(metric.encode_family(&labels)?, histogram)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn each(&mut self, vips: &[VipStatus], name: &str, help: &str, pick: impl Fn(&VipStatus) -> Option<f64>) -> fmt::Result {
+        let series = vips.iter().filter_map(|vip| pick(vip).map(|value| (vec![("vip", vip.name.as_str())], value)));
+        self.series(name, help, MetricType::Gauge, &series.collect::<Vec<_>>())
+    }
+
+    fn labelled(
+        &mut self,
+        vips: &[VipStatus],
+        name: &str,
+        help: &str,
+        label: &'static str,
+        pick: impl Fn(&VipStatus) -> &'static str,
+    ) -> fmt::Result {
+        let series = vips.iter().map(|vip| (vec![("vip", vip.name.as_str()), (label, pick(vip))], 1.0));
+        self.series(name, help, MetricType::Gauge, &series.collect::<Vec<_>>())
+    }
+
+    fn counts(
+        &mut self,
+        vips: &[VipStatus],
+        name: &str,
+        help: &str,
+        label: &'static str,
+        pick: impl Fn(&VipCounters) -> Vec<(&'static str, u64)>,
+    ) -> fmt::Result {
+        let mut series = Vec::new();
+        for vip in vips {
+            let picked = pick(&vip.counters);
+            series.extend(picked.into_iter().map(|(kind, count)| (vec![("vip", vip.name.as_str()), (label, kind)], count as f64)));
+        }
+        self.series(name, help, MetricType::Counter, &series)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: f64, labels: &Labels<'_>) -> fmt::Result {
+        self.series(name, help, MetricType::Gauge, &[(labels.clone(), value)])
+    }
+
+    fn flag(&mut self, name: &str, help: &str, is: bool) -> fmt::Result {
+        self.gauge(name, help, f64::from(u8::from(is)), &vec![])
+    }
+
+    fn age(&mut self, name: &str, help: &str, age: Option<Duration>) -> fmt::Result {
+        match age {
+            Some(age) => self.gauge(name, help, age.as_secs_f64(), &vec![]),
+            None => Ok(()),
+        }
+    }
+
+    fn count(&mut self, name: &str, help: &str, count: u64) -> fmt::Result {
+        self.series(name, help, MetricType::Counter, &[(vec![], count as f64)])
+    }
+
+    fn series(&mut self, name: &str, help: &str, kind: MetricType, series: &[(Labels<'_>, f64)]) -> fmt::Result {
+        let is_counter = matches!(kind, MetricType::Counter);
+        let mut metric = self.0.encode_descriptor(name, help, None, kind)?;
+        for (labels, value) in series {
+            let one = metric.encode_family(labels)?;
+            if is_counter {
+                ConstCounter::new(*value).encode(one)?;
+            } else {
+                ConstGauge::new(*value).encode(one)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Counters without a label of their own.
+const PLAIN: [(&str, &str, fn(&VipCounters) -> u64); 7] = [
+    ("connections_reset", "Client connections that were reset", |counters| counters.connections_reset),
+    ("announcements", "Gratuitous ARP announcements sent", |counters| counters.announcements),
+    ("send_errors", "Packets that the kernel refused to send", |counters| counters.send_errors),
+    ("bind_refused", "Binds and renewals that the kernel refused", |counters| counters.bind_refused),
+    ("late", "Binds dropped or undone, since they came too late", |counters| counters.late),
+    ("locks_lost", "Locks found gone or another's while they were held", |counters| counters.locks_lost),
+    ("split_brains", "Times PostgreSQL was primary while another held the leader key", |counters| counters.split_brains),
+];
+
+fn encode_histogram(mut encoder: MetricEncoder<'_>, histogram: &Histogram) -> fmt::Result {
+    let bounds = BUCKETS.iter().copied().chain([f64::MAX]);
+    let buckets: Vec<_> = bounds.zip(histogram.buckets).collect();
+    encoder.encode_histogram::<NoLabelSet>(histogram.sum.as_secs_f64(), histogram.count, &buckets, None)
+}

@@ -1,0 +1,108 @@
+//! The VRRPv3 advertisement for IPv4 (RFC 9568 section 5.2).
+//!
+//! ```text
+//!  0                   1                   2                   3
+//!  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+//! +-------+-------+---------------+---------------+---------------+
+//! |Version| Type  | Virtual Rtr ID|   Priority    |  Addr count   |
+//! +-------+-------+---------------+---------------+---------------+
+//! |reserve| Max advertise interval|           Checksum            |
+//! +-------+-----------------------+-------------------------------+
+//! |                        IPv4 addresses                         |
+//! ```
+
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+
+use super::checksum;
+use super::ipv4::Discard;
+use crate::types::{Interval, Vrid};
+
+/// Bytes before the addresses.
+const HEADER: usize = 8;
+
+/// The only type there is (RFC 9568 section 5.2.2).
+const ADVERTISEMENT: u8 = 1;
+
+/// What the checksum covers over IPv4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChecksumForm {
+    /// The message alone: RFC 9568 section 5.2.8.
+    Rfc9568,
+    /// With the IPv4 pseudo-header: a reading of RFC 5798 that Keepalived and FRR follow by default.
+    Rfc5798,
+}
+
+/// A VRRPv3 advertisement for IPv4 addresses, as received or to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advert {
+    /// The sender's primary address.
+    pub source: Ipv4Addr,
+    /// 224.0.0.18, or a unicast peer.
+    pub destination: Ipv4Addr,
+    /// The virtual router.
+    pub vrid: Vrid,
+    /// 255: the owner of the addresses. 0: the sender stops being Active. Otherwise 1 to 254.
+    pub priority: u8,
+    /// The sender's Advertisement_Interval.
+    pub interval: Interval,
+    /// The virtual router's addresses, 1 to 255.
+    pub addresses: Vec<Ipv4Addr>,
+    /// The form of its checksum. A message that is right in both forms counts as RFC 9568's.
+    pub checksum: ChecksumForm,
+}
+
+impl Advert {
+    /// The message, without the IP header. Addresses after the 255th are left out: the count has one byte.
+    pub fn emit(&self) -> Vec<u8> {
+        let count = u8::try_from(self.addresses.len()).unwrap_or(u8::MAX);
+        let interval = self.interval.centis().to_be_bytes();
+        let mut message = Vec::with_capacity(HEADER + usize::from(count) * 4);
+        // The reserved nibble above the interval's twelve bits is zero.
+        message.extend([0x30 | ADVERTISEMENT, self.vrid.get(), self.priority, count, interval[0], interval[1], 0, 0]);
+        message.extend(self.addresses.iter().take(usize::from(count)).flat_map(Ipv4Addr::octets));
+        let checksum = match self.checksum {
+            ChecksumForm::Rfc9568 => checksum::of_message(&message),
+            ChecksumForm::Rfc5798 => checksum::with_pseudo_header(self.source, self.destination, &message),
+        };
+        message[6..8].copy_from_slice(&checksum.to_be_bytes());
+        message
+    }
+
+    /// Reads a message that came from `source` to `destination`.
+    ///
+    /// # Errors
+    /// The reason why RFC 9568 section 7.1 has it discarded.
+    pub fn parse(source: Ipv4Addr, destination: Ipv4Addr, message: &[u8]) -> Result<Self, Discard> {
+        let Some((header, list)) = message.split_first_chunk::<HEADER>() else { return Err(Discard::Truncated) };
+        let &[version_type, vrid, priority, count, interval_high, interval_low, ..] = header;
+        match version_type >> 4 {
+            3 => {}
+            // The first three bytes of version 2 mean the same. It is shown to people and never obeyed.
+            2 => return Err(Discard::Version2 { source, vrid, priority }),
+            other => return Err(Discard::Version(other)),
+        }
+        if version_type & 0x0f != ADVERTISEMENT {
+            return Err(Discard::Type(version_type & 0x0f));
+        }
+        let vrid = Vrid::new(vrid).ok_or(Discard::VridZero)?;
+        let checksum = if checksum::of_message(message) == 0 {
+            ChecksumForm::Rfc9568
+        } else if checksum::with_pseudo_header(source, destination, message) == 0 {
+            ChecksumForm::Rfc5798
+        } else {
+            return Err(Discard::Checksum);
+        };
+        if count == 0 {
+            return Err(Discard::NoAddresses);
+        }
+        if list.len() != usize::from(count) * 4 {
+            return Err(Discard::Length);
+        }
+        let centis = u16::from_be_bytes([interval_high & 0x0f, interval_low]);
+        let interval = Interval::from_centis(centis).ok_or(Discard::IntervalZero)?;
+        let (addresses, _) = list.as_chunks::<4>();
+        let addresses = addresses.iter().map(|octets| Ipv4Addr::from(*octets)).collect();
+        Ok(Self { source, destination, vrid, priority, interval, addresses, checksum })
+    }
+}

@@ -1,0 +1,7 @@
+//! Wire formats: bytes in, values out, and back. Whatever the bytes are, parsing ends in a value or in the reason why
+//! they are discarded.
+
+pub mod advert;
+pub mod arp;
+mod checksum;
+pub mod ipv4;
