@@ -163,7 +163,9 @@ impl Actuator {
             Ok(reset) => {
                 if !reset.supported && !self.cannot_reset_told {
                     self.cannot_reset_told = true;
-                    warn!("this kernel cannot reset connections (CONFIG_INET_DIAG_DESTROY): clients learn of a move by their own timeouts");
+                    warn!(
+                        "this kernel cannot reset connections (CONFIG_INET_DIAG_DESTROY): clients learn of a move by their own timeouts"
+                    );
                 }
                 if reset.left > 0 {
                     warn!(%address, left = reset.left, "connections left after the time for resetting them was over");

@@ -106,8 +106,7 @@ pub fn run(config: Config) -> Result<(), Failure> {
 
     let (started, has_started) = oneshot::channel();
     let vips = vip_settings(&config);
-    let settings =
-        Settings { me, interface: config.interface.clone(), policy: policy_settings(&config), vips };
+    let settings = Settings { me, interface: config.interface.clone(), policy: policy_settings(&config), vips };
     let protocol = spawn("pgvrrp-protocol", move || protocol(settings, askers, lines, started))?;
     // Its failures to start are the daemon's; nothing else is begun before it stands.
     if has_started.blocking_recv().is_err() {
@@ -132,10 +131,11 @@ pub fn run(config: Config) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure::Config`] if the connection string is none.
 pub fn postgres_settings(config: &Config) -> Result<postgres::Settings, Failure> {
-    let mut connection: tokio_postgres::Config = config.postgres.connection.parse().map_err(|error: tokio_postgres::Error| {
-        let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-        Failure::Config(format!("[postgres] connection: {why}"))
-    })?;
+    let mut connection: tokio_postgres::Config =
+        config.postgres.connection.parse().map_err(|error: tokio_postgres::Error| {
+            let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            Failure::Config(format!("[postgres] connection: {why}"))
+        })?;
     if let Some(password) = &config.postgres.password {
         connection.password(password.expose());
     }
@@ -214,11 +214,14 @@ fn join(thread: Ended) -> Result<(), Failure> {
 
 /// CAP_NET_ADMIN (bit 12) and CAP_NET_RAW (bit 13) have to be effective: capabilities(7).
 fn check_capabilities() -> Result<(), Failure> {
-    let status = fs::read_to_string("/proc/thread-self/status").map_err(Failure::system("cannot read own capabilities"))?;
+    let status =
+        fs::read_to_string("/proc/thread-self/status").map_err(Failure::system("cannot read own capabilities"))?;
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap_or_default();
     let effective = u64::from_str_radix(effective.trim(), 16).unwrap_or(0);
-    let missing: Vec<_> =
-        [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW")].into_iter().filter(|(bit, _)| effective & (1 << bit) == 0).collect();
+    let missing: Vec<_> = [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW")]
+        .into_iter()
+        .filter(|(bit, _)| effective & (1 << bit) == 0)
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -289,10 +292,8 @@ fn etcd_settings(config: &Config) -> etcd::Settings {
     let credentials = config.etcd.username.as_ref().zip(config.etcd.password.as_ref());
     etcd::Settings {
         endpoints: config.etcd.endpoints.clone(),
-        credentials: credentials.map(|(user, password)| etcd::Credentials {
-            user: user.clone(),
-            password: password.expose().to_owned(),
-        }),
+        credentials: credentials
+            .map(|(user, password)| etcd::Credentials { user: user.clone(), password: password.expose().to_owned() }),
         timeout: config.etcd.request_timeout,
         keys: etcd::keys::Keys::new(&patroni.namespace, &patroni.scope, patroni.group, &config.node, &vips),
     }

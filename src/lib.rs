@@ -8,6 +8,8 @@ pub mod node;
 #[cfg(feature = "daemon")]
 pub mod actuator;
 #[cfg(feature = "daemon")]
+mod async_fd;
+#[cfg(feature = "daemon")]
 pub mod cli;
 #[cfg(feature = "daemon")]
 pub mod clock;
@@ -21,5 +23,7 @@ pub mod observe;
 pub mod reactor;
 #[cfg(feature = "daemon")]
 pub mod runtime_dir;
+#[cfg(feature = "daemon")]
+mod timer;
 #[cfg(feature = "daemon")]
 pub mod transport;

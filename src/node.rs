@@ -28,8 +28,8 @@ use etcd_view::{EtcdView, Read};
 use io::{Discarded, Input, Level, Notice, Output};
 use kernel_view::KernelView;
 pub use lock::Identity;
-use vip::{RENEW, Surroundings, Vip};
 pub use vip::VipSettings;
+use vip::{RENEW, Surroundings, Vip};
 
 /// How often PostgreSQL is asked: when nothing is waited for, while armed, and while armed for long.
 const CALM: Duration = Duration::from_secs(1);
@@ -258,7 +258,8 @@ impl Node {
     }
 
     fn start_round(&mut self, now: Instant, out: &mut Vec<Output>) {
-        let again = self.vips.iter_mut().fold(self.round.again, |again, vip| again | std::mem::take(&mut vip.look_again));
+        let again =
+            self.vips.iter_mut().fold(self.round.again, |again, vip| again | std::mem::take(&mut vip.look_again));
         self.round.again = again;
         if self.round.under_way || !(again || self.round.next <= now) {
             return;
@@ -287,7 +288,9 @@ impl Node {
 
     fn tell_etcd(&self, failed_before: bool, read: Read, out: &mut Vec<Output>) {
         let (level, text) = match (&self.etcd.error, read) {
-            (_, Read::Rebuilt) => (Level::Alarm, "etcd is another cluster or an older copy than before: starting anew".to_owned()),
+            (_, Read::Rebuilt) => {
+                (Level::Alarm, "etcd is another cluster or an older copy than before: starting anew".to_owned())
+            }
             (Some(error), _) if !failed_before => (Level::Warning, format!("etcd does not answer: {error}")),
             (None, _) if failed_before => (Level::Info, "etcd answers again".to_owned()),
             _ => return,

@@ -8,10 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use pgvrrp_netlink::{Event, Monitor};
-use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
@@ -26,6 +23,7 @@ use crate::gate::evidence::{EtcdReport, RoleReport};
 use crate::node::Node;
 use crate::node::io::{Address, Discarded, Input, Link, Output, Version2};
 use crate::node::status::Status;
+use crate::timer::Timer;
 use crate::transport::{AdvertReceiver, AdvertSender, ArpReceiver};
 
 /// A picture is published for each change, and at least this often while anything happens at all.
@@ -68,7 +66,7 @@ pub struct Reactor {
     lines: Lines,
     interface: String,
     vips: Vec<std::net::Ipv4Addr>,
-    timer: AsyncFd<TimerFd>,
+    timer: Timer,
     signals: Signals,
     link: Option<Link>,
     mac: Option<[u8; 6]>,
@@ -110,8 +108,6 @@ impl Reactor {
         interface: String,
         vips: Vec<std::net::Ipv4Addr>,
     ) -> io::Result<Self> {
-        // CLOCK_BOOTTIME, absolute: no rounding to milliseconds, and suspend counts.
-        let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         Ok(Self {
             node,
             actuator,
@@ -119,7 +115,7 @@ impl Reactor {
             lines,
             interface,
             vips,
-            timer: AsyncFd::new(timer)?,
+            timer: Timer::new()?,
             signals: Signals {
                 terminate: signal(SignalKind::terminate())?,
                 interrupt: signal(SignalKind::interrupt())?,
@@ -175,10 +171,7 @@ impl Reactor {
             biased;
             _ = self.signals.terminate.recv(), if !stopping => Ok(Wake::Stop("SIGTERM")),
             _ = self.signals.interrupt.recv(), if !stopping => Ok(Wake::Stop("SIGINT")),
-            expired = self.timer.readable() => {
-                expired?.clear_ready();
-                Ok(Wake::Input(Input::Timer))
-            }
+            fired = self.timer.fired() => fired.map(|()| Wake::Input(Input::Timer)),
             Some(report) = self.lines.postgres.recv() => Ok(Wake::Input(Input::Postgres(report))),
             Some(report) = self.lines.etcd.recv() => Ok(Wake::Input(Input::Etcd(report))),
             events = self.monitor.next() => Ok(Wake::Kernel(events.map_err(io::Error::other)?)),
@@ -219,11 +212,7 @@ impl Reactor {
     }
 
     fn arm(&mut self) -> io::Result<()> {
-        let due = self.reopen.into_iter().fold(self.node.deadline(), Instant::min);
-        // Zero would disarm; a moment that has passed fires at once.
-        let due = TimeSpec::from_duration(Duration::from_nanos(due.as_nanos().max(1)));
-        self.timer.get_ref().set(Expiration::OneShot(due), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
-        Ok(())
+        self.timer.set(self.reopen.into_iter().fold(self.node.deadline(), Instant::min))
     }
 
     /// Whether the end has come, and how.
@@ -361,7 +350,9 @@ fn advert_input(packet: Result<Advert, Discard>) -> Input {
         Err(discard) => Input::Discarded(Discarded {
             reason: discard.label(),
             version2: match discard {
-                Discard::Version2 { source, vrid, priority } => Some(Version2 { source, virtual_router_id: vrid, priority }),
+                Discard::Version2 { source, vrid, priority } => {
+                    Some(Version2 { source, virtual_router_id: vrid, priority })
+                }
                 _ => None,
             },
         }),
@@ -369,10 +360,5 @@ fn advert_input(packet: Result<Advert, Discard>) -> Input {
 }
 
 fn node_address(address: &pgvrrp_netlink::Address) -> Address {
-    Address {
-        link: address.link,
-        address: address.address,
-        prefix_len: address.prefix_len,
-        lifetime: address.lifetime,
-    }
+    Address { link: address.link, address: address.address, prefix_len: address.prefix_len, lifetime: address.lifetime }
 }

@@ -20,12 +20,12 @@ pub struct RuntimeDir {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another daemon has it.
-    #[error(
-        "another pgvrrp runs on this host: it holds {0}. Stop it first, or give this one its own `runtime_dir`"
-    )]
+    #[error("another pgvrrp runs on this host: it holds {0}. Stop it first, or give this one its own `runtime_dir`")]
     InUse(PathBuf),
     /// It cannot be used.
-    #[error("cannot use runtime directory {path}: {source}. It must exist, or its parent must be writable, for the user that runs pgvrrp")]
+    #[error(
+        "cannot use runtime directory {path}: {source}. It must exist, or its parent must be writable, for the user that runs pgvrrp"
+    )]
     Unusable {
         /// The path that failed.
         path: PathBuf,

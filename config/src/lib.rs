@@ -1,1 +1,27 @@
-//! In the making.
+//! pgvrrp's configuration file.
+//!
+//! [`Config::load`] turns the TOML file into values that are valid by construction, or into [`Problems`]: every mistake
+//! of the file at once, each with its line, a caret and a way out. Nothing in here is a secret's way to a screen: what a
+//! password may hide in is masked in what is shown, and [`Secret`] does not print itself.
+//!
+//! The way through: `raw` walks the parsed TOML and knows keys and types, `schema` lists which keys there are, `read`
+//! turns them into the [`model`](Config), `diagnose` renders what is wrong.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod diagnose;
+mod load;
+mod mask;
+mod model;
+mod raw;
+mod read;
+mod schema;
+mod secret;
+mod suggest;
+
+pub use diagnose::Problems;
+pub use model::{
+    Checksum, Config, Etcd, ForeignActive, Http, LogLevel, Patroni, Paused, Policy, Postgres, PostgresDown, Vip,
+};
+pub use secret::Secret;

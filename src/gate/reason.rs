@@ -129,13 +129,22 @@ impl fmt::Display for Reason {
             Self::NoLeader => write!(f, "no member holds Patroni's leader key"),
             Self::OtherLeads(member) => write!(f, "{member} holds Patroni's leader key"),
             Self::UnknownMember(key) => {
-                write!(f, "there is no key {key} in etcd: is `node` the member's name, and is Patroni running?")
+                write!(
+                    f,
+                    "there is no key {key} in etcd: is `node` the member's name, is `[patroni] scope` right, and is Patroni running?"
+                )
             }
             Self::MemberUnresolved(host) => {
-                write!(f, "this member's conn_url names {host}, which does not resolve: cannot tell whether it is this host")
+                write!(
+                    f,
+                    "this member's conn_url names {host}, which does not resolve: cannot tell whether it is this host"
+                )
             }
             Self::MemberElsewhere(host) => {
-                write!(f, "this member's conn_url names {host}, which is no address of this host: is `node` another member's name?")
+                write!(
+                    f,
+                    "this member's conn_url names {host}, which is no address of this host: is `node` another member's name?"
+                )
             }
             Self::NotInitialized => write!(f, "Patroni has not bootstrapped this cluster yet (no `initialize` key)"),
             Self::WrongServer { server, cluster } => write!(
@@ -164,7 +173,10 @@ impl fmt::Display for Reason {
                 write!(f, "the leader key is gone while Patroni is paused; the lock is held and PostgreSQL is primary")
             }
             Self::HoldingUnanswered(detail) => {
-                write!(f, "PostgreSQL does not answer ({detail}), which proves nothing: holding while the lock is confirmed")
+                write!(
+                    f,
+                    "PostgreSQL does not answer ({detail}), which proves nothing: holding while the lock is confirmed"
+                )
             }
             Self::HoldingDown(detail) => write!(f, "PostgreSQL is down ({detail}); holding by policy"),
         }

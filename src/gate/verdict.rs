@@ -70,6 +70,8 @@ pub enum Verdict {
 /// not take V again while it is shutting down with K still its own.
 pub fn eligible(evidence: &Evidence<'_>, local: impl Fn(&IpAddr) -> bool, released: Instant) -> Result<i64, Reason> {
     let etcd = evidence.etcd.ok_or(Reason::EtcdUnasked)?;
+    // First of all, since a wrong name or scope explains everything else that is seen.
+    let member = etcd.member.as_ref().ok_or_else(|| Reason::UnknownMember(etcd.member_key.clone()))?;
     let leader = etcd.leader.as_ref().ok_or(Reason::NoLeader)?;
     if leader.member != evidence.member {
         return Err(Reason::OtherLeads(leader.member.clone()));
@@ -78,7 +80,6 @@ pub fn eligible(evidence: &Evidence<'_>, local: impl Fn(&IpAddr) -> bool, releas
         return Err(Reason::EtcdRebuilt);
     }
     // The right process: two Patronis that were given one name must not both be served.
-    let member = etcd.member.as_ref().ok_or_else(|| Reason::UnknownMember(format!("members/{}", evidence.member)))?;
     if member.addresses.is_empty() {
         return Err(Reason::MemberUnresolved(member.host.clone()));
     }

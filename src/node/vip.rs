@@ -224,7 +224,9 @@ impl Vip {
     pub(super) fn take_acquisition(&mut self, now: Instant, outcome: Acquisition, out: &mut Vec<Output>) {
         let refreshing = self.lock.held().is_some();
         match self.lock.acquired(now, outcome) {
-            Ok(()) if refreshing => self.tell(Level::Info, "the lock has a fresh lease with the new TTL".to_owned(), out),
+            Ok(()) if refreshing => {
+                self.tell(Level::Info, "the lock has a fresh lease with the new TTL".to_owned(), out)
+            }
             Ok(()) => self.record.locked(now),
             Err(reason) => {
                 self.acquire_error = Some(reason);

@@ -64,7 +64,8 @@ fn write(queue: &Receiver<Vec<u8>>) {
         let mut stderr = io::stderr().lock();
         let lost = dropped();
         if lost > told {
-            let _ = writeln!(stderr, "pgvrrp: {} log lines were dropped, since they were not taken in time", lost - told);
+            let _ =
+                writeln!(stderr, "pgvrrp: {} log lines were dropped, since they were not taken in time", lost - told);
             told = lost;
         }
         // Nobody can be told that standard error is gone.

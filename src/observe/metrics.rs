@@ -77,7 +77,9 @@ impl Writer<'_> {
         self.each(vips, "vip_armed", "Whether only PostgreSQL's role is waited for", |vip| Some(flag(vip.armed)))?;
         self.labelled(vips, "gate_reason", "1 for the reason of the gate's state", "reason", |vip| vip.reason)?;
         self.labelled(vips, "vip_phase", "1 for the phase the VIP is in", "phase", |vip| vip.phase.as_str())?;
-        self.each(vips, "lock_mine", "Whether this node holds the VIP's lock in etcd", |vip| Some(flag(vip.lock.mine)))?;
+        self.each(vips, "lock_mine", "Whether this node holds the VIP's lock in etcd", |vip| {
+            Some(flag(vip.lock.mine))
+        })?;
         let help = "Time until the VIP will have left without a new proof from etcd";
         self.each(vips, "deadline_seconds", help, |vip| secs(vip.lock.deadline_in))?;
         let help = "Age of the last proof from etcd, while the lock is held";
@@ -87,18 +89,23 @@ impl Writer<'_> {
 
         let moves = |counters: &VipCounters| vec![("gained", counters.gained), ("lost", counters.lost)];
         self.counts(vips, "transitions", "Moves of the VIP to and from this node", "direction", moves)?;
-        let conflicts = |counters: &VipCounters| vec![("advert", counters.advert_conflicts), ("arp", counters.arp_conflicts)];
+        let conflicts =
+            |counters: &VipCounters| vec![("advert", counters.advert_conflicts), ("arp", counters.arp_conflicts)];
         self.counts(vips, "conflicts", "Others that claimed the VIP while it was held here", "kind", conflicts)?;
         let repairs = |counters: &VipCounters| vec![("restored", counters.repaired), ("expelled", counters.expelled)];
         let help = "Addresses put back after others removed them, or removed after others added them";
         self.counts(vips, "repairs", help, "kind", repairs)?;
         let adverts = |counters: &VipCounters| {
-            vec![("sent", counters.adverts_sent), ("received", counters.adverts_received), ("version2", counters.version2_received)]
+            vec![
+                ("sent", counters.adverts_sent),
+                ("received", counters.adverts_received),
+                ("version2", counters.version2_received),
+            ]
         };
         self.counts(vips, "adverts", "VRRP advertisements of this virtual router", "kind", adverts)?;
         for (name, help, pick) in PLAIN {
-            let series: Vec<_> = vips.iter().map(|vip| (vec![("vip", vip.name.as_str())], pick(&vip.counters) as f64));
-            self.series(name, help, MetricType::Counter, &series)?;
+            let series = vips.iter().map(|vip| (vec![("vip", vip.name.as_str())], pick(&vip.counters) as f64));
+            self.series(name, help, MetricType::Counter, &series.collect::<Vec<_>>())?;
         }
         self.phases(vips)
     }
@@ -115,7 +122,13 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn each(&mut self, vips: &[VipStatus], name: &str, help: &str, pick: impl Fn(&VipStatus) -> Option<f64>) -> fmt::Result {
+    fn each(
+        &mut self,
+        vips: &[VipStatus],
+        name: &str,
+        help: &str,
+        pick: impl Fn(&VipStatus) -> Option<f64>,
+    ) -> fmt::Result {
         let series = vips.iter().filter_map(|vip| pick(vip).map(|value| (vec![("vip", vip.name.as_str())], value)));
         self.series(name, help, MetricType::Gauge, &series.collect::<Vec<_>>())
     }
@@ -143,7 +156,9 @@ impl Writer<'_> {
         let mut series = Vec::new();
         for vip in vips {
             let picked = pick(&vip.counters);
-            series.extend(picked.into_iter().map(|(kind, count)| (vec![("vip", vip.name.as_str()), (label, kind)], count as f64)));
+            series.extend(
+                picked.into_iter().map(|(kind, count)| (vec![("vip", vip.name.as_str()), (label, kind)], count as f64)),
+            );
         }
         self.series(name, help, MetricType::Counter, &series)
     }
@@ -190,7 +205,9 @@ const PLAIN: [(&str, &str, fn(&VipCounters) -> u64); 7] = [
     ("bind_refused", "Binds and renewals that the kernel refused", |counters| counters.bind_refused),
     ("late", "Binds dropped or undone, since they came too late", |counters| counters.late),
     ("locks_lost", "Locks found gone or another's while they were held", |counters| counters.locks_lost),
-    ("split_brains", "Times PostgreSQL was primary while another held the leader key", |counters| counters.split_brains),
+    ("split_brains", "Times PostgreSQL was primary while another held the leader key", |counters| {
+        counters.split_brains
+    }),
 ];
 
 fn encode_histogram(mut encoder: MetricEncoder<'_>, histogram: &Histogram) -> fmt::Result {

@@ -58,17 +58,33 @@ fn draw_vip(out: &mut String, vip: &VipStatus) -> std::fmt::Result {
     };
     let proof = match (lock.proof_age, lock.deadline_in, lock.ttl) {
         (Some(age), Some(left), Some(ttl)) => {
-            format!(", proved {} ago, would leave within {} without a new proof (TTL {})", span(age), span(left), span(ttl))
+            format!(
+                ", proved {} ago, would leave within {} without a new proof (TTL {})",
+                span(age),
+                span(left),
+                span(ttl)
+            )
         }
         _ => String::new(),
     };
     let waiting = lock.waiting.map(|waited| format!(", waited for since {}", span(waited))).unwrap_or_default();
     writeln!(out, "  lock         {holder}{proof}{waiting}")?;
-    writeln!(out, "  VRRP         virtual router {}, {}", vip.virtual_router_id, format!("{:?}", vip.router).to_lowercase())?;
+    writeln!(
+        out,
+        "  VRRP         virtual router {}, {}",
+        vip.virtual_router_id,
+        format!("{:?}", vip.router).to_lowercase()
+    )?;
     for peer in &vip.peers {
         let mismatch = if peer.address_mismatch { ", with other addresses" } else { "" };
         let version = if peer.version == 2 { ", version 2: not obeyed" } else { "" };
-        writeln!(out, "  heard        {} priority {}, {} ago{mismatch}{version}", peer.address, peer.priority, span(peer.age))?;
+        writeln!(
+            out,
+            "  heard        {} priority {}, {} ago{mismatch}{version}",
+            peer.address,
+            peer.priority,
+            span(peer.age)
+        )?;
     }
     let counters = &vip.counters;
     let counted: Vec<_> = [
@@ -119,7 +135,8 @@ fn draw_etcd(out: &mut String, etcd: &EtcdStatus) -> std::fmt::Result {
     if let Some(patroni) = &etcd.patroni {
         let paused = if patroni.paused { ", paused" } else { "" };
         let failsafe = if patroni.failsafe_mode { ", failsafe mode" } else { "" };
-        let times = [patroni.ttl, patroni.loop_wait, patroni.retry_timeout].map(|time| time.as_secs().to_string()).join("/");
+        let times =
+            [patroni.ttl, patroni.loop_wait, patroni.retry_timeout].map(|time| time.as_secs().to_string()).join("/");
         writeln!(out, "  patroni      ttl/loop_wait/retry_timeout {times}{paused}{failsafe}")?;
     }
     Ok(())

@@ -5,11 +5,12 @@ use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 
 use nix::sys::socket::{LinkAddr, MsgFlags, SockaddrLike, bind, sendto};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::io::unix::AsyncFd;
 use vrrp::wire::arp::{self, Claim, Form};
 
 use super::BUDGET;
+use crate::async_fd::readable;
 
 /// An ARP frame is 42 bytes, 60 with Ethernet's padding.
 const LONGEST: usize = 128;
@@ -59,7 +60,7 @@ impl ArpReceiver {
         socket.set_nonblocking(true)?;
         socket.attach_filter(&senders_only(addresses))?;
         bind(socket.as_raw_fd(), &link_address((libc::ETH_P_ARP as u16).to_be(), link)?)?;
-        Ok(Self(AsyncFd::new(socket)?))
+        Ok(Self(readable(socket)?))
     }
 
     /// Waits for claims; takes at most [`BUDGET`] of them.
@@ -90,8 +91,8 @@ impl ArpReceiver {
 
 /// Lets frames pass whose ARP sender protocol address (offset 28) is one of `addresses`, so that a busy segment does
 /// not wake the protocol thread for each question.
-fn senders_only(addresses: &[Ipv4Addr]) -> Vec<libc::sock_filter> {
-    let op = |code: u32, jt: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf: 0, k };
+fn senders_only(addresses: &[Ipv4Addr]) -> Vec<SockFilter> {
+    let op = |code: u32, jt: u8, k: u32| SockFilter::new(code as u16, jt, 0, k);
     let mut program = vec![op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 28)];
     for (index, address) in addresses.iter().enumerate() {
         // From here to "pass": the comparisons left, and "drop".

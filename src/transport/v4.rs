@@ -3,12 +3,13 @@
 use std::io::{self, ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
 use tokio::io::unix::AsyncFd;
 use vrrp::wire::advert::Advert;
 use vrrp::wire::ipv4::{self, Discard};
 
 use super::BUDGET;
+use crate::async_fd::readable;
 
 /// VRRP's multicast group (RFC 9568 section 5.1.1.2).
 const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
@@ -33,7 +34,7 @@ impl AdvertReceiver {
         // Without this, groups that other sockets of the host joined on other interfaces would be heard as well.
         socket.set_multicast_all_v4(false)?;
         socket.join_multicast_v4_n(&GROUP, &InterfaceIndexOrAddress::Index(index))?;
-        Ok(Self(AsyncFd::new(socket)?))
+        Ok(Self(readable(socket)?))
     }
 
     /// Waits for packets; takes at most [`BUDGET`] of them.
@@ -74,7 +75,7 @@ impl AdvertSender {
         socket.set_header_included_v4(true)?;
         socket.set_multicast_loop_v4(false)?;
         // Every raw socket of a protocol gets a copy of each packet; nobody reads this one's. "ret #0" drops them.
-        socket.attach_filter(&[libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: 0 }])?;
+        socket.attach_filter(&[SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0)])?;
         Ok(Self(socket))
     }
 
@@ -88,8 +89,8 @@ impl AdvertSender {
     }
 }
 
-/// The group, where advertisements go.
-pub(super) fn raw(interface: &str) -> io::Result<Socket> {
+/// A raw socket that is bound to the interface.
+fn raw(interface: &str) -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(VRRP)))?;
     socket.set_nonblocking(true)?;
     // Without this the adverts of every interface arrive.

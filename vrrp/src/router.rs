@@ -119,8 +119,13 @@ pub struct Router {
 enum Phase {
     Initialize,
     /// `interval` is Active_Adver_Interval, learned from the Active.
-    Backup { down: Instant, interval: Interval },
-    Active { advert: Instant },
+    Backup {
+        down: Instant,
+        interval: Interval,
+    },
+    Active {
+        advert: Instant,
+    },
 }
 
 impl Router {

@@ -1,1 +1,6 @@
-fn main() {}
+//! Developer commands.
+
+fn main() -> anyhow::Result<()> {
+    lab::prerequisites::install(&mut |step| println!("{step}"))?;
+    Ok(())
+}

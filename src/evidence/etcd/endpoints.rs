@@ -66,7 +66,8 @@ impl fmt::Debug for State {
 impl Endpoints {
     pub(super) fn new(urls: Vec<String>, credentials: Option<Credentials>, timeout: Duration) -> Self {
         let all = urls.into_iter().map(|url| {
-            let authority = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).trim_end_matches('/').to_owned();
+            let authority =
+                url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).trim_end_matches('/').to_owned();
             Endpoint { url, authority, state: Mutex::default(), version_seen: AtomicBool::new(false) }
         });
         Self { all: all.collect(), credentials, timeout, preferred: AtomicUsize::new(0) }

@@ -94,7 +94,7 @@ impl Resolver {
         if let Ok(address) = host.parse() {
             return Member { host, addresses: vec![address] };
         }
-        let found = tokio::time::timeout(RESOLVE, tokio::net::lookup_host((host.as_str(), 0))).await;
+        let found = tokio::time::timeout(RESOLVE, tokio::net::lookup_host((host.clone(), 0))).await;
         let mut known = self.0.lock().await;
         if let Ok(Ok(found)) = found {
             known.insert(host.clone(), found.map(|address| address.ip()).collect());

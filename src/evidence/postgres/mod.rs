@@ -22,7 +22,7 @@ use vrrp::time::Instant;
 
 use crate::clock;
 use crate::gate::evidence::{Role, RoleReport};
-use session::{Failure, Session, Target};
+use session::{Ended, Failure, Session, Target};
 
 /// How long after the end of a session "nothing happened" has to be shown.
 const DECIDE: Duration = Duration::from_millis(100);
@@ -59,14 +59,14 @@ pub async fn run(settings: Settings, mut cadence: watch::Receiver<Duration>, rep
     while !reports.is_closed() {
         let asked = clock::now();
         match timeout(attempt_limit(&before, settings.timeout), Session::open(&target)).await {
-            Ok(Ok(session)) => {
+            Ok(Ok((session, ended))) => {
                 let same = matches!(&before, Before::Ended { postmaster, .. }
                     if postmaster.is_some() && *postmaster == session.postmaster());
                 if !same && let Before::Ended { .. } = before {
                     // Another server than before: that the former one went down was true, be it for a moment.
                     report(&reports, asked, Role::Down, "it was restarted".to_owned(), None).await;
                 }
-                before = converse(session, &settings.timeout, &mut cadence, &reports).await;
+                before = converse(&session, ended, &settings.timeout, &mut cadence, &reports).await;
                 continue;
             }
             Ok(Err(failure)) => before = explain(before, failure, asked, &reports).await,
@@ -105,7 +105,14 @@ async fn explain(before: Before, failure: Failure, asked: Instant, reports: &mps
             match undecided {
                 Some(until) if clock::now() < until => before,
                 Some(_) => {
-                    report(reports, asked, Role::Down, format!("the session was ended, and since then: {detail}"), None).await;
+                    report(
+                        reports,
+                        asked,
+                        Role::Down,
+                        format!("the session was ended, and since then: {detail}"),
+                        None,
+                    )
+                    .await;
                     Before::Nothing
                 }
                 None => {
@@ -137,7 +144,8 @@ async fn silence(before: Before, limit: Duration, asked: Instant, reports: &mpsc
 
 /// Asks until the session ends or stops answering.
 async fn converse(
-    mut session: Session,
+    session: &Session,
+    mut ended: Ended,
     limit: &Duration,
     cadence: &mut watch::Receiver<Duration>,
     reports: &mpsc::Sender<RoleReport>,
@@ -147,7 +155,7 @@ async fn converse(
         let asked = clock::now();
         let answer = tokio::select! {
             answer = timeout(*limit, session.ask()) => answer,
-            detail = session.ended.wait() => Ok(Err(detail)),
+            detail = ended.wait() => Ok(Err(detail)),
         };
         match answer {
             Ok(Ok(in_recovery)) => {
@@ -169,7 +177,7 @@ async fn converse(
                     return Before::Nothing;
                 }
             }
-            _ = session.ended.wait() => {
+            _ = ended.wait() => {
                 return Before::Ended { at: clock::now(), postmaster: session.postmaster() };
             }
         }

@@ -45,8 +45,6 @@ pub(super) struct Session {
     postmaster: Option<i32>,
     /// Of the server; `None` if this role may not see it.
     pub(super) system_identifier: Option<String>,
-    /// Tells when the session is over.
-    pub(super) ended: Ended,
 }
 
 /// Resolves when a session is over.
@@ -77,8 +75,8 @@ impl Target {
 }
 
 impl Session {
-    /// Connects, sets the session up and asks which server this is.
-    pub(super) async fn open(target: &Target) -> Result<Self, Failure> {
+    /// Connects, sets the session up and asks which server this is. The second value tells when the session is over.
+    pub(super) async fn open(target: &Target) -> Result<(Self, Ended), Failure> {
         match &target.place {
             Place::Unix(path) => {
                 let stream = UnixStream::connect(path).await;
@@ -96,7 +94,7 @@ impl Session {
         }
     }
 
-    async fn start<S>(target: &Target, stream: S, postmaster: Option<i32>) -> Result<Self, Failure>
+    async fn start<S>(target: &Target, stream: S, postmaster: Option<i32>) -> Result<(Self, Ended), Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -110,14 +108,16 @@ impl Session {
             };
             let _ = over.send(how);
         });
-        let mut session = Self { client, postmaster, system_identifier: None, ended: Ended(ended) };
+        let mut session = Self { client, postmaster, system_identifier: None };
         // The session is idle most of the time and must not be ended for that. Older servers do not know the second
         // setting, so its failure is none.
         let _ = session.client.simple_query("SET idle_session_timeout = 0").await;
         let _ = session.client.simple_query("SET statement_timeout = 0").await;
-        session.system_identifier =
-            session.value("SELECT system_identifier FROM pg_catalog.pg_control_system()").await.map_err(|error| alive(&error))?;
-        Ok(session)
+        session.system_identifier = session
+            .value("SELECT system_identifier FROM pg_catalog.pg_control_system()")
+            .await
+            .map_err(|error| alive(&error))?;
+        Ok((session, Ended(ended)))
     }
 
     /// The process that listens, if the connection is by a Unix socket.

@@ -79,7 +79,11 @@ impl Vip {
                 }
                 Action::Conflict { source, priority } => {
                     self.record.counters.advert_conflicts += 1;
-                    self.conflict(now, &format!("{source} advertises priority {priority} for this virtual router"), out);
+                    self.conflict(
+                        now,
+                        &format!("{source} advertises priority {priority} for this virtual router"),
+                        out,
+                    );
                 }
                 Action::BindAddresses | Action::UnbindAddresses => {}
             }

@@ -10,7 +10,8 @@ use crate::node::io::{Level, Notice, Output};
 impl Vip {
     /// Notes why the gate is as it is; tells it when that is another reason than before.
     pub(super) fn explain(&mut self, reason: Reason, out: &mut Vec<Output>) {
-        let passing = matches!(reason, Reason::Acquiring | Reason::Unlocking | Reason::EtcdUnasked | Reason::PostgresUnasked);
+        let passing =
+            matches!(reason, Reason::Acquiring | Reason::Unlocking | Reason::EtcdUnasked | Reason::PostgresUnasked);
         if reason.label() != self.reason.label() && !passing {
             self.tell(Level::Info, reason.to_string(), out);
         }
@@ -44,7 +45,8 @@ impl Vip {
         if let (Some(other), true, false) = (other, primary, self.split_brain) {
             self.split_brain = true;
             self.record.counters.split_brains += 1;
-            let text = format!("split brain: PostgreSQL here accepts writes while {} holds the leader key", other.member);
+            let text =
+                format!("split brain: PostgreSQL here accepts writes while {} holds the leader key", other.member);
             self.tell(Level::Alarm, text, out);
         }
     }

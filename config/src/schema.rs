@@ -1,0 +1,209 @@
+//! Which keys there are, and what to say about those that are not.
+
+/// A table of the file.
+#[derive(Debug)]
+pub(crate) struct Schema {
+    /// As it stands in messages. Empty for the top of the file.
+    pub(crate) header: &'static str,
+    /// The keys that it may have.
+    pub(crate) keys: &'static [&'static str],
+    /// Keys with a meaning that this version does not have: to ignore them would promise what is not done.
+    pub(crate) not_yet: &'static [Foreign],
+    /// What people coming from elsewhere write, and what it is called here.
+    pub(crate) known_elsewhere: &'static [Foreign],
+}
+
+/// Keys that are no keys of ours, and what to do instead.
+#[derive(Debug)]
+pub(crate) struct Foreign {
+    pub(crate) keys: &'static [&'static str],
+    /// The key of ours that it stands for, if it is one: that it is missing need not be told as well.
+    pub(crate) means: Option<&'static str>,
+    pub(crate) help: &'static str,
+}
+
+pub(crate) const TOP: Schema = Schema {
+    header: "",
+    keys: &["node", "interface", "runtime_dir", "fence", "patroni", "etcd", "postgres", "http", "policy", "log", "vip"],
+    not_yet: &[],
+    known_elsewhere: &[
+        Foreign {
+            keys: &["name", "member", "hostname", "router_id"],
+            means: Some("node"),
+            help: "did you mean `node`?",
+        },
+        Foreign { keys: &["iface", "dev", "device"], means: Some("interface"), help: "did you mean `interface`?" },
+        Foreign { keys: &["postgresql"], means: Some("postgres"), help: "did you mean [postgres]?" },
+        Foreign {
+            keys: &["vrrp_instance", "virtual_ipaddress", "vips"],
+            means: Some("vip"),
+            help: "each virtual IP is a [[vip]]",
+        },
+    ],
+};
+
+pub(crate) const PATRONI: Schema = Schema {
+    header: "[patroni]",
+    keys: &["namespace", "scope", "group"],
+    not_yet: &[],
+    known_elsewhere: &[
+        Foreign { keys: &["name"], means: None, help: "the member name is `node`, at the top of the file" },
+        Foreign { keys: &["cluster", "cluster_name"], means: Some("scope"), help: "did you mean `scope`?" },
+    ],
+};
+
+pub(crate) const ETCD: Schema = Schema {
+    header: "[etcd]",
+    keys: &["endpoints", "username", "password_file", "request_timeout"],
+    not_yet: &[Foreign {
+        keys: &["cafile", "cacert", "ca", "certfile", "cert", "keyfile", "key"],
+        means: None,
+        help: "TLS to etcd is not available in this version: use http:// endpoints inside a trusted network",
+    }],
+    known_elsewhere: &[
+        Foreign {
+            keys: &["host", "hosts", "url", "urls"],
+            means: Some("endpoints"),
+            help: "did you mean `endpoints`?",
+        },
+        Foreign { keys: &["user"], means: Some("username"), help: "did you mean `username`?" },
+        Foreign {
+            keys: &["password"],
+            means: None,
+            help: "put it into a file that only pgvrrp may read, and name that: password_file = \"etcd.password\"",
+        },
+    ],
+};
+
+pub(crate) const POSTGRES: Schema = Schema {
+    header: "[postgres]",
+    keys: &["connection", "password_file", "timeout"],
+    not_yet: &[Foreign {
+        keys: &["cafile", "certfile", "cert", "keyfile", "key", "sslmode", "sslrootcert", "sslcert", "sslkey"],
+        means: None,
+        help: "TLS to PostgreSQL is not available in this version: use its Unix socket",
+    }],
+    known_elsewhere: &[
+        Foreign {
+            keys: &["dsn", "url", "conninfo", "host", "port", "user", "dbname"],
+            means: None,
+            help: "write it in `connection`: connection = \"host=/var/run/postgresql user=pgvrrp dbname=postgres\"",
+        },
+        Foreign {
+            keys: &["password"],
+            means: None,
+            help: "put it into a file that only pgvrrp may read, and name that: password_file = \"postgres.password\"",
+        },
+    ],
+};
+
+pub(crate) const HTTP: Schema = Schema {
+    header: "[http]",
+    keys: &["listen"],
+    not_yet: &[Foreign {
+        keys: &["certfile", "cert", "keyfile", "key"],
+        means: None,
+        help: "TLS is not available in this version: listen on an address of a trusted network",
+    }],
+    known_elsewhere: &[Foreign {
+        keys: &["address", "port", "bind"],
+        means: None,
+        help: "write both in `listen`: listen = \"[::]:9155\"",
+    }],
+};
+
+pub(crate) const POLICY: Schema = Schema {
+    header: "[policy]",
+    keys: &["postgres_down", "paused", "foreign_active", "failsafe"],
+    not_yet: &[],
+    known_elsewhere: &[],
+};
+
+pub(crate) const LOG: Schema = Schema { header: "[log]", keys: &["level"], not_yet: &[], known_elsewhere: &[] };
+
+pub(crate) const VIP: Schema = Schema {
+    header: "[[vip]]",
+    keys: &["name", "address", "virtual_router_id", "follows", "advertisement_interval", "checksum", "mac"],
+    not_yet: &[
+        Foreign {
+            keys: &["addresses"],
+            means: Some("address"),
+            help: "write one [[vip]] with one `address` and a `virtual_router_id` of its own for each address",
+        },
+        Foreign {
+            keys: &["unicast_peers"],
+            means: None,
+            help: "remove it: advertisements go to the multicast group 224.0.0.18",
+        },
+        Foreign {
+            keys: &["priority", "preempt"],
+            means: None,
+            help: "remove it: etcd decides who holds the VIP, and the holder advertises priority 255",
+        },
+        Foreign { keys: &["exclusive"], means: None, help: "remove it: a VIP that follows the primary always is" },
+    ],
+    known_elsewhere: &[
+        Foreign {
+            keys: &["vrid", "router_id"],
+            means: Some("virtual_router_id"),
+            help: "did you mean `virtual_router_id`?",
+        },
+        Foreign {
+            keys: &["advert_int", "interval"],
+            means: Some("advertisement_interval"),
+            help: "did you mean `advertisement_interval`?",
+        },
+        Foreign { keys: &["ip", "vip", "virtual_ipaddress"], means: Some("address"), help: "did you mean `address`?" },
+        Foreign {
+            keys: &["interface"],
+            means: None,
+            help: "`interface` stands at the top of the file, once for all VIPs",
+        },
+    ],
+};
+
+/// Every table there is.
+pub(crate) const ALL: [&Schema; 8] = [&TOP, &PATRONI, &ETCD, &POSTGRES, &HTTP, &POLICY, &LOG, &VIP];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../packaging/pgvrrp.toml");
+
+    /// The settings of the example file with their tables, those included that are commented out as `#key = value`.
+    fn example_keys() -> Vec<(&'static str, &'static str)> {
+        let mut header = "";
+        let mut keys = Vec::new();
+        for line in EXAMPLE.lines().filter(|line| !line.starts_with("# ")) {
+            if line.starts_with('[') {
+                header = line;
+                keys.push(("", line.trim_matches(['[', ']'])));
+            } else if let Some((key, _)) = line.trim_start_matches('#').split_once(" = ") {
+                keys.push((header, key));
+            }
+        }
+        keys.sort_unstable();
+        keys
+    }
+
+    #[test]
+    fn the_example_file_has_every_key_once() {
+        let keys = ALL.iter().flat_map(|schema| schema.keys.iter().map(|key| (schema.header, *key)));
+        let mut keys: Vec<_> = keys.collect();
+        keys.sort_unstable();
+        assert_eq!(example_keys(), keys);
+    }
+
+    #[test]
+    fn no_key_is_ours_and_foreign() {
+        for schema in ALL {
+            let foreign = schema.not_yet.iter().chain(schema.known_elsewhere).flat_map(|foreign| foreign.keys);
+            let mut seen = schema.keys.to_vec();
+            for key in foreign {
+                assert!(!seen.contains(key), "{key} stands twice in {}", schema.header);
+                seen.push(key);
+            }
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! One request to the kernel at a time, and all of its answer.
+//!
+//! The kernel carries out a netlink request inside `send` (that is where it may wait for its RTNL lock), so by the time
+//! `recv` is called the answer is normally there. The receive time-out is for the case that it is not.
+//!
+//! An exchange that ends early, on a time-out or an error, leaves answers behind, and the rest of a dump, during which
+//! the kernel refuses another one on the same socket (EBUSY). The next exchange therefore begins on a new socket.
+//! That one belongs to the network namespace of the thread that makes it: threads that share a channel must share the
+//! namespace.
+
+use std::io;
+use std::time::Duration;
+
+use netlink_packet_core::{
+    ErrorBuffer, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
+    NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable, NlasIterator,
+};
+use netlink_sys::{Socket, SocketAddr};
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike};
+
+use crate::deadline::Deadline;
+use crate::error::Failure;
+
+/// The kernel fills dumps to the size of the reader's buffer, but never beyond 32 KiB.
+pub(crate) const DATAGRAM: usize = 32 * 1024;
+
+/// The longest that a single `recv` blocks.
+const RECEIVE_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// How often a dump that was interrupted by changes, or an exchange that overran the socket, is begun anew.
+const ATTEMPTS: u32 = 8;
+
+/// `NLMSGERR_ATTR_MSG`: the attribute of an extended acknowledgement that holds the kernel's words.
+const EXPLANATION: u16 = 1;
+
+/// One message of an answer: its type and what follows its header.
+pub(crate) type Each<'a> = &'a mut dyn FnMut(u16, &[u8]) -> Result<(), Failure>;
+
+#[derive(Debug)]
+pub(crate) struct Channel {
+    socket: Socket,
+    protocol: isize,
+    sequence: u32,
+    /// Whether the last exchange was read to its end.
+    clean: bool,
+    input: Vec<u8>,
+}
+
+/// How one attempt at an exchange ended without an answer.
+enum Broken {
+    /// Worth beginning anew.
+    Again,
+    Failed(Failure),
+}
+
+impl<T: Into<Failure>> From<T> for Broken {
+    fn from(failure: T) -> Self {
+        Self::Failed(failure.into())
+    }
+}
+
+impl Channel {
+    pub(crate) fn open(protocol: isize) -> Result<Self, Failure> {
+        let socket = open_socket(protocol)?;
+        Ok(Self { socket, protocol, sequence: 0, clean: true, input: Vec::with_capacity(DATAGRAM) })
+    }
+
+    /// Sends one request, reports each message of the answer, returns when it is acknowledged.
+    ///
+    /// May send the request again after an overrun, so it must be harmless when carried out twice.
+    pub(crate) fn request(
+        &mut self,
+        message: impl NetlinkSerializable,
+        flags: u16,
+        deadline: Deadline,
+        mut each: impl FnMut(u16, &[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut message = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::InnerMessage(message));
+        message.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+        repeat(deadline, || self.exchange(&mut message, deadline, &mut each))
+    }
+
+    /// Reads a whole table; `decode` turns a message into a row, or into nothing if it is of no interest.
+    pub(crate) fn dump<M: NetlinkSerializable, T>(
+        &mut self,
+        message: M,
+        deadline: Deadline,
+        mut decode: impl FnMut(u16, &[u8]) -> Result<Option<T>, Failure>,
+    ) -> Result<Vec<T>, Failure> {
+        let mut message = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::InnerMessage(message));
+        message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+        repeat(deadline, || {
+            let mut rows = Vec::new();
+            self.exchange(&mut message, deadline, &mut |kind, payload| {
+                rows.extend(decode(kind, payload)?);
+                Ok(())
+            })?;
+            Ok(rows)
+        })
+    }
+
+    fn exchange<M: NetlinkSerializable>(
+        &mut self,
+        message: &mut NetlinkMessage<M>,
+        deadline: Deadline,
+        each: Each<'_>,
+    ) -> Result<(), Broken> {
+        if !self.clean {
+            self.socket = open_socket(self.protocol)?;
+        }
+        self.clean = false;
+        self.sequence = self.sequence.wrapping_add(1);
+        message.header.sequence_number = self.sequence;
+        message.finalize();
+        let mut output = vec![0; message.buffer_len()];
+        message.serialize(&mut output);
+        self.socket.send_to(&output, &SocketAddr::new(0, 0), 0)?;
+
+        let mut interrupted = false;
+        loop {
+            match receive(&self.socket, &mut self.input) {
+                Ok(Received::Datagram) => {}
+                Ok(Received::Foreign) => continue,
+                Ok(Received::Truncated) => return Err(Failure::Malformed("a datagram beyond 32 KiB".into()).into()),
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EINTR) => continue,
+                    Some(libc::EAGAIN) => return Err(Failure::Timeout(RECEIVE_TIMEOUT).into()),
+                    Some(libc::ENOBUFS) => return Err(Broken::Again),
+                    _ => return Err(error.into()),
+                },
+            }
+            for message in Messages::new(&self.input) {
+                let message = message?;
+                // Left over from an exchange that was given up: not ours.
+                if message.sequence_number() != self.sequence {
+                    continue;
+                }
+                interrupted |= message.flags() & NLM_F_DUMP_INTR != 0;
+                if let NLMSG_DONE | NLMSG_ERROR = message.message_type() {
+                    self.clean = true;
+                    return match refusal(&message)? {
+                        Some(failure) => Err(failure.into()),
+                        None if interrupted => Err(Broken::Again),
+                        None => Ok(()),
+                    };
+                }
+                each(message.message_type(), message.payload())?;
+            }
+            if deadline.passed() {
+                return Err(Failure::Timeout(deadline.within()).into());
+            }
+        }
+    }
+}
+
+fn repeat<T>(deadline: Deadline, mut attempt: impl FnMut() -> Result<T, Broken>) -> Result<T, Failure> {
+    for _ in 0..ATTEMPTS {
+        match attempt() {
+            Ok(answer) => return Ok(answer),
+            Err(Broken::Failed(failure)) => return Err(failure),
+            Err(Broken::Again) if deadline.passed() => break,
+            Err(Broken::Again) => {}
+        }
+    }
+    Err(Failure::Unsettled)
+}
+
+fn open_socket(protocol: isize) -> Result<Socket, Failure> {
+    let mut socket = Socket::new(protocol)?;
+    socket.bind_auto()?;
+    // Short acknowledgements, and with the kernel's words in them where it has any.
+    socket.set_cap_ack(true)?;
+    socket.set_ext_ack(true)?;
+    let timeout = TimeVal::milliseconds(i64::try_from(RECEIVE_TIMEOUT.as_millis()).unwrap_or(i64::MAX));
+    setsockopt(&socket, sockopt::ReceiveTimeout, &timeout).map_err(io::Error::from)?;
+    Ok(socket)
+}
+
+/// What one `recv` brought.
+pub(crate) enum Received {
+    /// A whole datagram from the kernel, now in the buffer.
+    Datagram,
+    /// One from the kernel that is larger than the buffer.
+    Truncated,
+    /// One from another process, to be ignored: whoever may send it could as well change the addresses, but it is not
+    /// the kernel's word.
+    Foreign,
+}
+
+impl Received {
+    pub(crate) fn of(length: usize, limit: usize, sender: &SocketAddr) -> Self {
+        if sender.port_number() != 0 {
+            Self::Foreign
+        } else if length > limit {
+            Self::Truncated
+        } else {
+            Self::Datagram
+        }
+    }
+}
+
+/// Receives one datagram into `buffer`, whose capacity is the limit.
+pub(crate) fn receive(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<Received> {
+    buffer.clear();
+    let (length, sender) = socket.recv_from(buffer, libc::MSG_TRUNC)?;
+    Ok(Received::of(length, buffer.len(), &sender))
+}
+
+/// The messages of one datagram, each with its length checked.
+pub(crate) struct Messages<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Messages<'a> {
+    pub(crate) fn new(datagram: &'a [u8]) -> Self {
+        Self { rest: datagram }
+    }
+}
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = Result<NetlinkBuffer<&'a [u8]>, Failure>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        match NetlinkBuffer::new_checked(self.rest) {
+            Ok(message) => {
+                // NLMSG_ALIGN; the last one need not be padded.
+                let aligned = (message.length() as usize).next_multiple_of(4).min(self.rest.len());
+                self.rest = &self.rest[aligned..];
+                Some(Ok(message))
+            }
+            Err(error) => {
+                self.rest = &[];
+                Some(Err(error.into()))
+            }
+        }
+    }
+}
+
+/// The kernel's verdict in an NLMSG_ERROR or NLMSG_DONE: nothing when all is well. Both begin with a negative errno or 0.
+fn refusal(message: &NetlinkBuffer<&[u8]>) -> Result<Option<Failure>, Failure> {
+    let payload = message.payload();
+    if payload.is_empty() && message.message_type() == NLMSG_DONE {
+        return Ok(None);
+    }
+    let Some(code) = ErrorBuffer::new_checked(payload)?.code() else {
+        return Ok(None);
+    };
+    // Attributes follow the code, and in an NLMSG_ERROR first the header of the request.
+    let attributes = if message.message_type() == NLMSG_ERROR { 4 + 16 } else { 4 };
+    let explanation = payload
+        .get(attributes..)
+        .filter(|_| message.flags() & NLM_F_ACK_TLVS != 0)
+        .and_then(|attributes| {
+            NlasIterator::new(attributes).map_while(Result::ok).find(|attribute| attribute.kind() == EXPLANATION)
+        })
+        .map(|attribute| String::from_utf8_lossy(attribute.value()).trim_end_matches('\0').to_owned());
+    Ok(Some(Failure::Refused { errno: code.get().saturating_abs(), explanation }))
+}

@@ -1,0 +1,69 @@
+//! The one clock that every probe stamps its observations with.
+
+use std::fmt;
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+/// A moment on `CLOCK_BOOTTIME`, in nanoseconds since the machine started.
+///
+/// The same clock as the daemon's, so that moments in its status can be compared with those of the probes. All network
+/// namespaces share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Time(u64);
+
+impl Time {
+    /// The present moment.
+    ///
+    /// # Panics
+    /// Never on Linux 2.6.39 or newer, which all know this clock.
+    #[must_use]
+    pub fn now() -> Self {
+        let spec = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has CLOCK_BOOTTIME");
+        Self(spec.tv_sec() as u64 * 1_000_000_000 + spec.tv_nsec() as u64)
+    }
+
+    /// A moment given in nanoseconds of `CLOCK_BOOTTIME`.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds of `CLOCK_BOOTTIME`.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// How long ago this moment was.
+    #[must_use]
+    pub fn elapsed(self) -> Duration {
+        Self::now().since(self)
+    }
+
+    /// The time from `earlier` to this moment; zero if `earlier` is in fact later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// Milliseconds from `other` to this moment, negative if this one came first.
+    #[must_use]
+    pub fn millis_after(self, other: Self) -> f64 {
+        (i128::from(self.0) - i128::from(other.0)) as f64 / 1e6
+    }
+
+    /// This moment, moved into the future.
+    #[must_use]
+    pub const fn plus(self, by: Duration) -> Self {
+        Self(self.0 + by.as_nanos() as u64)
+    }
+}
+
+impl fmt::Display for Time {
+    /// Seconds and microseconds since boot, as the kernel's log has them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:06}", self.0 / 1_000_000_000, self.0 % 1_000_000_000 / 1000)
+    }
+}

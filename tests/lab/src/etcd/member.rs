@@ -1,0 +1,97 @@
+//! One etcd server.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+
+use super::{CLIENT_PORT, EtcdLayout, PEER_PORT, url};
+use crate::netns::Namespace;
+use crate::network::Node;
+use crate::prerequisites::Tools;
+use crate::process::Process;
+use crate::site::Site;
+
+/// One etcd member, which can be killed and started again with the data it had.
+#[derive(Debug)]
+pub struct Member {
+    node: Node,
+    namespace: Namespace,
+    tools: Tools,
+    site_dir: PathBuf,
+    initial_cluster: String,
+    process: Mutex<Option<Process>>,
+}
+
+impl Member {
+    pub(crate) fn new(
+        node: Node,
+        layout: EtcdLayout,
+        namespace: &Namespace,
+        tools: &Tools,
+        site: &Site,
+    ) -> Result<Self> {
+        site.make_dir(&format!("{node}/etcd"), None)?;
+        let initial_cluster: Vec<String> =
+            layout.nodes().iter().map(|n| format!("{n}={}", url(*n, PEER_PORT))).collect();
+        Ok(Self {
+            node,
+            namespace: namespace.clone(),
+            tools: tools.clone(),
+            site_dir: site.dir(),
+            initial_cluster: initial_cluster.join(","),
+            process: Mutex::new(None),
+        })
+    }
+
+    /// Starts it, without waiting for it to serve.
+    ///
+    /// # Errors
+    /// When it runs already or cannot be started.
+    pub fn start(&self) -> Result<()> {
+        let mut process = self.lock();
+        if process.as_ref().is_some_and(Process::is_running) {
+            bail!("etcd on {} runs already", self.node);
+        }
+        let dir = self.site_dir.join(self.node.name());
+        let log = File::options().create(true).append(true).open(dir.join("etcd.log"))?;
+        let (client, peer) = (url(self.node, CLIENT_PORT), url(self.node, PEER_PORT));
+        let mut command = self.namespace.command(&self.tools.etcd);
+        self.tools.set_environment(&mut command);
+        command.args(["--name", self.node.name(), "--data-dir"]).arg(dir.join("etcd"));
+        command.args(["--listen-client-urls", &format!("{client},http://127.0.0.1:{CLIENT_PORT}")]);
+        command.args(["--advertise-client-urls", &client]);
+        command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
+        command.args(["--initial-cluster", &self.initial_cluster, "--initial-cluster-state", "new"]);
+        command.stdout(log.try_clone()?).stderr(log);
+        *process = Some(Process::spawn(&format!("etcd on {}", self.node), command)?);
+        Ok(())
+    }
+
+    /// The node that it runs on.
+    #[must_use]
+    pub const fn node(&self) -> Node {
+        self.node
+    }
+
+    /// Kills it with SIGKILL.
+    pub fn kill(&self) {
+        if let Some(process) = self.lock().take() {
+            process.kill();
+        }
+    }
+
+    /// Sends a signal, for example SIGSTOP.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.lock().as_ref().with_context(|| format!("etcd on {} does not run", self.node))?.signal(signal)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Process>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,139 @@
+//! Brings what is missing to this machine.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use nix::fcntl::{Flock, FlockArg};
+
+use super::{
+    PATRONI, Tools, etcd_program, has_patroni, home, postgres_bin, require_root, succeeds, unpacked_dir, venv_dir,
+};
+
+/// Debian's own interpreter, whatever else may come first in `PATH`: a version manager's below /root could not be run
+/// by an unprivileged user.
+const PYTHON: &str = "/usr/bin/python3";
+
+/// Installs what is missing and finds everything. `progress` gets one line per step, before the step.
+///
+/// # Errors
+/// Without root, on a system without apt, without network, or when a package cannot be had.
+pub fn install(progress: &mut dyn FnMut(&str)) -> Result<Tools> {
+    require_root()?;
+    if super::missing().is_empty() {
+        return Tools::find();
+    }
+    if !Path::new("/usr/bin/apt-get").exists() {
+        bail!("this is neither Debian nor Ubuntu; please install by hand: {}", super::missing().join(", "));
+    }
+    let home = home()?;
+    fs::create_dir_all(&home).with_context(|| format!("cannot make {home:?}"))?;
+    // Two test programs may come here at once: the second waits, and finds everything in place.
+    let lock = File::create(home.join("lock"))?;
+    let _locked = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| e).context("cannot lock")?;
+    install_packages(progress)?;
+    if !has_patroni() {
+        install_patroni(progress)?;
+    }
+    Tools::find()
+}
+
+/// Debian packages by what they are for: tools are installed, servers unpacked.
+pub(super) fn missing_packages() -> Vec<&'static str> {
+    [missing_tools(), missing_servers()].concat()
+}
+
+fn missing_tools() -> Vec<&'static str> {
+    let on_path =
+        |program: &str| ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].iter().any(|d| Path::new(d).join(program).exists());
+    let mut packages = Vec::new();
+    let mut need = |there: bool, package| {
+        if !there {
+            packages.push(package);
+        }
+    };
+    need(on_path("ip"), "iproute2");
+    need(on_path("nft"), "nftables");
+    need(succeeds(Command::new(PYTHON).args(["-c", "import venv, ensurepip"])), "python3-venv");
+    // For building the workspace: etcd's protocol is compiled from its description.
+    need(on_path("protoc"), "protobuf-compiler");
+    need(Path::new("/usr/include/google/protobuf/descriptor.proto").exists(), "libprotobuf-dev");
+    packages
+}
+
+fn missing_servers() -> Vec<&'static str> {
+    let mut packages = Vec::new();
+    if postgres_bin().is_none() {
+        packages.push("postgresql");
+    }
+    if etcd_program("etcd").is_none() {
+        packages.push("etcd-server");
+    }
+    if etcd_program("etcdctl").is_none() {
+        packages.push("etcd-client");
+    }
+    packages
+}
+
+fn install_packages(progress: &mut dyn FnMut(&str)) -> Result<()> {
+    let (tools, servers) = (missing_tools(), missing_servers());
+    if tools.is_empty() && servers.is_empty() {
+        return Ok(());
+    }
+    progress("refreshing apt's package lists");
+    run(apt().arg("update"))?;
+    if !tools.is_empty() {
+        progress(&format!("installing with apt: {}", tools.join(" ")));
+        run(apt().args(["install", "--yes", "--no-install-recommends"]).args(&tools))?;
+    }
+    if !servers.is_empty() {
+        progress(&format!("downloading and unpacking, without installing: {}", servers.join(" ")));
+        unpack(&servers)?;
+    }
+    Ok(())
+}
+
+/// Downloads packages with all dependencies that the machine lacks, and unpacks them side by side.
+fn unpack(packages: &[&str]) -> Result<()> {
+    let archives = home()?.join("packages");
+    fs::create_dir_all(archives.join("partial"))?;
+    let archives_option = format!("Dir::Cache::archives={}", archives.display());
+    // As root: the sandbox user _apt could not write there, and apt would warn about it.
+    let options = ["-o", &archives_option, "-o", "APT::Sandbox::User=root"];
+    let install = ["install", "--yes", "--download-only", "--no-install-recommends"];
+    run(apt().args(options).args(install).args(packages))?;
+    for entry in fs::read_dir(&archives)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "deb") {
+            run(Command::new("dpkg-deb").arg("--extract").arg(&path).arg(unpacked_dir()?))?;
+        }
+    }
+    fs::remove_dir_all(&archives)?;
+    Ok(())
+}
+
+fn install_patroni(progress: &mut dyn FnMut(&str)) -> Result<()> {
+    let venv = venv_dir()?;
+    progress(&format!("installing {PATRONI} from PyPI into {}", venv.display()));
+    run(Command::new(PYTHON).args(["-m", "venv", "--clear"]).arg(&venv))?;
+    let mut pip = Command::new(venv.join("bin/python"));
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", PATRONI, "psycopg2-binary"]);
+    run(&mut pip)
+}
+
+fn apt() -> Command {
+    let mut apt = Command::new("apt-get");
+    apt.env("DEBIAN_FRONTEND", "noninteractive").args(["-o", "DPkg::Lock::Timeout=120", "--quiet=2"]);
+    apt
+}
+
+/// Runs quietly; what the command printed is shown only if it fails.
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {command:?}"))?;
+    if !output.status.success() {
+        let text = [output.stdout, output.stderr].concat();
+        bail!("{command:?} failed ({}):\n{}", output.status, String::from_utf8_lossy(&text).trim());
+    }
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! The programs a lab is made of: what is used, and where it comes from.
+//!
+//! Servers (PostgreSQL, etcd) that the machine does not have are downloaded as Debian packages and unpacked below
+//! `target/lab`, not installed: no service is started or enabled, no user or cluster is made, and nothing that is
+//! already there is upgraded. Patroni lives in a Python environment in the same place. Only small tools without a
+//! service (ip, nft, protoc, the venv module) are installed by apt.
+
+mod install;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use nix::unistd::User;
+
+use crate::process::Account;
+
+pub use install::install;
+
+/// The release of Patroni that the lab uses, as pip understands it.
+pub const PATRONI: &str = "patroni[etcd3]==4.1.*";
+
+/// The programs of a lab, found on this machine.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    /// The directory that has `postgres`, `initdb`, `psql` and the rest.
+    pub postgres_bin: PathBuf,
+    /// The etcd server, 3.4 or newer.
+    pub etcd: PathBuf,
+    /// Its command line client.
+    pub etcdctl: PathBuf,
+    /// The interpreter of the Python environment that has Patroni.
+    pub python: PathBuf,
+    /// Where the unpacked packages' shared libraries are; to be in `LD_LIBRARY_PATH` for `postgres_bin`.
+    pub libraries: Option<PathBuf>,
+    /// Who PostgreSQL and Patroni run as: PostgreSQL refuses to run as root.
+    pub account: Account,
+}
+
+impl Tools {
+    /// Finds everything, installs nothing.
+    ///
+    /// # Errors
+    /// With all that is missing, and the command that installs it.
+    pub fn find() -> Result<Self> {
+        let missing = missing();
+        if !missing.is_empty() {
+            let missing = missing.join(", ");
+            bail!("missing: {missing}; `cargo xtask demo` and `cargo xtask test` install what is missing");
+        }
+        let unpacked = unpacked_dir()?;
+        let postgres_bin = postgres_bin().context("no PostgreSQL server")?;
+        let libraries = postgres_bin.starts_with(&unpacked).then(|| unpacked.join("usr/lib").join(multiarch()));
+        Ok(Self {
+            postgres_bin,
+            etcd: etcd_program("etcd").context("no etcd")?,
+            etcdctl: etcd_program("etcdctl").context("no etcdctl")?,
+            python: venv_dir()?.join("bin/python"),
+            libraries,
+            account: account()?,
+        })
+    }
+
+    /// A program of PostgreSQL's, for [`Command`] or [`crate::netns::Namespace::command`].
+    #[must_use]
+    pub fn postgres_program(&self, name: &str) -> PathBuf {
+        self.postgres_bin.join(name)
+    }
+
+    /// Gives `command` the environment that PostgreSQL's programs and Patroni need here.
+    pub fn set_environment(&self, command: &mut Command) {
+        command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
+        if let Some(libraries) = &self.libraries {
+            command.env("LD_LIBRARY_PATH", libraries);
+        }
+    }
+}
+
+/// What the lab and the build of the workspace need and this machine lacks, in words for a person.
+#[must_use]
+pub fn missing() -> Vec<String> {
+    let mut missing: Vec<String> =
+        install::missing_packages().into_iter().map(|p| format!("Debian package {p}")).collect();
+    if !has_patroni() {
+        missing.push(format!("{PATRONI} (PyPI)"));
+    }
+    missing
+}
+
+/// Where the lab keeps its programs: `target/lab` of the workspace, or /var/cache/pgvrrp-lab where an unprivileged
+/// PostgreSQL could not read the former (a clone below /root).
+pub(crate) fn home() -> Result<PathBuf> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+    let reachable = workspace.ancestors().all(|d| fs::metadata(d).is_ok_and(|m| m.permissions().mode() & 0o001 != 0));
+    let home = if reachable { workspace.join("target/lab") } else { PathBuf::from("/var/cache/pgvrrp-lab") };
+    Ok(home)
+}
+
+pub(crate) fn unpacked_dir() -> Result<PathBuf> {
+    Ok(home()?.join("root"))
+}
+
+pub(crate) fn venv_dir() -> Result<PathBuf> {
+    Ok(home()?.join("venv"))
+}
+
+/// The newest PostgreSQL server of this machine, or else the unpacked one.
+pub(crate) fn postgres_bin() -> Option<PathBuf> {
+    let unpacked = unpacked_dir().ok()?.join("usr/lib/postgresql");
+    [PathBuf::from("/usr/lib/postgresql"), unpacked].into_iter().find_map(|dir| {
+        let versions = fs::read_dir(dir).ok()?.filter_map(|e| {
+            let path = e.ok()?.path();
+            let version: u32 = path.file_name()?.to_str()?.parse().ok()?;
+            let bin = path.join("bin");
+            (bin.join("postgres").exists() && bin.join("psql").exists()).then_some((version, bin))
+        });
+        versions.max().map(|(_, bin)| bin)
+    })
+}
+
+/// `etcd` or `etcdctl`: this machine's, or else the unpacked one.
+pub(crate) fn etcd_program(name: &str) -> Option<PathBuf> {
+    let unpacked = unpacked_dir().ok()?.join("usr/bin");
+    ["/usr/bin", "/usr/local/bin"]
+        .into_iter()
+        .map(PathBuf::from)
+        .chain([unpacked])
+        .map(|d| d.join(name))
+        .find(|p| p.exists())
+}
+
+fn has_patroni() -> bool {
+    venv_dir().is_ok_and(|dir| succeeds(Command::new(dir.join("bin/python")).args(["-c", "import patroni, psycopg2"])))
+}
+
+pub(crate) fn succeeds(command: &mut Command) -> bool {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+}
+
+/// Debian's name for this architecture's library directory.
+fn multiarch() -> String {
+    format!("{}-linux-gnu", std::env::consts::ARCH)
+}
+
+/// `postgres` where the machine has it, else `nobody`: making a user would be a change to the machine.
+fn account() -> Result<Account> {
+    for name in ["postgres", "nobody"] {
+        if let Some(user) = User::from_name(name)? {
+            return Ok(Account { uid: user.uid.as_raw(), gid: user.gid.as_raw() });
+        }
+    }
+    bail!("this machine has neither a user postgres nor a user nobody")
+}
+
+/// Fails unless run by root.
+///
+/// # Errors
+/// With a message for the user.
+pub fn require_root() -> Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        bail!("root is needed: the lab makes network namespaces (try: sudo -E env \"PATH=$PATH\" cargo xtask ...)");
+    }
+    Ok(())
+}
