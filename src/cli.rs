@@ -74,7 +74,7 @@ pub fn main() -> ExitCode {
 
 fn load(path: &std::path::Path) -> Result<Config, ExitCode> {
     Config::load(path).map_err(|problems| {
-        say(&problems.to_string());
+        say(&format!("{problems}\n"));
         ExitCode::from(EX_CONFIG)
     })
 }

@@ -2,8 +2,8 @@
 //! code.
 //!
 //! The contract: call [`Node::handle`] for everything that happens and whenever [`Node::deadline`] has come; carry out
-//! the returned outputs in order; hand what came of them back as [`Input::Done`]. A spurious [`Input::Timer`] is
-//! harmless.
+//! the returned outputs in order; hand what came of them back as [`Input::Done`]. Begin with [`Input::Link`] and then
+//! [`Input::Addresses`]. A spurious [`Input::Timer`] is harmless.
 
 mod etcd_view;
 pub mod io;
@@ -13,6 +13,8 @@ mod peers;
 mod picture;
 mod record;
 pub mod status;
+#[cfg(test)]
+mod tests;
 mod vip;
 
 use std::collections::BTreeMap;

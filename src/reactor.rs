@@ -73,7 +73,10 @@ pub struct Reactor {
     /// The state of the interface that was last logged.
     told: Option<Option<Link>>,
     ears: Option<Ears>,
+    /// Something that could not be read or opened is tried again then.
     reopen: Option<Instant>,
+    /// The addresses could not be read.
+    unread: bool,
     published: Instant,
     stop: Option<Instant>,
 }
@@ -126,6 +129,7 @@ impl Reactor {
             told: None,
             ears: None,
             reopen: None,
+            unread: false,
             published: Instant::ZERO,
             stop: None,
         })
@@ -136,8 +140,8 @@ impl Reactor {
     /// # Errors
     /// If the kernel's notifications end, or an address would not go at the end.
     pub async fn run(mut self) -> io::Result<()> {
-        self.dump();
         self.find_link();
+        self.dump();
         loop {
             if let Some(since) = self.stop
                 && let Some(result) = self.is_over(since)
@@ -189,7 +193,11 @@ impl Reactor {
         self.step(input);
         let now = clock::now();
         if self.reopen.is_some_and(|at| at <= now) {
-            self.listen();
+            self.reopen = None;
+            self.find_link();
+            if self.unread {
+                self.dump();
+            }
         }
     }
 
@@ -252,9 +260,14 @@ impl Reactor {
     }
 
     fn dump(&mut self) {
+        self.unread = false;
         match self.actuator.kernel().addresses() {
             Ok(addresses) => self.pass(Input::Addresses(addresses.iter().map(node_address).collect())),
-            Err(error) => warn!(%error, "the kernel's addresses could not be read"),
+            Err(error) => {
+                warn!(%error, "the host's addresses could not be read, trying again");
+                self.unread = true;
+                self.reopen = Some(clock::now() + REOPEN);
+            }
         }
     }
 
@@ -284,7 +297,6 @@ impl Reactor {
 
     /// Opens the sockets that belong to the interface, if it is another than before.
     fn listen(&mut self) {
-        self.reopen = None;
         let Some(link) = self.link else {
             self.ears = None;
             self.actuator.use_sender(None);

@@ -7,8 +7,13 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
+use crate::suggest::nearest;
+
 /// Keys (of this file, of libpq, of other programs) whose value is a secret have one of these in their name.
-const SECRET_WORDS: [&str; 6] = ["password", "passwd", "passphrase", "pwd", "secret", "token"];
+const SECRET_WORDS: [&str; 4] = ["pass", "pwd", "secret", "token"];
+
+/// What a misspelt name may be meant to be.
+const SPELT_RIGHT: [&str; 3] = ["password", "secret", "token"];
 
 /// The byte ranges of `text` that may hold a secret, sorted, none overlapping another.
 pub(crate) fn secret_spans(text: &str, document: &DeTable<'_>) -> Vec<Range<usize>> {
@@ -29,13 +34,29 @@ pub(crate) fn secret_spans(text: &str, document: &DeTable<'_>) -> Vec<Range<usiz
 /// Whether the value of a key or option of this name is a secret. That of `password_file` is not.
 fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    name == "pass" || SECRET_WORDS.iter().any(|word| name.contains(word)) && !name.ends_with("file")
+    let is_secret =
+        |part: &str| SECRET_WORDS.iter().any(|word| part.contains(word)) || nearest(part, SPELT_RIGHT).is_some();
+    !name.ends_with("file") && name.split(['_', '-']).any(is_secret)
 }
 
 fn secrets_of_text(text: &str) -> Vec<Range<usize>> {
-    let names = words(text).filter(|word| is_secret_name(&text[word.clone()])).map(|word| after_name(text, word.end));
-    let urls = text.match_indices("://").filter_map(|(at, scheme)| user_info(text, at + scheme.len()));
-    names.chain(urls).collect()
+    let mut spans: Vec<Range<usize>> = Vec::new();
+    for word in words(text) {
+        let known = spans.last().is_some_and(|last| word.start < last.end);
+        if !known && is_secret_name(&text[word.clone()]) {
+            spans.push(after_name(text, word.end));
+        }
+    }
+    spans.extend(
+        text.split_inclusive('\n')
+            .scan(0, |at, line| {
+                let start = *at;
+                *at += line.len();
+                Some(user_info(line).map(|span| start + span.start..start + span.end))
+            })
+            .flatten(),
+    );
+    spans
 }
 
 /// The runs of characters that a bare key or an option name can consist of.
@@ -51,32 +72,37 @@ fn words(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// What follows a secret's name: the rest of its line behind the `=`, and more lines where the value has more.
+/// What follows a secret's name: the rest of its line behind the `=`, and the lines after it up to one that begins
+/// another setting. A value may go on there, the more so where a quote was forgotten.
 fn after_name(text: &str, name_end: usize) -> Range<usize> {
-    let end_of_line = |from: usize| text[from..].find('\n').map_or(text.len(), |len| from + len);
-    let line = &text[name_end..end_of_line(name_end)];
+    let line = text[name_end..].split('\n').next().unwrap_or_default();
     let behind_name = line.trim_start_matches(['"', '\'', ' ', '\t']);
     let value = behind_name.strip_prefix(['=', ':']).unwrap_or(behind_name).trim_start();
-    let start = name_end + line.len() - value.len();
-    for quotes in ["\"\"\"", "'''"] {
-        if value.starts_with(quotes) {
-            let content = start + quotes.len();
-            let end = text[content..].find(quotes).map_or(text.len(), |len| content + len + quotes.len());
-            return start..end_of_line(end);
+    let mut end = name_end + line.len();
+    let start = end - value.len();
+    for line in text[end..].split_inclusive('\n').skip(1) {
+        if begins_setting(line) {
+            break;
         }
+        end += 1 + line.strip_suffix('\n').unwrap_or(line).len();
     }
-    if !value.is_empty() {
-        return start..start + value.len();
-    }
-    // Nothing behind the `=`: in a connection string the value may stand on the next line that has one.
-    let rest = &text[start..];
-    start..end_of_line(text.len() - rest.trim_start().len())
+    start..end.min(text.len())
 }
 
-/// The part of a URL in front of the `@`. `start` is where the scheme ends; a password may hold any character.
-fn user_info(text: &str, start: usize) -> Option<Range<usize>> {
-    let rest = text[start..].lines().next()?;
-    rest.rfind('@').map(|len| start..start + len)
+/// Whether a line is a table's header, or has a key and a `=`.
+fn begins_setting(line: &str) -> bool {
+    let line = line.trim();
+    let name = match line.strip_prefix('[').and_then(|header| header.strip_suffix(']')) {
+        Some(header) => header.trim_matches(['[', ']']),
+        None => line.split_once('=').map_or("", |(key, _)| key.trim().trim_matches(['"', '\''])),
+    };
+    words(name).next() == Some(0..name.len())
+}
+
+/// The part of a URL in front of the `@`, in a line. A password may hold any character.
+fn user_info(line: &str) -> Option<Range<usize>> {
+    let start = line.find("://")? + "://".len();
+    line[start..].rfind('@').map(|len| start..start + len)
 }
 
 fn secrets_of_table(table: &DeTable<'_>, inside_secret: bool, spans: &mut Vec<Range<usize>>) {
@@ -124,14 +150,21 @@ mod tests {
             ("\"password\" = 'hunter2'", "\"password\" = ***"),
             ("password = \"\"\"\nhunter2\n\"\"\" # x\ny = 1", "password = ***\ny = 1"),
             ("password = '''\nhunter2\nand no end", "password = ***"),
-            ("password = [\n  \"hunter2\",\n]", "password = ***\n  ***,\n]"),
+            ("password = \"\"\nhunter2\n\"\"\"\n[a]", "password = ***\n[a]"),
+            ("password = '''\na = hunter2\n'''\nb = 1", "password = ***\nb = 1"),
+            ("password = [\n  \"hunter2\",\n]\nx = 1", "password = ***\nx = 1"),
+            ("password =\n\n \"hunter2\"\nx = 1", "password =***\nx = 1"),
+            ("pasword = hunter2\nclient_secert = hunter2", "pasword = ***\nclient_secert = ***"),
             ("c = \"host=/x password=hunter2 user=u\"\n", "c = ***\n"),
+            ("c = host=/x password=hunter2\nx = 1", "c = host=/x password=***\nx = 1"),
             ("c = \"\"\"host=/x password =\n hunter2\"\"\"\nx = 1", "c = ***\nx = 1"),
             ("c = \"p\\u0061ssword=hunter2\"", "c = ***"),
             ("\"p\\u0061ssword\" = \"hunter2\"", "\"p\\u0061ssword\" = ***"),
             ("[secret]\nvalue = \"hunter2\"", "[secret***\nvalue = ***"),
             ("e = [\"http://a:1\", \"http://u:h/u@n'ter2@b:1\"]", "e = [\"http://***]"),
             ("e = http://u:hunter2@b:1", "e = ***"),
+            ("e = [http://u:hunter2@b:1", "e = [***"),
+            ("x http://u:hunter2@b:1", "x http://***@b:1"),
             ("pass = hunter2", "pass = ***"),
             ("password_file = \"/etc/x\"", "password_file = \"/etc/x\""),
             ("e = [\"http://a:1\"]\nnode = \"db1\"", "e = [\"http://a:1\"]\nnode = \"db1\""),

@@ -83,20 +83,17 @@ impl<'a> Section<'a> {
             let help = format!("write {header}, with double brackets, for each");
             return Err(self.wrong_type(key, value, &Wanted { what: "a list of tables", help }, report));
         };
-        let mut sections = Ok(Vec::new());
-        for value in values {
-            if let DeValue::Table(table) = value.get_ref() {
-                let section = Section::new(schema, table, Some(value.span()), report);
-                sections = sections.map(|mut sections: Vec<_>| {
-                    sections.push(section);
-                    sections
-                });
-            } else {
-                let wanted = Wanted { what: "a list of tables", help: format!("write {header} for each") };
-                sections = Err(self.wrong_type(key, value, &wanted, report));
-            }
-        }
-        sections
+        let sections: Vec<_> = values
+            .iter()
+            .map(|value| match value.get_ref() {
+                DeValue::Table(table) => Ok(Section::new(schema, table, Some(value.span()), report)),
+                _ => {
+                    let wanted = Wanted { what: "a list of tables", help: format!("write {header} for each") };
+                    Err(self.wrong_type(key, value, &wanted, report))
+                }
+            })
+            .collect();
+        sections.into_iter().collect()
     }
 
     /// Where a key is that is there.

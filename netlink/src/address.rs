@@ -260,4 +260,12 @@ mod tests {
         assert!(Row::decode(&[2, 24, 0, 0, 1, 0, 0, 0, 3, 0]).is_err(), "half an attribute");
         assert!(Row::decode(&[28, 24, 0, 0, 1, 0, 0, 0]).unwrap().is_none(), "another family");
     }
+
+    #[test]
+    fn a_temporary_ipv6_address_is_no_secondary() {
+        let mut bytes = vec![10, 64, 1, 0, 3, 0, 0, 0, 20, 0, 1, 0];
+        bytes.extend("fd00::1".parse::<std::net::Ipv6Addr>().unwrap().octets());
+        let row = Row::decode(&bytes).unwrap().unwrap();
+        assert_eq!(row.address, Address { link: 3, ..address("fd00::1", 64, false) });
+    }
 }

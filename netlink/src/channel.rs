@@ -25,7 +25,7 @@ use crate::error::Failure;
 /// The kernel fills dumps to the size of the reader's buffer, but never beyond 32 KiB.
 pub(crate) const DATAGRAM: usize = 32 * 1024;
 
-/// The longest that a single `recv` blocks.
+/// The longest that a single `recv` waits for a kernel that says nothing.
 const RECEIVE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// How often a dump that was interrupted by changes, or an exchange that overran the socket, is begun anew.
@@ -121,7 +121,7 @@ impl Channel {
         loop {
             match receive(&self.socket, &mut self.input) {
                 Ok(Received::Datagram) => {}
-                Ok(Received::Foreign) => continue,
+                Ok(Received::Foreign) => self.input.clear(),
                 Ok(Received::Truncated) => return Err(Failure::Malformed("a datagram beyond 32 KiB".into()).into()),
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EINTR) => continue,
@@ -259,4 +259,123 @@ fn refusal(message: &NetlinkBuffer<&[u8]>) -> Result<Option<Failure>, Failure> {
         })
         .map(|attribute| String::from_utf8_lossy(attribute.value()).trim_end_matches('\0').to_owned());
     Ok(Some(Failure::Refused { errno: code.get().saturating_abs(), explanation }))
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_route::RouteNetlinkMessage;
+    use netlink_sys::protocols::NETLINK_ROUTE;
+
+    use super::*;
+    use crate::link;
+
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    /// A message of this type and sequence number, padded to a multiple of 4.
+    fn message(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; 16 + payload.len()];
+        bytes[16..].copy_from_slice(payload);
+        let mut header = NetlinkBuffer::new(&mut bytes);
+        header.set_length(16 + u32::try_from(payload.len()).unwrap());
+        header.set_message_type(kind);
+        header.set_flags(flags);
+        header.set_sequence_number(sequence);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    /// Asks for the loopback interface; the names that were answered.
+    fn ask(channel: &mut Channel) -> Result<Vec<String>, Failure> {
+        let mut names = Vec::new();
+        let question = RouteNetlinkMessage::GetLink(link::listing(Some("lo")));
+        channel.request(question, 0, Deadline::after(LIMIT), |_, payload| {
+            names.extend(link::Link::decode(payload)?.map(|link| link.name));
+            Ok(())
+        })?;
+        Ok(names)
+    }
+
+    #[test]
+    fn a_datagram_is_cut_into_its_messages() {
+        let mut datagram = message(20, 0, 1, b"abcde");
+        datagram.extend(message(21, 0, 2, b""));
+        datagram.extend(&message(22, 0, 3, b"xyz")[..19]);
+        let messages: Vec<_> = Messages::new(&datagram).map(|m| m.unwrap()).collect();
+        let seen: Vec<_> = messages.iter().map(|m| (m.message_type(), m.sequence_number(), m.payload())).collect();
+        assert_eq!(seen, [(20, 1, &b"abcde"[..]), (21, 2, b""), (22, 3, b"xyz")]);
+    }
+
+    #[test]
+    fn a_wrong_length_ends_the_datagram_with_an_error() {
+        let whole = message(20, 0, 1, b"abcd");
+        for length in [0_u32, 15, 21, u32::MAX] {
+            let mut datagram = whole.clone();
+            datagram[..4].copy_from_slice(&length.to_ne_bytes());
+            let messages: Vec<_> = Messages::new(&datagram).collect();
+            assert!(matches!(&messages[..], [Err(Failure::Malformed(_))]), "length {length}");
+        }
+        for cut in 1..whole.len() {
+            assert!(Messages::new(&whole[..cut]).all(|m| m.is_err()), "cut to {cut}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_read_with_the_kernels_words() {
+        let mut payload = (-22_i32).to_ne_bytes().to_vec();
+        payload.extend([0; 16]);
+        payload.extend([8, 0, 1, 0, b'n', b'o', b'!', 0]);
+        let verdict = |flags, payload: &[u8]| {
+            let bytes = message(NLMSG_ERROR, flags, 1, payload);
+            refusal(&NetlinkBuffer::new_checked(&bytes[..]).unwrap())
+        };
+        let explained = |flags| match verdict(flags, &payload) {
+            Ok(Some(Failure::Refused { errno: 22, explanation })) => explanation,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(explained(NLM_F_ACK_TLVS).as_deref(), Some("no!"));
+        assert_eq!(explained(0), None);
+        assert!(matches!(verdict(NLM_F_ACK_TLVS, &payload[..4]), Ok(Some(Failure::Refused { errno: 22, .. }))));
+        assert!(matches!(verdict(0, &[0; 4]), Ok(None)));
+        assert!(verdict(0, &[0; 3]).is_err());
+    }
+
+    #[test]
+    fn late_answers_to_an_earlier_request_are_passed_over() {
+        let mut channel = Channel::open(NETLINK_ROUTE).unwrap();
+        assert_eq!(ask(&mut channel).unwrap(), ["lo"]);
+        // A request that is refused, one that is answered, and nobody who reads what came of them.
+        for (kind, payload) in [(libc::RTM_DELADDR, &[2, 32, 0, 0, 0, 0, 0, 0][..]), (libc::RTM_GETLINK, &[0; 16])] {
+            let stale = message(kind, NLM_F_REQUEST | NLM_F_ACK, 7_000_000, payload);
+            channel.socket.send_to(&stale, &SocketAddr::new(0, 0), 0).unwrap();
+        }
+        assert_eq!(ask(&mut channel).unwrap(), ["lo"]);
+    }
+
+    #[test]
+    fn nobody_but_the_kernel_is_believed() {
+        let mut channel = Channel::open(NETLINK_ROUTE).unwrap();
+        let mut victim = SocketAddr::new(0, 0);
+        channel.socket.get_address(&mut victim).unwrap();
+        let forged = message(NLMSG_ERROR, 0, channel.sequence + 1, &(-libc::EPERM).to_ne_bytes());
+        let other = Socket::new(NETLINK_ROUTE).unwrap();
+        other.send_to(&forged, &victim, 0).expect("send to another process (needs CAP_NET_ADMIN)");
+        assert_eq!(ask(&mut channel).unwrap(), ["lo"]);
+    }
+
+    #[test]
+    fn an_exchange_that_was_given_up_does_not_disturb_the_next() {
+        let mut channel = Channel::open(NETLINK_ROUTE).unwrap();
+        assert!(matches!(
+            channel.request(
+                RouteNetlinkMessage::GetLink(link::listing(Some("lo"))),
+                0,
+                Deadline::after(LIMIT),
+                |_, _| Err(Failure::Malformed("given up in the middle".into())),
+            ),
+            Err(Failure::Malformed(_))
+        ));
+        assert!(!channel.clean);
+        assert_eq!(ask(&mut channel).unwrap(), ["lo"]);
+        assert!(channel.clean);
+    }
 }

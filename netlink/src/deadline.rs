@@ -21,6 +21,11 @@ impl Deadline {
         now() >= self.end
     }
 
+    /// A deadline in the middle of the time that is left.
+    pub(crate) fn halfway(&self) -> Self {
+        Self::after(self.end.saturating_duration_since(now()) / 2)
+    }
+
     /// The whole time that was allowed, for the message.
     pub(crate) fn within(&self) -> Duration {
         self.within

@@ -164,3 +164,23 @@ impl From<io::Error> for Failure {
         Self::Socket(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_says_what_was_tried_and_what_to_do() {
+        let refused = |errno| Failure::Refused { errno, explanation: Some("no.".into()) }.during("bind it").to_string();
+        assert!(refused(libc::EPERM).contains("cannot bind it") && refused(libc::EPERM).contains("CAP_NET_ADMIN"));
+        assert!(refused(libc::EACCES).contains("disable_ipv6"));
+        assert!(refused(libc::ENODEV).contains("no such interface"));
+        assert!(refused(libc::EINVAL).ends_with("(the kernel says: no.)"));
+        assert!(Failure::Timeout(Duration::from_millis(200)).during("bind it").to_string().contains("200 ms"));
+        let vip = IpAddr::from([10, 0, 20, 155]);
+        let lost = vec![(IpAddr::from([10, 0, 20, 11]), 24), (IpAddr::from([10, 0, 20, 12]), 24)];
+        let source = Box::new(Failure::Unsettled.during("put back"));
+        let text = Error::TookOthers { address: vip, lost, source }.to_string();
+        assert!(text.contains("10.0.20.155 is gone but took 10.0.20.11/24, 10.0.20.12/24 with it"), "{text}");
+    }
+}

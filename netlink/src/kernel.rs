@@ -15,8 +15,10 @@ use crate::deadline::Deadline;
 use crate::error::{Error, Failure};
 use crate::link::{self, Link};
 
-/// How long one request may take, not counting the kernel's own lock (RTNL), which no time-out reaches.
-const REQUEST: Duration = Duration::from_millis(200);
+/// The limit for one request with all its repetitions. It is long because time spent in the kernel, waiting for the RTNL
+/// lock, cannot be cut short anyway: an answer that comes late is better than none. A kernel that says nothing is given
+/// up after 200 ms, see `channel`.
+const REQUEST: Duration = Duration::from_secs(2);
 
 /// How often an address that reappears is removed before that is an error.
 const REMOVALS: u32 = 3;
@@ -26,8 +28,9 @@ const STAND_IN: u32 = 2;
 
 /// The kernel's addresses and links: one netlink socket, one request at a time.
 ///
-/// Each method blocks for as long as the kernel works on it, usually some tens of microseconds, plus at most 200 ms if
-/// answers fail to appear. After an error the next call starts afresh; there is no state to repair.
+/// Each method blocks for as long as the kernel works on it: usually some tens of microseconds, more while somebody else
+/// holds the kernel's RTNL lock. Answers that fail to appear are waited for 200 ms. After an error the next call starts
+/// afresh; there is no state to repair.
 #[derive(Debug)]
 pub struct Kernel {
     channel: Channel,
@@ -49,6 +52,9 @@ impl Kernel {
     ///
     /// The kernel removes the address when the lifetime is over: at the earliest then, normally within 0.13 s, at most
     /// about 1 s later, since it looks no more than once a second. Whether this process runs makes no difference.
+    ///
+    /// An IPv4 address is in service when this returns. IPv6 is put into service by the kernel on its own, some tens of
+    /// microseconds later; it is not probed for duplicates.
     ///
     /// The same address with another prefix length, or on another interface, is a second address, which neither is
     /// renewed nor expires with this one; see the `keep` of [`unbind`](Self::unbind).

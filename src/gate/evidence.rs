@@ -170,7 +170,7 @@ pub enum EtcdReport {
         /// The keepalives that were answered. A lease that is missing here got no answer, which says nothing about it.
         kept: Vec<Kept>,
         /// The read. It was sent after the keepalives were answered.
-        observation: Result<Observation, String>,
+        observation: Result<Box<Observation>, String>,
     },
     /// The end of an acquisition.
     Acquire {
@@ -261,4 +261,16 @@ pub enum Role {
     Down,
     /// It did not answer in time; proves nothing.
     Unknown,
+}
+
+impl Role {
+    /// As in the JSON and in the metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Standby => "standby",
+            Self::Down => "down",
+            Self::Unknown => "unknown",
+        }
+    }
 }

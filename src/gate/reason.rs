@@ -5,6 +5,8 @@ use std::fmt;
 /// Why a VIP is, or is not, on this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
+    /// The host's addresses have not been read yet.
+    KernelUnasked,
     /// No read of etcd has been answered yet.
     EtcdUnasked,
     /// etcd turned out to be another one, or an older copy: nothing is acquired for a while.
@@ -72,6 +74,7 @@ impl Reason {
     /// The metric's label.
     pub fn label(&self) -> &'static str {
         match self {
+            Self::KernelUnasked => "kernel_unasked",
             Self::EtcdUnasked => "etcd_unasked",
             Self::EtcdRebuilt => "etcd_rebuilt",
             Self::NoLeader => "no_leader",
@@ -121,6 +124,7 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::KernelUnasked => write!(f, "the host's addresses have not been read yet"),
             Self::EtcdUnasked => write!(f, "etcd has not answered yet"),
             Self::EtcdRebuilt => write!(
                 f,

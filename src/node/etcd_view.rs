@@ -13,7 +13,7 @@ const OLDER_READS: u32 = 2;
 /// The last good read of etcd.
 #[derive(Debug, Default)]
 pub(super) struct EtcdView {
-    latest: Option<Observation>,
+    latest: Option<Box<Observation>>,
     quarantine: Option<Instant>,
     older_reads: u32,
     /// Why the latest round failed.
@@ -37,7 +37,7 @@ pub(super) enum Read {
 
 impl EtcdView {
     pub(super) fn latest(&self) -> Option<&Observation> {
-        self.latest.as_ref()
+        self.latest.as_deref()
     }
 
     pub(super) fn quarantine(&self) -> Option<Instant> {
@@ -46,7 +46,7 @@ impl EtcdView {
 
     /// Takes the read of a round. Rounds follow one another, so a lower revision than the last one's is not a late
     /// answer but an older etcd.
-    pub(super) fn take(&mut self, now: Instant, read: Result<Observation, String>) -> Read {
+    pub(super) fn take(&mut self, now: Instant, read: Result<Box<Observation>, String>) -> Read {
         let read = match read {
             Ok(read) => read,
             Err(error) => {
@@ -77,8 +77,8 @@ impl EtcdView {
         }
     }
 
-    fn start_anew(&mut self, now: Instant, read: Observation) -> Read {
-        let config = patroni_config(self.latest.as_ref());
+    fn start_anew(&mut self, now: Instant, read: Box<Observation>) -> Read {
+        let config = patroni_config(self.latest.as_deref());
         self.quarantine = Some(now + deadline::quarantine(&config));
         self.older_reads = 0;
         self.rebuilt += 1;

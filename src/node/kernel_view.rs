@@ -31,6 +31,11 @@ impl KernelView {
         self.addresses = addresses;
     }
 
+    /// Whether the addresses have been read: before that, none that is missing here is known to be absent.
+    pub(super) fn is_known(&self) -> bool {
+        self.dumped
+    }
+
     pub(super) fn added(&mut self, address: Address) {
         match self.addresses.iter_mut().find(|known| same_place(known, &address)) {
             Some(known) => *known = address,

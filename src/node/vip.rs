@@ -149,6 +149,8 @@ pub(super) struct Vip {
     adopt_until: Option<Instant>,
     /// The kernel refused to bind; what it said, and when to try again.
     refused: Option<(Instant, String)>,
+    /// A bind came too late; when to try again.
+    late: Option<Instant>,
     acquire_error: Option<String>,
     announced: Option<Instant>,
     slow_promotion_told: bool,
@@ -180,6 +182,7 @@ impl Vip {
             unlocked: now,
             adopt_until: Some(now + ADOPT),
             refused: None,
+            late: None,
             acquire_error: None,
             announced: None,
             slow_promotion_told: false,
@@ -306,6 +309,7 @@ impl Vip {
         if let Phase::Active { confirmed: false, .. } = self.phase {
             let _ = self.router.handle(now, Event::Shutdown);
             self.enter(now, Phase::Closed);
+            self.late = Some(now + LOOK_AGAIN);
         }
     }
 
@@ -386,7 +390,10 @@ impl Vip {
     /// When to advance next, whatever comes in.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let phase = match &self.phase {
-            Phase::Closed => self.adopt_until.into_iter().chain(self.refused.as_ref().map(|(until, _)| *until)).min(),
+            Phase::Closed => {
+                let refused = self.refused.as_ref().map(|(until, _)| *until);
+                [self.adopt_until, refused, self.late].into_iter().flatten().min()
+            }
             Phase::Displacing { until } => Some(*until),
             Phase::Active { renew, announce, .. } => Some((*renew).min(*announce)),
             Phase::Draining { until, probe, .. } => Some((*until).min(*probe)),

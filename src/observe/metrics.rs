@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::logging;
+use crate::gate::evidence::Role;
 use crate::node::status::{BUCKETS, Histogram, Status, VipCounters, VipStatus};
 
 /// What Prometheus is told the text is.
@@ -52,11 +51,11 @@ impl Writer<'_> {
         self.flag("leader_key_mine", "Whether this member holds Patroni's leader key", etcd.leader_is_me)?;
         let postgres = &status.postgres;
         self.age("postgres_evidence_age_seconds", "Age of PostgreSQL's last answer", postgres.age)?;
-        for (role, name) in [("primary", "Primary"), ("standby", "Standby"), ("down", "Down"), ("unknown", "Unknown")] {
-            let is = postgres.role.is_some_and(|role| format!("{role:?}") == name);
-            let help = "1 for the role that PostgreSQL last reported";
-            self.series("postgres_role", help, MetricType::Gauge, &[(vec![("role", role)], f64::from(u8::from(is)))])?;
-        }
+        let roles = [Role::Primary, Role::Standby, Role::Down, Role::Unknown].map(|role| {
+            let is = postgres.role == Some(role);
+            (vec![("role", role.as_str())], f64::from(u8::from(is)))
+        });
+        self.series("postgres_role", "1 for the role that PostgreSQL last reported", MetricType::Gauge, &roles)?;
         self.flag("interface_up", "Whether the interface exists, is up and has carrier", status.interface.up)?;
         let counters = &status.counters;
         self.count("etcd_errors", "Rounds with etcd that failed", counters.etcd_errors)?;
@@ -183,22 +182,30 @@ impl Writer<'_> {
     }
 
     fn series(&mut self, name: &str, help: &str, kind: MetricType, series: &[(Labels<'_>, f64)]) -> fmt::Result {
-        let is_counter = matches!(kind, MetricType::Counter);
         let mut metric = self.0.encode_descriptor(name, help, None, kind)?;
         for (labels, value) in series {
-            let one = metric.encode_family(labels)?;
-            if is_counter {
-                ConstCounter::new(*value).encode(one)?;
+            // An empty family would be written with empty braces.
+            if labels.is_empty() {
+                encode(&mut metric, kind, *value)?;
             } else {
-                ConstGauge::new(*value).encode(one)?;
+                encode(&mut metric.encode_family(labels)?, kind, *value)?;
             }
         }
         Ok(())
     }
 }
 
+fn encode(metric: &mut MetricEncoder<'_>, kind: MetricType, value: f64) -> fmt::Result {
+    match kind {
+        MetricType::Counter => metric.encode_counter::<NoLabelSet, f64, f64>(&value, None),
+        _ => metric.encode_gauge(&value),
+    }
+}
+
+type Pick = fn(&VipCounters) -> u64;
+
 /// Counters without a label of their own.
-const PLAIN: [(&str, &str, fn(&VipCounters) -> u64); 7] = [
+const PLAIN: [(&str, &str, Pick); 7] = [
     ("connections_reset", "Client connections that were reset", |counters| counters.connections_reset),
     ("announcements", "Gratuitous ARP announcements sent", |counters| counters.announcements),
     ("send_errors", "Packets that the kernel refused to send", |counters| counters.send_errors),
@@ -211,7 +218,7 @@ const PLAIN: [(&str, &str, fn(&VipCounters) -> u64); 7] = [
 ];
 
 fn encode_histogram(mut encoder: MetricEncoder<'_>, histogram: &Histogram) -> fmt::Result {
-    let bounds = BUCKETS.iter().copied().chain([f64::MAX]);
+    let bounds = BUCKETS.iter().copied().chain([f64::INFINITY]);
     let buckets: Vec<_> = bounds.zip(histogram.buckets).collect();
     encoder.encode_histogram::<NoLabelSet>(histogram.sum.as_secs_f64(), histogram.count, &buckets, None)
 }

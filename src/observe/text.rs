@@ -143,12 +143,8 @@ fn draw_etcd(out: &mut String, etcd: &EtcdStatus) -> std::fmt::Result {
 }
 
 fn draw_postgres(out: &mut String, postgres: &PostgresStatus) -> std::fmt::Result {
-    let role = match postgres.role {
-        None => return writeln!(out, "  postgresql   has not been asked yet"),
-        Some(Role::Primary) => "primary",
-        Some(Role::Standby) => "standby",
-        Some(Role::Down) => "down",
-        Some(Role::Unknown) => "unknown",
+    let Some(role) = postgres.role.map(Role::as_str) else {
+        return writeln!(out, "  postgresql   has not been asked yet");
     };
     let age = postgres.age.map(span).unwrap_or_default();
     writeln!(out, "  postgresql   {role}: {} (asked {age} ago)", postgres.detail)

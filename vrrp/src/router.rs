@@ -16,11 +16,13 @@
 //!        +------------+
 //! ```
 //!
-//! One deviation, on purpose: an owner (priority 255) never yields to an advertisement. Whoever drives an owner has
-//! proof that the addresses are its own; a packet is no proof of the contrary. Accept_Mode is always true.
+//! Deviations, on purpose: an owner (priority 255) never yields to an advertisement. Whoever drives an owner has proof
+//! that the addresses are its own; a packet is no proof of the contrary. It does not answer another owner, and no router
+//! answers its own echo: either would go on for ever. Accept_Mode is always true.
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
@@ -67,7 +69,7 @@ pub enum State {
 }
 
 /// What can happen.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// The RFC's Startup.
     Startup,
@@ -104,8 +106,8 @@ pub enum Action {
     UnbindAddresses,
 }
 
-/// One virtual router.
-#[derive(Clone, Debug)]
+/// One virtual router. Equal ones behave alike from here on.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Router {
     settings: Settings,
     primary_address: Option<Ipv4Addr>,
@@ -115,7 +117,7 @@ pub struct Router {
 }
 
 /// A state with the timers that run in it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Initialize,
     /// `interval` is Active_Adver_Interval, learned from the Active.
@@ -149,7 +151,8 @@ impl Router {
         }
     }
 
-    /// When the next [`Event::Timer`] is due: Adver_Timer in Active, Active_Down_Timer in Backup.
+    /// When the next [`Event::Timer`] is due: Adver_Timer in Active, Active_Down_Timer in Backup, none in Initialize.
+    /// Only [`handle`](Self::handle) changes it.
     pub const fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Initialize => None,
@@ -176,7 +179,8 @@ impl Router {
         self.down_interval(self.active_adver_interval())
     }
 
-    /// Takes one event.
+    /// Takes one event and says what is to be done, three actions at most. `now` does not go back from call to call.
+    /// A [`Event::Timer`] that comes early does nothing; one that comes late does what it would have done in time.
     pub fn handle(&mut self, now: Instant, event: Event<'_>) -> Vec<Action> {
         match event {
             Event::Startup => self.startup(now),
@@ -253,14 +257,21 @@ impl Router {
             // Two owners that answered each other would never stop.
             return if heard.priority == own.get() { vec![conflict] } else { vec![conflict, self.send(own.get())] };
         }
-        let yields = heard.priority > own.get()
-            || (heard.priority == own.get() && self.primary_address.is_none_or(|address| heard.source > address));
-        if yields {
-            self.become_backup(now, heard.interval);
-            return vec![Action::UnbindAddresses];
+        let rank = match heard.priority.cmp(&own.get()) {
+            // Without an address of its own this router cannot advertise: any other is in the better place.
+            Ordering::Equal => self.primary_address.map_or(Ordering::Greater, |address| heard.source.cmp(&address)),
+            unequal => unequal,
+        };
+        match rank {
+            Ordering::Greater => {
+                self.become_backup(now, heard.interval);
+                vec![Action::UnbindAddresses]
+            }
+            // New in RFC 9568: tell the other at once. The Adver_Timer is not touched.
+            Ordering::Less => vec![self.send(own.get())],
+            // Its own advertisement, come back by a loop in the network. An answer would come back as well.
+            Ordering::Equal => Vec::new(),
         }
-        // New in RFC 9568: tell the other at once. The Adver_Timer is not touched.
-        vec![self.send(own.get())]
     }
 
     fn become_active(&mut self, now: Instant) -> Vec<Action> {

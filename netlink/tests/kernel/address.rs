@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use pgvrrp_netlink::Kernel;
@@ -102,6 +103,35 @@ fn unbinding_is_idempotent() {
             assert_eq!(kernel.unbind(address, None).unwrap(), 0);
         }
         assert_eq!(bound("eth0"), [""; 0]);
+    });
+}
+
+#[test]
+fn two_who_unbind_at_once_both_succeed() {
+    const ROUNDS: usize = 300;
+    in_namespace(|| {
+        let mut kernel = Kernel::open().unwrap();
+        let eth0 = link(&mut kernel, "eth0").index;
+        let (start, end) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+        let gates = (Arc::clone(&start), Arc::clone(&end));
+        let other = std::thread::spawn(move || {
+            let mut kernel = Kernel::open().unwrap();
+            let mut removed = 0;
+            for _ in 0..ROUNDS {
+                gates.0.wait();
+                removed += kernel.unbind(vip(), None).unwrap();
+                gates.1.wait();
+            }
+            removed
+        });
+        let mut removed = 0;
+        for _ in 0..ROUNDS {
+            kernel.bind(eth0, vip(), 32, seconds(60)).unwrap();
+            start.wait();
+            removed += kernel.unbind(vip(), None).unwrap();
+            end.wait();
+        }
+        assert_eq!(removed + other.join().unwrap(), ROUNDS, "each address was removed by one of them");
     });
 }
 

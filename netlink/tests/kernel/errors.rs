@@ -2,18 +2,20 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use pgvrrp_netlink::{Error, Kernel, SockDiag, promote_secondaries};
 
-use crate::namespace::{bound, in_namespace, ip, link, sysctl};
+use crate::namespace::{bound, in_namespace, ip, link, sysctl, wait_until};
 
 const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 20, 155));
 const LIFETIME: NonZeroU32 = NonZeroU32::new(5).unwrap();
 
 /// Gives up root on this thread alone: the function of the C library would change all threads of the process.
 #[allow(unsafe_code, reason = "no safe wrapper changes the user of one thread only")]
-fn become_nobody() {
+pub(crate) fn become_nobody() {
     // SAFETY: setresuid takes three numbers and no pointers.
     let result = unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) };
     assert_eq!(result, 0, "setresuid: {}", std::io::Error::last_os_error());
@@ -93,5 +95,32 @@ fn promote_secondaries_is_the_or_of_all_and_the_interface() {
         for name in ["", "..", ".", "../all", "a/b"] {
             assert_eq!(promote_secondaries(name).unwrap_err().kind(), std::io::ErrorKind::InvalidInput, "{name:?}");
         }
+    });
+}
+
+#[test]
+fn an_address_that_somebody_keeps_adding_is_an_error() {
+    in_namespace(|| {
+        let mut kernel = Kernel::open().unwrap();
+        let eth0 = link(&mut kernel, "eth0").index;
+        let enough = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&enough);
+        let rival = std::thread::spawn(move || {
+            let mut kernel = Kernel::open().unwrap();
+            while !stop.load(Relaxed) {
+                kernel.bind(eth0, VIP, 32, LIFETIME).unwrap();
+            }
+        });
+        let mut last = None;
+        wait_until(Duration::from_secs(20), "it lost the race three times in a row", || {
+            last = kernel.unbind(VIP, None).err();
+            matches!(last, Some(Error::StillBound { .. }))
+        });
+        enough.store(true, Relaxed);
+        rival.join().unwrap();
+        let text = last.unwrap().to_string();
+        assert!(text.contains("10.0.20.155") && text.contains("somebody else"), "{text}");
+        kernel.unbind(VIP, None).unwrap();
+        assert_eq!(bound("eth0"), [""; 0]);
     });
 }

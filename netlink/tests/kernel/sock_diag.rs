@@ -1,1 +1,240 @@
+//! Connections are counted and reset, listeners and other addresses left alone.
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use pgvrrp_netlink::{Error, Reset, SockDiag};
+use socket2::{Domain, Socket, Type};
+
+use crate::namespace::{in_namespace, ip, now, wait_until};
+
+const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 20, 155);
+const OTHER: Ipv4Addr = Ipv4Addr::new(10, 0, 20, 11);
+const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 20, 99);
+const AMPLE: Duration = Duration::from_secs(5);
+const DONE: Reset = Reset { destroyed: 0, left: 0, supported: true };
+
+/// As `in_namespace`, with the VIP, an address of the node, and one that clients connect from.
+fn with_addresses(test: impl FnOnce() + Send + 'static) {
+    in_namespace(|| {
+        for address in [VIP, OTHER, CLIENT] {
+            ip(&format!("address add {address}/32 dev eth0"));
+        }
+        test();
+    });
+}
+
+/// Connects from the client's address, so that only the server's end has the VIP as its own address.
+fn connect(address: Ipv4Addr, port: u16) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((CLIENT, 0)).into()).unwrap();
+    socket.connect(&SocketAddr::from((address, port)).into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(AMPLE)).unwrap();
+    stream
+}
+
+/// Both ends of a connection: the client's and the server's.
+fn pair(listener: &TcpListener, address: Ipv4Addr) -> (TcpStream, TcpStream) {
+    let client = connect(address, listener.local_addr().unwrap().port());
+    let server = listener.accept().unwrap().0;
+    (client, server)
+}
+
+fn is_alive((client, server): &mut (TcpStream, TcpStream)) -> bool {
+    let mut byte = [0];
+    client.write_all(b"?").is_ok()
+        && server.read_exact(&mut byte).is_ok()
+        && server.write_all(b"!").is_ok()
+        && client.read_exact(&mut byte).is_ok()
+}
+
+fn is_reset(stream: &mut TcpStream) -> bool {
+    stream.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
+}
+
+#[test]
+fn clients_of_the_address_are_reset_and_nobody_else() {
+    with_addresses(|| {
+        let everywhere = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let on_vip = TcpListener::bind((VIP, 0)).unwrap();
+        let mut mine = [pair(&everywhere, VIP), pair(&on_vip, VIP), pair(&everywhere, VIP)];
+        let mut others = [pair(&everywhere, OTHER), pair(&everywhere, Ipv4Addr::LOCALHOST)];
+        let mut diag = SockDiag::open().unwrap();
+        assert_eq!(diag.established(VIP, AMPLE).unwrap(), 3);
+        assert_eq!(diag.established(OTHER, AMPLE).unwrap(), 1);
+        assert!(mine.iter_mut().chain(&mut others).all(is_alive));
+
+        assert_eq!(diag.destroy(VIP, AMPLE).unwrap(), Reset { destroyed: 3, ..DONE });
+        assert!(mine.iter_mut().all(|(client, _)| is_reset(client)), "each client is told at once");
+        assert!(others.iter_mut().all(is_alive));
+        assert!(is_alive(&mut pair(&everywhere, VIP)), "a listener on all addresses goes on");
+        assert!(is_alive(&mut pair(&on_vip, VIP)), "a listener on the VIP goes on");
+        wait_until(AMPLE, "the last two have ended", || diag.established(VIP, AMPLE).unwrap() == 0);
+        assert_eq!(diag.destroy(VIP, AMPLE).unwrap(), DONE);
+    });
+}
+
+#[test]
+fn ipv6_sockets_that_serve_ipv4_are_found() {
+    with_addresses(|| {
+        let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+        let (mut mine, mut other) = (pair(&listener, VIP), pair(&listener, OTHER));
+        let mut diag = SockDiag::open().unwrap();
+        assert_eq!(diag.established(VIP, AMPLE).unwrap(), 1);
+        assert_eq!(diag.destroy(VIP, AMPLE).unwrap(), Reset { destroyed: 1, ..DONE });
+        assert!(is_reset(&mut mine.0));
+        assert!(is_alive(&mut other));
+        assert!(is_alive(&mut pair(&listener, VIP)));
+    });
+}
+
+#[test]
+fn an_ipv6_address_is_served_too() {
+    const VIP6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x20, 0, 0, 0, 0, 0, 0x155);
+    with_addresses(|| {
+        ip(&format!("address add {VIP6}/128 dev lo nodad"));
+        let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let socket = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((Ipv6Addr::LOCALHOST, 0)).into()).unwrap();
+        socket.connect(&SocketAddr::from((VIP6, port)).into()).unwrap();
+        let (mut mine, mut other) = ((TcpStream::from(socket), listener.accept().unwrap().0), pair(&listener, VIP));
+        assert!(is_alive(&mut mine));
+        let mut diag = SockDiag::open().unwrap();
+        assert_eq!(diag.established(VIP6, AMPLE).unwrap(), 1);
+        assert_eq!(diag.destroy(VIP6, AMPLE).unwrap(), Reset { destroyed: 1, ..DONE });
+        assert!(is_reset(&mut mine.0));
+        assert!(is_alive(&mut other));
+    });
+}
+
+#[test]
+fn a_connection_counts_while_its_client_has_something_to_learn() {
+    with_addresses(|| {
+        let listener = TcpListener::bind((VIP, 0)).unwrap();
+        let mut diag = SockDiag::open().unwrap();
+        let mut count = || diag.established(VIP, AMPLE).unwrap();
+        let (client, server) = pair(&listener, VIP);
+        assert_eq!(count(), 1);
+        // The client has finished sending: CLOSE_WAIT, it still waits for the answer.
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        wait_until(AMPLE, "CLOSE_WAIT", || ip_states().contains("CLOSE-WAIT"));
+        assert_eq!(count(), 1);
+        drop(server);
+        wait_until(AMPLE, "closed in both directions", || count() == 0);
+
+        // The server has said goodbye and the client's kernel has taken note: FIN_WAIT2, nothing left to tell.
+        let (client, server) = pair(&listener, VIP);
+        drop(server);
+        wait_until(AMPLE, "FIN_WAIT2", || ip_states().contains("FIN-WAIT-2"));
+        assert_eq!(count(), 0);
+        drop(client);
+
+        // One that waits to be accepted counts; its client believes to be connected.
+        let waiting = connect(VIP, listener.local_addr().unwrap().port());
+        wait_until(AMPLE, "in the backlog", || count() == 1);
+        drop(waiting);
+    });
+}
+
+/// The states that `ss` shows for the VIP.
+fn ip_states() -> String {
+    let output = std::process::Command::new("ss").args(["-tan", "src", &VIP.to_string()]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn half_open_connections_count_and_are_dropped() {
+    with_addresses(|| {
+        let listener = TcpListener::bind((VIP, 0)).unwrap();
+        defer_accept(&listener);
+        let _client = connect(VIP, listener.local_addr().unwrap().port());
+        let mut diag = SockDiag::open().unwrap();
+        assert!(ip_states().contains("SYN-RECV"), "{}", ip_states());
+        assert_eq!(diag.established(VIP, AMPLE).unwrap(), 1);
+        assert_eq!(diag.destroy(VIP, AMPLE).unwrap(), Reset { destroyed: 1, ..DONE });
+        assert_eq!(diag.established(VIP, AMPLE).unwrap(), 0);
+        let mut client = connect(VIP, listener.local_addr().unwrap().port());
+        client.write_all(b"?").unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        server.read_exact(&mut [0]).unwrap();
+    });
+}
+
+/// With this option the kernel leaves a connection in SYN_RECV until the client has sent something.
+#[allow(unsafe_code, reason = "no safe wrapper for TCP_DEFER_ACCEPT")]
+fn defer_accept(listener: &TcpListener) {
+    let seconds: libc::c_int = 30;
+    let size = libc::socklen_t::try_from(size_of_val(&seconds)).unwrap();
+    // SAFETY: the pointer and the size are those of `seconds`, which outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            listener.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            size,
+        )
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}
+
+#[test]
+fn the_budget_is_kept_and_the_rest_follows_in_the_next_slices() {
+    const CONNECTIONS: usize = 400;
+    with_addresses(|| {
+        let listener = TcpListener::bind((VIP, 0)).unwrap();
+        let mut pairs: Vec<_> = (0..CONNECTIONS).map(|_| pair(&listener, VIP)).collect();
+        let mut diag = SockDiag::open().unwrap();
+
+        let start = now();
+        let nothing = diag.destroy(VIP, Duration::ZERO).unwrap();
+        assert_eq!(nothing.destroyed, 0);
+        assert!(nothing.left > 0 && nothing.supported, "{nothing:?}");
+        assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
+
+        let (mut destroyed, mut slices) = (0, 0);
+        loop {
+            let start = now();
+            let slice = diag.destroy(VIP, Duration::from_millis(1)).unwrap();
+            assert!(start.elapsed() < Duration::from_millis(100), "{:?} of 1 ms", start.elapsed());
+            destroyed += slice.destroyed;
+            slices += 1;
+            if slice.left == 0 {
+                break;
+            }
+            assert!(slices < 10_000, "no progress: {slice:?}");
+        }
+        assert!(slices > 1, "the budget was no limit: the test shows nothing");
+        assert_eq!(destroyed, CONNECTIONS);
+        assert_eq!(diag.established(VIP, AMPLE).unwrap(), 0);
+        assert!(pairs.iter_mut().all(|(client, _)| is_reset(client)));
+    });
+}
+
+#[test]
+fn counting_gives_up_in_time() {
+    with_addresses(|| {
+        let listener = TcpListener::bind((VIP, 0)).unwrap();
+        let _pairs: Vec<_> = (0..400).map(|_| pair(&listener, VIP)).collect();
+        let mut diag = SockDiag::open().unwrap();
+        assert!(matches!(diag.established(VIP, Duration::ZERO), Err(Error::Timeout { .. })));
+        // What was left unread does not disturb the next question.
+        assert_eq!(diag.established(VIP, AMPLE).unwrap(), 400);
+    });
+}
+
+#[test]
+fn without_the_capability_it_says_which_one() {
+    with_addresses(|| {
+        let listener = TcpListener::bind((VIP, 0)).unwrap();
+        let mut pair = pair(&listener, VIP);
+        crate::errors::become_nobody();
+        let error = SockDiag::open().unwrap().destroy(VIP, AMPLE).unwrap_err();
+        assert!(matches!(error, Error::NotPermitted { .. }), "{error:?}");
+        assert!(is_alive(&mut pair));
+    });
+}

@@ -29,7 +29,7 @@ pub(super) async fn round(
         })
         .await;
     match answer {
-        Ok((kept, observation)) => EtcdReport::Round { kept, observation: Ok(observation) },
+        Ok((kept, observation)) => EtcdReport::Round { kept, observation: Ok(Box::new(observation)) },
         Err(error) => EtcdReport::Round { kept: Vec::new(), observation: Err(error) },
     }
 }

@@ -31,8 +31,12 @@ impl Vip {
 
     pub(super) fn advance_closed(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
         let now = around.evidence.now;
+        if !around.kernel.is_known() {
+            return self.explain(Reason::KernelUnasked, out);
+        }
         self.adopt_until = self.adopt_until.filter(|until| now < *until);
         self.refused = self.refused.take().filter(|(until, _)| now < *until);
+        self.late = self.late.filter(|until| now < *until);
         let claim = self.claim(around);
         let address = self.settings.address;
         if around.kernel.is_present(address) && matches!(self.phase, Phase::Closed) && !self.may_stay(around, &claim) {
@@ -49,6 +53,8 @@ impl Vip {
                 out.push(Output::Etcd(self.lock.acquire(self.id, around.me, epoch, ttl, expect)));
                 self.explain(Reason::Acquiring, out);
             }
+            // The kernel is slow; hammering it makes it no faster.
+            Claim::Open(reason) if self.late.is_some() => self.explain(reason, out),
             Claim::Open(reason) => self.open(around, reason, out),
             Claim::Wait(reason) => {
                 self.tell_slow_promotion(now, &reason, out);
@@ -180,6 +186,8 @@ impl Vip {
     pub(super) fn verdict(&self, around: &Surroundings<'_>) -> Verdict {
         match self.lock.held() {
             _ if around.stopping => Verdict::Shut(Reason::Stopping),
+            // The address went with its interface. V only keeps it from a node that could serve.
+            _ if around.kernel.link.is_none() => Verdict::Shut(Reason::NoInterface(around.kernel.interface.clone())),
             Some(held) => verdict(&around.evidence, held, true),
             // Bound without V: there is no such state, and if there were, it would end here.
             None => Verdict::Shut(Reason::LockLost("this node does not hold it".to_owned())),

@@ -43,7 +43,7 @@ impl Vip {
             return Err(Reason::AcquireFailed(error.clone()));
         }
         // A read asked before our last revocation ended may show a V that is gone.
-        let etcd = evidence.etcd.filter(|etcd| etcd.asked >= self.unlocked).ok_or(Reason::EtcdUnasked)?;
+        let etcd = evidence.etcd.filter(|etcd| etcd.asked > self.unlocked).ok_or(Reason::EtcdUnasked)?;
         match etcd.locks.get(self.id.0).and_then(Option::as_ref) {
             None => Ok((epoch, Expect::Absent)),
             Some(key) if around.me.owns(key) => Ok((epoch, Expect::Mine(key.mod_revision))),
@@ -62,14 +62,19 @@ impl Vip {
             Claim::Take(_, Expect::Absent) | Claim::GiveUp(..) => false,
             Claim::Wait(reason) | Claim::No(reason) => reason.is_undecided(),
         };
-        ours && deserved && self.adopt_until.is_some_and(|until| around.evidence.now < until)
+        // Without our predecessor's lock there is no right to wait for.
+        let etcd = around.evidence.etcd;
+        let lock = etcd.is_none_or(|etcd| {
+            etcd.locks.get(self.id.0).and_then(Option::as_ref).is_some_and(|key| around.me.owns(key))
+        });
+        ours && deserved && lock && self.adopt_until.is_some_and(|until| around.evidence.now < until)
     }
 
     /// A V of our own that is neither held nor about to be: from before a restart, or from an answer that never came.
     /// It only keeps others waiting. The address has been found absent.
     pub(super) fn clean_up_leftover(&mut self, around: &Surroundings<'_>, reason: &Reason) {
         let decided = !reason.is_undecided() && !matches!(reason, Reason::AcquireFailed(_));
-        let Some(etcd) = around.evidence.etcd.filter(|etcd| decided && etcd.asked >= self.unlocked) else { return };
+        let Some(etcd) = around.evidence.etcd.filter(|etcd| decided && etcd.asked > self.unlocked) else { return };
         if around.kernel.is_present(self.settings.address) {
             return;
         }

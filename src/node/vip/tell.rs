@@ -10,8 +10,14 @@ use crate::node::io::{Level, Notice, Output};
 impl Vip {
     /// Notes why the gate is as it is; tells it when that is another reason than before.
     pub(super) fn explain(&mut self, reason: Reason, out: &mut Vec<Output>) {
-        let passing =
-            matches!(reason, Reason::Acquiring | Reason::Unlocking | Reason::EtcdUnasked | Reason::PostgresUnasked);
+        let passing = matches!(
+            reason,
+            Reason::KernelUnasked
+                | Reason::Acquiring
+                | Reason::Unlocking
+                | Reason::EtcdUnasked
+                | Reason::PostgresUnasked
+        );
         if reason.label() != self.reason.label() && !passing {
             self.tell(Level::Info, reason.to_string(), out);
         }

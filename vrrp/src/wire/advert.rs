@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
 use super::checksum;
-use super::ipv4::Discard;
+use super::discard::Discard;
 use crate::types::{Interval, Vrid};
 
 /// Bytes before the addresses.
@@ -85,7 +85,12 @@ impl Advert {
         if version_type & 0x0f != ADVERTISEMENT {
             return Err(Discard::Type(version_type & 0x0f));
         }
-        let vrid = Vrid::new(vrid).ok_or(Discard::VridZero)?;
+        if count == 0 {
+            return Err(Discard::NoAddresses);
+        }
+        if list.len() != usize::from(count) * 4 {
+            return Err(Discard::Length { count, bytes: list.len() });
+        }
         let checksum = if checksum::of_message(message) == 0 {
             ChecksumForm::Rfc9568
         } else if checksum::with_pseudo_header(source, destination, message) == 0 {
@@ -93,12 +98,8 @@ impl Advert {
         } else {
             return Err(Discard::Checksum);
         };
-        if count == 0 {
-            return Err(Discard::NoAddresses);
-        }
-        if list.len() != usize::from(count) * 4 {
-            return Err(Discard::Length);
-        }
+        let vrid = Vrid::new(vrid).ok_or(Discard::VridZero)?;
+        // The reserved nibble is ignored (section 5.2.6).
         let centis = u16::from_be_bytes([interval_high & 0x0f, interval_low]);
         let interval = Interval::from_centis(centis).ok_or(Discard::IntervalZero)?;
         let (addresses, _) = list.as_chunks::<4>();

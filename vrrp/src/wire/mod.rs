@@ -4,4 +4,5 @@
 pub mod advert;
 pub mod arp;
 mod checksum;
+mod discard;
 pub mod ipv4;

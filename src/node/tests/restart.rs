@@ -1,0 +1,78 @@
+//! The daemon begins, with or without something left by the one before.
+
+use std::time::Duration;
+
+use super::world::{ETH0, VIP, World, lock_of, me};
+use crate::gate::evidence::{LockKey, Role};
+use crate::gate::policy::Policy;
+use crate::node::Identity;
+use crate::node::io::Address;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A daemon starts where one was killed a moment ago: the address still has its lifetime, V its lease, K is ours.
+fn restarted(lifetime: Option<u32>, role: Role, lock: Option<LockKey>) -> World {
+    let vip = Address { link: ETH0, address: VIP.into(), prefix_len: 32, lifetime };
+    World::with(Policy::default(), ("db1", role), vec![vip], lock)
+}
+
+#[test]
+fn what_the_predecessor_left_goes_on_without_a_flap() {
+    let mut world = restarted(Some(2), Role::Primary, Some(lock_of(&me(), 5)));
+    world.run(10 * SECOND);
+    assert!(world.is_bound(), "{}", world.why());
+    assert_eq!(world.count("unbind"), 0);
+    let lock = world.lock.clone().unwrap();
+    assert!(lock.lease != 5, "a fresh lease: the predecessor's last request may still be on its way");
+}
+
+#[test]
+fn nothing_is_renewed_before_postgresql_has_said_primary() {
+    let mut world = restarted(Some(2), Role::Unknown, Some(lock_of(&me(), 5)));
+    world.run(3 * SECOND);
+    assert_eq!(world.count("bind"), 0);
+    assert_eq!(world.count("announce") + world.count("advertise"), 0);
+}
+
+#[test]
+fn another_boot_or_another_directory_is_another_holder() {
+    for who in [Identity { boot_id: "before".to_owned(), ..me() }, Identity { incarnation: "clone".to_owned(), ..me() }]
+    {
+        let mut world = restarted(Some(2), Role::Primary, Some(lock_of(&who, 5)));
+        world.run(SECOND);
+        assert!(!world.is_bound(), "{who:?}");
+        assert_eq!(world.lock.as_ref().map(|lock| lock.lease), Some(5), "never overwritten, never revoked");
+        assert_eq!(world.vip().reason, "lock_held");
+    }
+}
+
+#[test]
+fn an_address_without_a_lifetime_is_not_ours() {
+    let world = restarted(None, Role::Primary, Some(lock_of(&me(), 5)));
+    assert_eq!(world.deeds()[..2], ["reset", "unbind"]);
+}
+
+#[test]
+fn an_address_without_the_lock_is_removed_at_the_first_answer() {
+    let world = restarted(Some(2), Role::Primary, None);
+    assert_eq!(world.deeds()[..2], ["reset", "unbind"]);
+}
+
+#[test]
+fn an_address_on_a_replica_is_removed_at_the_first_answer() {
+    let mut world = restarted(Some(2), Role::Standby, Some(lock_of(&me(), 5)));
+    world.lead(Some("db2"));
+    assert!(!world.is_bound());
+    assert_eq!(world.lock, None, "its own lock only keeps others waiting: revoked, the address being gone");
+}
+
+#[test]
+fn without_any_answer_the_address_does_not_outlive_its_lifetime() {
+    let vip = Address { link: ETH0, address: VIP.into(), prefix_len: 32, lifetime: Some(3) };
+    let mut world = World::with(Policy::default(), ("db1", Role::Primary), vec![vip], Some(lock_of(&me(), 5)));
+    world.etcd_up = false;
+    world.log.clear();
+    world.run(5 * SECOND);
+    assert!(!world.is_bound());
+    assert_eq!(world.count("bind"), 0);
+}

@@ -1,0 +1,387 @@
+//! A world for one node, in which nothing takes time unless a test says so.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use vrrp::router::ChecksumPolicy;
+use vrrp::time::Instant;
+use vrrp::types::{Interval, Vrid};
+
+use crate::gate::evidence::{
+    Acquisition, EtcdReport, EtcdRequest, Expect, Kept, LeaderKey, LeaseId, LockHolder, LockKey, LockValue, Member,
+    Observation, PatroniConfig, Role, RoleReport, VipId,
+};
+use crate::gate::policy::Policy;
+use crate::node::io::{Address, Input, Link, Outcome, Output};
+use crate::node::status::{Status, VipStatus};
+use crate::node::{Identity, Node, Settings, VipSettings};
+
+pub(super) const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 20, 155);
+pub(super) const ME: Ipv4Addr = Ipv4Addr::new(10, 0, 20, 11);
+pub(super) const ETH0: u32 = 2;
+const START: Instant = Instant::from_millis(1_000_000);
+
+pub(super) fn me() -> Identity {
+    Identity { member: "db1".to_owned(), boot_id: "boot".to_owned(), incarnation: "one".to_owned() }
+}
+
+/// One node and all it can see.
+pub(super) struct World {
+    pub(super) node: Node,
+    pub(super) now: Instant,
+    /// What the node wanted, with the time, requests to etcd and PostgreSQL left out.
+    pub(super) log: Vec<(Instant, Output)>,
+    // etcd
+    pub(super) etcd_up: bool,
+    pub(super) cluster_id: u64,
+    pub(super) revision: i64,
+    pub(super) leader: Option<LeaderKey>,
+    pub(super) lock: Option<LockKey>,
+    pub(super) leases: BTreeMap<LeaseId, u64>,
+    next_lease: LeaseId,
+    pub(super) config: PatroniConfig,
+    pub(super) member: Option<Member>,
+    pub(super) acquire_outcome: Option<fn(LeaseId) -> Acquisition>,
+    // PostgreSQL
+    pub(super) role: Role,
+    pub(super) server: &'static str,
+    asked_every: Duration,
+    ask_next: Instant,
+    // kernel
+    pub(super) addresses: Vec<Address>,
+    pub(super) connections: usize,
+    pub(super) bind_refused: bool,
+    pub(super) unbind_fails: bool,
+    /// The next binds are reported as late.
+    pub(super) late: bool,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self::with(Policy::default(), ("db2", Role::Standby), Vec::new(), None)
+    }
+
+    /// What there is when the daemon starts: who holds K, what PostgreSQL is,
+    /// what is bound besides the node's own address, what V is.
+    pub(super) fn with(
+        policy: Policy,
+        (leader, role): (&str, Role),
+        addresses: Vec<Address>,
+        lock: Option<LockKey>,
+    ) -> Self {
+        let vip = VipSettings {
+            name: VIP.to_string(),
+            address: VIP,
+            prefix_len: 32,
+            virtual_router_id: Vrid::new(155).unwrap(),
+            interval: Interval::DEFAULT,
+            checksum: ChecksumPolicy::Auto,
+        };
+        let settings = Settings { me: me(), interface: "eth0".to_owned(), policy, vips: vec![vip] };
+        let own = Address { link: ETH0, address: ME.into(), prefix_len: 24, lifetime: None };
+        let leases = lock.iter().map(|lock| (lock.lease, 17)).collect();
+        let mut world = Self {
+            node: Node::new(settings, START),
+            now: START,
+            log: Vec::new(),
+            etcd_up: true,
+            cluster_id: 1,
+            revision: 100,
+            leader: Some(LeaderKey { member: leader.to_owned(), create_revision: 60 }),
+            lock,
+            leases,
+            next_lease: 1000,
+            config: PatroniConfig {
+                ttl: Duration::from_secs(20),
+                loop_wait: Duration::from_secs(1),
+                retry_timeout: Duration::from_secs(3),
+                ..PatroniConfig::DEFAULT
+            },
+            member: Some(Member { host: ME.to_string(), addresses: vec![ME.into()] }),
+            acquire_outcome: None,
+            role,
+            server: "42",
+            asked_every: Duration::from_secs(1),
+            ask_next: START,
+            addresses: [vec![own], addresses].concat(),
+            connections: 0,
+            bind_refused: false,
+            unbind_fails: false,
+            late: false,
+        };
+        let addresses = world.addresses.clone();
+        world.give(Input::Link(Some(Link { index: ETH0, up: true })));
+        world.give(Input::Addresses(addresses));
+        world
+    }
+
+    /// A node that holds the VIP, calmly.
+    pub(super) fn holding() -> Self {
+        let mut world = Self::new();
+        world.promote();
+        // Between two beats.
+        world.run(Duration::from_millis(3300));
+        assert!(world.is_bound(), "{}", world.why());
+        world.log.clear();
+        world
+    }
+
+    // ---- What a test does ---------------------------------------------------------------------------------------
+
+    /// K and PostgreSQL become this node's.
+    pub(super) fn promote(&mut self) {
+        self.lead(Some("db1"));
+        self.role = Role::Primary;
+        // An armed node asks every 2 ms.
+        self.run(Duration::from_millis(3));
+    }
+
+    /// K changes hands; the watch says so.
+    pub(super) fn lead(&mut self, member: Option<&str>) {
+        self.revision += 1;
+        let create_revision = self.revision;
+        self.leader = member.map(|member| LeaderKey { member: member.to_owned(), create_revision });
+        self.hint();
+    }
+
+    pub(super) fn hint(&mut self) {
+        if self.etcd_up {
+            self.give(Input::Etcd(EtcdReport::Hint));
+        }
+    }
+
+    /// PostgreSQL changes, and the asker notices at once.
+    pub(super) fn postgres(&mut self, role: Role) {
+        self.role = role;
+        self.answer_role();
+    }
+
+    /// Lets time pass, by the node's own deadlines and PostgreSQL's cadence.
+    pub(super) fn run(&mut self, span: Duration) {
+        let end = self.now + span;
+        let mut steps = 0;
+        loop {
+            steps += 1;
+            assert!(steps < 100_000, "the node's deadline does not move: {}", self.why());
+            let next = self.node.deadline().min(self.ask_next);
+            if next > end {
+                break;
+            }
+            self.now = self.now.max(next);
+            if self.ask_next <= self.now {
+                self.answer_role();
+            } else {
+                self.give(Input::Timer);
+            }
+        }
+        self.now = self.now.max(end);
+    }
+
+    /// The process is stopped: time passes for everybody else, the kernel's lifetimes included.
+    pub(super) fn freeze(&mut self, span: Duration) {
+        self.now += span;
+        let outlives = |address: &Address| address.lifetime.is_none_or(|left| Duration::from_secs(left.into()) > span);
+        let (left, gone): (Vec<_>, Vec<_>) = self.addresses.iter().partition(|address| outlives(address));
+        self.addresses = left;
+        gone.into_iter().for_each(|gone| self.give(Input::AddressRemoved(gone)));
+    }
+
+    /// Gives one input and lets the world answer what comes of it.
+    pub(super) fn give(&mut self, input: Input) {
+        let mut inputs = vec![input];
+        let mut steps = 0;
+        while !inputs.is_empty() {
+            steps += 1;
+            assert!(steps < 100, "no end of what one input leads to: {}", self.why());
+            let input = inputs.remove(0);
+            // No two things happen in the same nanosecond.
+            self.now += Duration::from_nanos(1);
+            let outputs = self.node.handle(self.now, input);
+            let mut skip = false;
+            for output in outputs {
+                let about_vip = !matches!(output, Output::Etcd(_) | Output::AskPostgres { .. } | Output::Tell(_));
+                if !(skip && about_vip) {
+                    let answer = self.carry_out(output);
+                    skip |= matches!(
+                        answer,
+                        Some(Input::Done(
+                            Outcome::BindRefused { .. } | Outcome::UnbindFailed { .. } | Outcome::Late { .. }
+                        ))
+                    );
+                    inputs.extend(answer);
+                }
+            }
+        }
+    }
+
+    // ---- What a test looks at -----------------------------------------------------------------------------------
+
+    pub(super) fn is_bound(&self) -> bool {
+        self.addresses.iter().any(|address| address.address == IpAddr::V4(VIP))
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.node.status(self.now)
+    }
+
+    pub(super) fn vip(&self) -> VipStatus {
+        self.status().vips.remove(0)
+    }
+
+    pub(super) fn why(&self) -> String {
+        format!("{}: {:?}, lock {:?}", self.vip().why, self.vip().phase, self.lock)
+    }
+
+    /// What was wanted of the VIP since the log was last cleared, in words.
+    pub(super) fn deeds(&self) -> Vec<&'static str> {
+        self.log.iter().map(|(_, output)| deed(output)).filter(|deed| !deed.is_empty()).collect()
+    }
+
+    pub(super) fn count(&self, what: &str) -> usize {
+        self.deeds().iter().filter(|deed| **deed == what).count()
+    }
+
+    // ---- The world's own doing ----------------------------------------------------------------------------------
+
+    fn answer_role(&mut self) {
+        self.ask_next = self.now + self.asked_every;
+        self.now += Duration::from_nanos(1);
+        let server = matches!(self.role, Role::Primary | Role::Standby).then(|| self.server.to_owned());
+        let detail = format!("{:?}", self.role);
+        self.give(Input::Postgres(RoleReport { asked: self.now, role: self.role, system_identifier: server, detail }));
+    }
+
+    fn carry_out(&mut self, output: Output) -> Option<Input> {
+        self.log.push((self.now, output.clone()));
+        let vip = VipId(0);
+        let outcome = match output {
+            Output::Etcd(request) => return self.etcd(request).map(Input::Etcd),
+            Output::AskPostgres { every } => {
+                self.asked_every = every;
+                self.ask_next = self.now;
+                return None;
+            }
+            Output::Tell(_) => return None,
+            Output::Bind { .. } if self.late => Outcome::Late { vip },
+            Output::Bind { .. } if self.bind_refused => Outcome::BindRefused { vip, error: "no".to_owned() },
+            Output::Bind { link, lifetime, .. } => {
+                self.addresses.retain(|address| address.address != IpAddr::V4(VIP) || address.link != link);
+                let lifetime = Some(lifetime.get());
+                self.addresses.push(Address { link, address: VIP.into(), prefix_len: 32, lifetime });
+                Outcome::Bound { vip, at: self.now }
+            }
+            Output::Unbind { .. } if self.unbind_fails => Outcome::UnbindFailed { vip, error: "no".to_owned() },
+            Output::Unbind { .. } => {
+                let before = self.addresses.len();
+                self.addresses.retain(|address| address.address != IpAddr::V4(VIP));
+                Outcome::Unbound { vip, removed: before - self.addresses.len(), at: self.now }
+            }
+            Output::UnbindStrays { keep, .. } => {
+                let before = self.addresses.len();
+                self.addresses.retain(|a| a.address != IpAddr::V4(VIP) || (a.link == keep && a.prefix_len == 32));
+                let removed = before - self.addresses.len();
+                let addresses = self.addresses.clone();
+                self.give(Input::Addresses(addresses));
+                Outcome::StraysRemoved { vip, removed }
+            }
+            Output::Reset { .. } => Outcome::Reset { vip, destroyed: std::mem::take(&mut self.connections) },
+            Output::CountConnections { .. } => Outcome::Connections { vip, count: Some(self.connections) },
+            Output::Advertise { .. } => Outcome::Advertised { vip },
+            Output::Announce { .. } => Outcome::Announced { vip },
+        };
+        Some(Input::Done(outcome))
+    }
+
+    fn etcd(&mut self, request: EtcdRequest) -> Option<EtcdReport> {
+        let failed = || "no answer".to_owned();
+        match request {
+            EtcdRequest::Round { keep_alive } if self.etcd_up => {
+                let kept = keep_alive.into_iter().map(|(vip, lease)| {
+                    let ttl = self.leases.get(&lease).map_or(0, |ttl| i64::try_from(*ttl).unwrap());
+                    Kept { vip, lease, asked: self.now, ttl }
+                });
+                Some(EtcdReport::Round { kept: kept.collect(), observation: Ok(Box::new(self.observation())) })
+            }
+            EtcdRequest::Round { .. } => Some(EtcdReport::Round { kept: Vec::new(), observation: Err(failed()) }),
+            EtcdRequest::Acquire { vip, .. } if !self.etcd_up => {
+                Some(EtcdReport::Acquire { vip, outcome: Acquisition::Failed { reason: failed() } })
+            }
+            EtcdRequest::Acquire { vip, value, ttl, expect } => {
+                self.next_lease += 1;
+                let lease = self.next_lease;
+                self.leases.insert(lease, ttl);
+                let outcome = match self.acquire_outcome.take() {
+                    Some(outcome) => outcome(lease),
+                    None => self.put(lease, value, ttl, expect),
+                };
+                Some(EtcdReport::Acquire { vip, outcome })
+            }
+            EtcdRequest::Revoke { vip, lease } if self.etcd_up => {
+                self.revoke(lease);
+                Some(EtcdReport::Revoke { vip, lease, outcome: Ok(()) })
+            }
+            EtcdRequest::Revoke { vip, lease } => Some(EtcdReport::Revoke { vip, lease, outcome: Err(failed()) }),
+        }
+    }
+
+    pub(super) fn revoke(&mut self, lease: LeaseId) {
+        self.leases.remove(&lease);
+        if self.lock.as_ref().is_some_and(|lock| lock.lease == lease) {
+            self.lock = None;
+            self.revision += 1;
+        }
+    }
+
+    fn put(&mut self, lease: LeaseId, value: LockValue, ttl: u64, expect: Expect) -> Acquisition {
+        let leads = self.leader.as_ref().is_some_and(|k| k.member == value.member && k.create_revision == value.epoch);
+        let as_expected = match expect {
+            Expect::Absent => self.lock.is_none(),
+            Expect::Mine(revision) => self.lock.as_ref().is_some_and(|lock| lock.mod_revision == revision),
+        };
+        if !(leads && as_expected) {
+            return Acquisition::Refused { lease };
+        }
+        self.revision += 1;
+        let mod_revision = self.revision;
+        self.lock = Some(LockKey { mod_revision, lease, holder: LockHolder::Known(value) });
+        Acquisition::Acquired { asked: self.now, lease, ttl: i64::try_from(ttl).unwrap(), mod_revision }
+    }
+
+    pub(super) fn observation(&self) -> Observation {
+        Observation {
+            asked: self.now,
+            endpoint: "http://10.0.20.13:2379".to_owned(),
+            cluster_id: self.cluster_id,
+            revision: self.revision,
+            leader: self.leader.clone(),
+            locks: vec![self.lock.clone()],
+            config: Some(self.config),
+            system_identifier: Some("42".to_owned()),
+            member: self.member.clone(),
+            member_key: "/service/odoo/members/db1".to_owned(),
+        }
+    }
+}
+
+/// V as somebody put it.
+pub(super) fn lock_of(who: &Identity, lease: LeaseId) -> LockKey {
+    let Identity { member, boot_id, incarnation } = who.clone();
+    let holder = LockHolder::Known(LockValue { format: 1, member, boot_id, incarnation, epoch: 60 });
+    LockKey { mod_revision: 70, lease, holder }
+}
+
+fn deed(output: &Output) -> &'static str {
+    match output {
+        Output::Bind { .. } => "bind",
+        Output::Unbind { .. } => "unbind",
+        Output::UnbindStrays { .. } => "unbind strays",
+        Output::Reset { .. } => "reset",
+        Output::Advertise { priority: 0, .. } => "goodbye",
+        Output::Advertise { .. } => "advertise",
+        Output::Announce { .. } => "announce",
+        Output::Etcd(EtcdRequest::Acquire { .. }) => "acquire",
+        Output::Etcd(EtcdRequest::Revoke { .. }) => "revoke",
+        Output::CountConnections { .. } | Output::Etcd(_) | Output::AskPostgres { .. } | Output::Tell(_) => "",
+    }
+}
