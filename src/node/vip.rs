@@ -5,7 +5,7 @@
 //!   Closed ----------> (Acquiring) --> (Held: armed) ----> Active ---------------> Draining
 //!     ^  \                                  |   \            |  ^ renew, repair       |
 //!     |   `--> expel a stray address        |    Displacing--'  |                     | nobody connected,
-//!     |                                     | give up           | lost, D, standby    | or 150 ms
+//!     |                                     | give up           | lost, D, standby    | or 60 ms 
 //!     |                                     v                   v                     v
 //!     `--------- address absent ------ (Revoking) <--------- Releasing <--------------'
 //! ```
@@ -41,8 +41,9 @@ use crate::gate::verdict::Evidence;
 pub(super) const RENEW: Duration = Duration::from_secs(1);
 
 /// How long PostgreSQL may say goodbye to its clients while the address is still there. Its listening socket stays open
-/// for that long, and refuses; so shorter than the 300 ms that P2 allows.
-const DRAIN: Duration = Duration::from_millis(150);
+/// for that long and refuses new clients, who had better meet the next primary; so much shorter than the 300 ms that P2
+/// allows. Whoever is still connected then is reset, and learns of the move by that.
+const DRAIN: Duration = Duration::from_millis(60);
 
 /// How often the connections are counted while draining.
 const DRAIN_PROBE: Duration = Duration::from_millis(5);
@@ -228,7 +229,7 @@ impl Vip {
         let refreshing = self.lock.held().is_some();
         match self.lock.acquired(now, outcome) {
             Ok(()) if refreshing => {
-                self.tell(Level::Info, "the lock has a fresh lease with the new TTL".to_owned(), out)
+                self.tell(Level::Info, "the lock has a fresh lease with the new TTL".to_owned(), out);
             }
             Ok(()) => self.record.locked(now),
             Err(reason) => {

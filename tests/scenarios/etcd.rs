@@ -1,0 +1,164 @@
+//! etcd is cut off, goes down, comes back; its keys are touched by hand.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use lab::etcd::EtcdLayout;
+use lab::patroni::Timing;
+use lab::{Direction, Lab, Node, Options, Time, Traffic};
+use nix::sys::signal::Signal;
+
+use crate::stage::{Stage, play, times};
+
+#[test]
+fn cut_off_from_the_primary_beyond_the_deadline() {
+    play(Options::default(), |stage| {
+        let cut = Time::now();
+        stage.lab.cut(Node::Db1, Traffic::Etcd, Direction::Both)?;
+        thread::sleep(Duration::from_secs(8));
+        ensure!(stage.holders() == [Node::Db1], "D allows it to stay for 11 s: {:?}", stage.holders());
+        stage
+            .lab
+            .wait_until("the VIP to leave", Duration::from_secs(20), || Ok(!stage.holders().contains(&Node::Db1)))?;
+        let left = stage.last_holding(Node::Db1)?.to.context("still there")?.millis_after(cut);
+        println!("the VIP left {left:.0} ms after etcd was cut off");
+        // TTL 17 s: D is 13.8 s after the last proof.
+        ensure!(left < 13_800.0, "the VIP left after D: {left}");
+        stage.wait_vip(Node::Db2, Duration::from_secs(40))?;
+        stage.lab.heal_all()?;
+        stage.calm(Duration::from_secs(5))?;
+        stage.wait_reason(Node::Db1, "other_leads", Duration::from_secs(20))
+    });
+}
+
+#[test]
+fn cut_off_and_back_before_the_deadline() {
+    play(Options::default(), |stage| {
+        let before = stage.analysis().holdings();
+        stage.lab.cut(Node::Db1, Traffic::Etcd, Direction::Both)?;
+        // Longer, and Patroni itself steps down: its retry_timeout is 3 s.
+        thread::sleep(Duration::from_millis(2500));
+        stage.lab.heal_all()?;
+        thread::sleep(Duration::from_secs(4));
+        ensure!(stage.analysis().holdings() == before, "the VIP moved");
+        Ok(())
+    });
+}
+
+#[test]
+fn silent_in_one_direction_only() {
+    play(Options::default(), |stage| {
+        stage.lab.cut(Node::Db1, Traffic::Etcd, Direction::In)?;
+        stage.wait_vip(Node::Db2, Duration::from_secs(60))?;
+        stage
+            .wait_reason(Node::Db1, "postgres_down", Duration::from_secs(1))
+            .or_else(|_| stage.status_says(Node::Db1, "etcd error"))?;
+        stage.lab.heal_all()?;
+        stage.calm(Duration::from_secs(5))
+    });
+}
+
+fn outage(stage: &Stage<'_>, span: Duration) -> Result<()> {
+    for member in stage.lab.members() {
+        member.kill();
+    }
+    thread::sleep(span);
+    let (metric, status) =
+        stage.daemon(Node::Db1, |daemon| Ok((daemon.metric("pgvrrp_etcd_up")?, daemon.status()?)))?;
+    ensure!(metric == Some(0.0), "pgvrrp_etcd_up is {metric:?}");
+    ensure!(status["etcd"]["error"].is_string(), "status does not tell of etcd's silence: {status}");
+    for member in stage.lab.members() {
+        member.start()?;
+    }
+    stage.lab.etcd().wait_healthy(Duration::from_secs(20))?;
+    stage.lab.wait_until("Patroni to have a primary again", Duration::from_secs(90), || has_primary(stage.lab))?;
+    let primary = Time::now();
+    stage.lab.wait_until("the VIP to be back", Duration::from_secs(30), || Ok(stage.holders().len() == 1))?;
+    let back = primary.elapsed();
+    println!("etcd down for {span:?}: VIP back {back:?} after Patroni had a primary");
+    ensure!(back < Duration::from_secs(2), "service returned {back:?} after Patroni had a primary");
+    stage.wait_writes(Duration::from_secs(10))
+}
+
+fn has_primary(lab: &Lab) -> Result<bool> {
+    let Some(leader) = lab.leader()? else { return Ok(false) };
+    Ok(lab.database(leader).sql("select pg_is_in_recovery()")? == "f")
+}
+
+#[test]
+fn down_for_10_seconds() {
+    play(Options::default(), |stage| outage(stage, Duration::from_secs(10)));
+}
+
+#[test]
+fn down_for_25_seconds() {
+    play(Options { timing: Timing::DEFAULT, ..Options::default() }, |stage| outage(stage, Duration::from_secs(25)));
+}
+
+#[test]
+fn down_for_a_minute() {
+    if times(0, 1) == 1 {
+        play(Options::default(), |stage| outage(stage, Duration::from_secs(60)));
+    }
+}
+
+#[test]
+fn one_of_three_members_down_or_hung() {
+    play(Options { etcd: EtcdLayout::Spread, ..Options::default() }, |stage| {
+        for member in stage.lab.members() {
+            let before = stage.analysis().holdings();
+            member.signal(Signal::SIGSTOP)?;
+            thread::sleep(Duration::from_secs(6));
+            member.signal(Signal::SIGCONT)?;
+            thread::sleep(Duration::from_secs(2));
+            ensure!(stage.analysis().holdings() == before, "the VIP moved while {} was hung", member.node());
+        }
+        let dead = &stage.lab.members()[2];
+        dead.kill();
+        stage.calm(Duration::from_secs(6))?;
+        stage.lab.switchover(Node::Db2)?;
+        stage.wait_vip(Node::Db2, Duration::from_secs(20))
+    });
+}
+
+#[test]
+fn the_lock_is_deleted_by_hand() {
+    play(Options::default(), |stage| {
+        let key = stage.lab.etcd().get_prefix("/pgvrrp/")?.pop().context("no lock")?.key;
+        stage.lab.etcd().delete(&key)?;
+        released_and_acquired_anew(stage)
+    });
+}
+
+#[test]
+fn the_locks_lease_is_revoked_by_hand() {
+    play(Options::default(), |stage| {
+        let lease = stage.lab.etcd().get_prefix("/pgvrrp/")?.pop().context("no lock")?.lease;
+        stage.lab.etcd().revoke(lease)?;
+        released_and_acquired_anew(stage)
+    });
+}
+
+fn released_and_acquired_anew(stage: &Stage<'_>) -> Result<()> {
+    stage.lab.wait_until("the VIP to have left and come back", Duration::from_secs(5), || {
+        Ok(stage.analysis().holdings().len() == 2 && stage.holders() == [Node::Db1])
+    })?;
+    stage.daemon(Node::Db1, |daemon| {
+        let lost = daemon.metric("pgvrrp_locks_lost_total{vip=\"10.0.20.155\"}")?;
+        ensure!(lost == Some(1.0), "locks lost: {lost:?}");
+        Ok(())
+    })?;
+    stage.wait_writes(Duration::from_secs(5))
+}
+
+#[test]
+fn patronis_ttl_is_changed_at_run_time() {
+    play(Options::default(), |stage| {
+        stage.lab.patch_config(&serde_json::json!({"ttl": 40}))?;
+        stage.calm(Duration::from_secs(4))?;
+        let status = stage.vip_status(Node::Db1)?;
+        ensure!(status["lock"]["ttl"] == 37.0, "{}", status["lock"]);
+        Ok(())
+    });
+}

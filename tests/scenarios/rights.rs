@@ -1,0 +1,80 @@
+//! The rights that the README grants are enough, and no more than that is used.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use lab::daemon::Launch;
+use lab::{Node, Options};
+
+use crate::stage::{Stage, play_with};
+
+/// What the README says: between two marks in its source, so that what is tried here is what is printed there.
+fn readme(mark: &str) -> Vec<String> {
+    let text = include_str!("../../README.md");
+    let begin = format!("<!-- {mark} -->");
+    let block = text.split(&begin).nth(1).unwrap_or_default();
+    let lines =
+        block.lines().skip_while(|line| !line.starts_with("```")).skip(1).take_while(|line| !line.starts_with("```"));
+    lines.map(str::to_owned).filter(|line| !line.trim().is_empty() && !line.starts_with('#')).collect()
+}
+
+fn grant(stage: &Stage<'_>) -> Result<()> {
+    let commands = readme("etcd rights");
+    ensure!(commands.len() >= 4, "the README's etcd commands were not found");
+    for command in &commands {
+        let words: Vec<_> = command.split_whitespace().skip(1).map(|word| word.trim_matches('\'')).collect();
+        stage.lab.etcd().etcdctl(&words)?;
+    }
+    let statements = readme("postgres rights");
+    ensure!(!statements.is_empty(), "the README's SQL was not found");
+    stage.lab.database(Node::Db1).sql("drop role pgvrrp")?;
+    for statement in &statements {
+        stage.lab.database(Node::Db1).sql(statement)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn an_own_user_with_two_capabilities_and_what_the_readme_grants() {
+    play_with(Options { etcd_auth: true, ..Options::default() }, |stage| {
+        grant(stage)?;
+        for node in Node::DATABASES {
+            let dir = stage.lab.dir().join(format!("{node}-unprivileged"));
+            std::fs::create_dir(&dir)?;
+            std::os::unix::fs::chown(&dir, Some(65534), Some(65534))?;
+            let password = dir.join("etcd-password");
+            std::fs::write(&password, "secret-of-the-readme\n")?;
+            std::os::unix::fs::chown(&password, Some(65534), Some(65534))?;
+            std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o400))?;
+            let mut launch = Launch::reference(stage.lab, node);
+            launch.config.set("", "runtime_dir", &format!("\"{}/run\"", dir.display()));
+            launch.config.set("etcd", "username", "\"pgvrrp\"");
+            launch.config.set("etcd", "password_file", &format!("\"{}\"", password.display()));
+            launch.wrapper = [
+                "setpriv",
+                "--reuid=65534",
+                "--regid=65534",
+                "--clear-groups",
+                "--no-new-privs",
+                "--bounding-set=-all,+net_admin,+net_raw",
+                "--inh-caps=-all,+net_admin,+net_raw",
+                "--ambient-caps=-all,+net_admin,+net_raw",
+            ]
+            .map(str::to_owned)
+            .to_vec();
+            stage.launch(node, &launch)?;
+        }
+        stage.wait_vip(Node::Db1, Duration::from_secs(10))?;
+        stage.lab.switchover(Node::Db2)?;
+        stage.wait_vip(Node::Db2, Duration::from_secs(20))?;
+        for node in Node::DATABASES {
+            stage.daemon(node, |daemon| {
+                let log = daemon.log();
+                ensure!(!log.contains("secret-of-the-readme"), "the log holds a secret");
+                ensure!(!daemon.status()?.to_string().contains("secret-of-the-readme"), "the status holds a secret");
+                Ok(())
+            })?;
+        }
+        Ok(())
+    });
+}
