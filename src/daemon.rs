@@ -31,6 +31,7 @@ use crate::node::status::Status;
 use crate::node::{Identity, Node, Settings, VipSettings};
 use crate::observe::{control, http, logging, systemd};
 use crate::reactor::{Lines, Reactor};
+use crate::realtime;
 use crate::runtime_dir::{self, RuntimeDir};
 use crate::transport::ArpSender;
 
@@ -95,6 +96,7 @@ pub fn run(config: Config) -> Result<(), Failure> {
         incarnation: runtime_dir.incarnation().map_err(refuse)?,
     };
     info!(node = config.node, version = env!("CARGO_PKG_VERSION"), "starting");
+    realtime::lock_memory();
 
     let (etcd_requests, etcd_requests_out) = mpsc::unbounded_channel();
     let (etcd_reports, etcd_reports_out) = mpsc::unbounded_channel();
@@ -144,6 +146,7 @@ pub fn postgres_settings(config: &Config) -> Result<postgres::Settings, Failure>
 
 fn protocol(settings: Settings, askers: Askers, lines: Lines, started: oneshot::Sender<()>) -> Result<(), Failure> {
     let refused = |error: pgvrrp_netlink::Error| Failure::Permission(error.to_string());
+    realtime::prioritise_thread();
     runtime()?.block_on(async {
         // The monitor first, the dump after it: nothing that happens in between is missed.
         let monitor = Monitor::open().map_err(refused)?;

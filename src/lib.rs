@@ -22,6 +22,8 @@ pub mod observe;
 #[cfg(feature = "daemon")]
 pub mod reactor;
 #[cfg(feature = "daemon")]
+mod realtime;
+#[cfg(feature = "daemon")]
 pub mod runtime_dir;
 #[cfg(feature = "daemon")]
 mod timer;

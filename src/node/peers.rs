@@ -50,9 +50,11 @@ impl Peers {
     }
 
     /// Whether a router that is not of our kind is Active now. Ours advertise priority 255; one that is heard with less
-    /// has been elected, and yields to 255.
+    /// has been elected, and yields to 255. Version 2 routers do not hear us, so they cannot be made to yield.
     pub(super) fn foreign_active(&self, now: Instant) -> bool {
-        self.0.values().any(|peer| (1..255).contains(&peer.priority) && now.since(peer.heard) < peer.interval * 3)
+        self.0.values().any(|peer| {
+            peer.version == 3 && (1..255).contains(&peer.priority) && now.since(peer.heard) < peer.interval * 3
+        })
     }
 
     pub(super) fn status(&self, now: Instant) -> Vec<PeerStatus> {

@@ -16,6 +16,9 @@ use serde_json::Value;
 /// A scenario that takes longer than this has hung.
 const LONGEST: Duration = Duration::from_secs(300);
 
+/// What fills a history without explaining anything.
+const NOISE: [&str; 4] = ["client:", "advertisement", "gratuitous", "insert"];
+
 /// The daemon under test.
 pub(crate) fn binary() -> PathBuf {
     std::env::var_os("PGVRRP_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_pgvrrp").into(), PathBuf::from)
@@ -81,8 +84,7 @@ fn perform(options: Options, act: impl FnOnce(&Stage<'_>) -> Result<()>) -> Resu
         let logs: String =
             stage.daemons.borrow().iter().map(|(node, daemon)| format!("--- {node}\n{}\n", daemon.log())).collect();
         let events = history.to_text(start);
-        let notable: Vec<_> =
-            events.lines().filter(|line| !line.contains("write") && !line.contains("frame")).collect();
+        let notable: Vec<_> = events.lines().filter(|line| NOISE.iter().all(|noise| !line.contains(noise))).collect();
         let tail = notable[notable.len().saturating_sub(120)..].join("\n");
         error.context(format!("{tail}\n{logs}"))
     })
@@ -170,7 +172,9 @@ impl Stage<'_> {
 
     /// The text of `pgvrrp status`, which has to name this.
     pub(crate) fn status_says(&self, node: Node, what: &str) -> Result<()> {
-        let output = self.daemon(node, |daemon| daemon.command(&["status".as_ref()]))?;
+        let output = self.daemon(node, |daemon| {
+            daemon.command(&["status".as_ref(), "--config".as_ref(), daemon.config_path().as_ref()])
+        })?;
         let text = String::from_utf8_lossy(&output.stdout);
         if !text.contains(what) {
             bail!("`status` does not say {what:?}:\n{text}");

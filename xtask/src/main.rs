@@ -1,6 +1,43 @@
-//! Developer commands.
+//! Developer commands: `cargo xtask demo` and `cargo xtask test`.
 
-fn main() -> anyhow::Result<()> {
-    lab::prerequisites::install(&mut |step| println!("{step}"))?;
-    Ok(())
+mod demo;
+mod interrupt;
+mod test;
+mod workspace;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Developer commands", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show a real Patroni cluster in network namespaces switch over, and the VIP follow
+    Demo {
+        /// Leave the cluster running at the end, until Enter or Ctrl-C
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Run every check and every test
+    Test {
+        /// Repeat the many-times-repeated scenarios as often as the requirements say
+        #[arg(long)]
+        full: bool,
+    },
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    interrupt::clean_up_on_signals()?;
+    let result = match cli.command {
+        Command::Demo { keep } => demo::run(keep),
+        Command::Test { full } => test::run(full),
+    };
+    interrupt::wait_if_interrupted();
+    result
 }

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 
+use crate::cluster::Lab;
 use crate::etcd::{CLIENT_PORT, PEER_PORT};
-use crate::lab::Lab;
 use crate::network::Node;
 use crate::patroni::{POSTGRES_PORT, REST_PORT};
 
@@ -117,7 +117,8 @@ fn ruleset(cuts: &BTreeSet<(Traffic, Direction)>) -> String {
 fn matches(traffic: Traffic, way: Direction) -> String {
     let peer = |node: Node| format!("ip {} {}", if way == Direction::In { "saddr" } else { "daddr" }, node.ip());
     // A node may be client, server or both: either port may be the one.
-    let tcp = |ports: &str| format!("meta l4proto tcp th sport {ports} counter drop\n    meta l4proto tcp th dport {ports}");
+    let tcp =
+        |ports: &str| format!("meta l4proto tcp th sport {ports} counter drop\n    meta l4proto tcp th dport {ports}");
     let etcd_ports = format!("{{ {CLIENT_PORT}, {PEER_PORT} }}");
     match traffic {
         Traffic::Etcd => tcp(&etcd_ports),

@@ -49,12 +49,14 @@ pub enum Observation {
         /// When the last question that got the old answer was asked.
         before: Option<Time>,
     },
-    /// The role probe ended; this was its last question with an answer.
-    RoleEnd {
+    /// The role is still what it was; recorded ten times a second and when the probe ends.
+    RoleConfirmed {
         /// Whose.
         node: Node,
-        /// When the last question was asked.
+        /// When the last question that was answered was asked.
         asked: Time,
+        /// How many questions were answered since the last record of this node's role.
+        questions: u32,
     },
     /// A key in etcd was put or deleted.
     Key {
@@ -107,6 +109,9 @@ pub enum Role {
     /// A connection, but no answer within a second.
     Silent,
 }
+
+/// The error of an attempt that had no end when its probe was stopped.
+pub const STILL_WAITING: &str = "still waiting";
 
 /// One try of a client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -224,7 +229,7 @@ impl History {
         self.events().iter().map(line).collect()
     }
 
-    /// One readable line per event, with milliseconds since `origin`. Attempts that went well are left out.
+    /// One readable line per event, with milliseconds since `origin`. Routine is left out.
     #[must_use]
     pub fn to_text(&self, origin: Time) -> String {
         let events = self.events();
@@ -238,13 +243,14 @@ impl History {
 }
 
 impl Event {
-    /// A client's attempt that went well: there are a hundred a second.
+    /// A client's attempt that went well, or a role that is what it was: there are a hundred a second.
     #[must_use]
     pub const fn is_routine(&self) -> bool {
         match &self.what {
             Observation::Write(attempt) | Observation::Patient(attempt) => {
                 attempt.error.is_none() && !attempt.from_replica
             }
+            Observation::RoleConfirmed { .. } => true,
             _ => false,
         }
     }
@@ -257,8 +263,10 @@ impl fmt::Display for Observation {
             Self::Address { node, address, present: true } => write!(f, "{node}: {address} added"),
             Self::Address { node, address, present: false } => write!(f, "{node}: {address} removed"),
             Self::Role { node, role, .. } => write!(f, "{node}: PostgreSQL is {role}"),
-            Self::RoleEnd { node, .. } => write!(f, "{node}: PostgreSQL is not asked any more"),
-            Self::Key { key, value: Some(value), revision, .. } => write!(f, "etcd: {key} = {value} (revision {revision})"),
+            Self::RoleConfirmed { node, .. } => write!(f, "{node}: PostgreSQL's role is unchanged"),
+            Self::Key { key, value: Some(value), revision, .. } => {
+                write!(f, "etcd: {key} = {value} (revision {revision})")
+            }
             Self::Key { key, value: None, revision, .. } => write!(f, "etcd: {key} gone (revision {revision})"),
             Self::Write(attempt) => write!(f, "client: {attempt}"),
             Self::Patient(attempt) => write!(f, "patient client: {attempt}"),
@@ -298,9 +306,13 @@ impl fmt::Display for Attempt {
 impl fmt::Display for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Arp { reply: false, sender, target, .. } if sender == target => write!(f, "gratuitous ARP request for {sender}"),
+            Self::Arp { reply: false, sender, target, .. } if sender == target => {
+                write!(f, "gratuitous ARP request for {sender}")
+            }
             Self::Arp { reply: false, sender, target, .. } => write!(f, "ARP: who has {target}, tell {sender}"),
-            Self::Arp { reply: true, sender, target, .. } if sender == target => write!(f, "gratuitous ARP reply for {sender}"),
+            Self::Arp { reply: true, sender, target, .. } if sender == target => {
+                write!(f, "gratuitous ARP reply for {sender}")
+            }
             Self::Arp { reply: true, sender, .. } => write!(f, "ARP: {sender} is here"),
             Self::Vrrp { source, vrid, version, priority, .. } => {
                 write!(f, "VRRPv{version} advertisement, VRID {vrid}, priority {priority}, from {source}")

@@ -13,9 +13,9 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::clock::Time;
+use crate::cluster::Options;
 use crate::etcd::{self, CLIENT_PORT};
 use crate::http::{self, Request, Response};
-use crate::lab::Options;
 use crate::netns::Namespace;
 use crate::network::Node;
 use crate::prerequisites::Tools;
@@ -256,7 +256,6 @@ impl Database {
                     "ttl": options.timing.ttl,
                     "loop_wait": options.timing.loop_wait,
                     "retry_timeout": options.timing.retry_timeout,
-                    "maximum_lag_on_failover": 16_777_216,
                     "failsafe_mode": options.failsafe_mode,
                     "postgresql": {"use_pg_rewind": true},
                 },
@@ -269,6 +268,7 @@ impl Database {
                 "bin_dir": self.tools.postgres_bin,
                 "pgpass": self.dir.join("pg/pgpass"),
                 "use_unix_socket": true,
+                "use_unix_socket_repl": true,
                 "remove_data_directory_on_rewind_failure": true,
                 "remove_data_directory_on_diverged_timelines": true,
                 "authentication": {
@@ -281,6 +281,7 @@ impl Database {
                     "max_connections": 100,
                     "shared_buffers": "16MB",
                     "min_wal_size": "32MB",
+                    "wal_retrieve_retry_interval": "500ms",
                     // The lab never loses power: a test machine's slow disk must not show in the measurements.
                     "fsync": "off",
                 },

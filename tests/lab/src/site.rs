@@ -92,12 +92,14 @@ impl Drop for Site {
 }
 
 /// Removes every lab of this program at once. For a Ctrl-C handler, to be followed by the program's exit: a thread in
-/// the middle of using a lab sees errors.
+/// the middle of using a lab sees errors. What such a thread still makes is the guardians' to remove.
 pub fn clean_up_all() {
     let sites: Vec<_> = lock(&SITES).drain(..).filter_map(|s| s.upgrade()).collect();
-    for site in sites {
-        site.clean_up();
+    for site in &sites {
+        remove(&site.label);
     }
+    // Dropping the last reference here would end a guardian: it must outlive this program.
+    sites.into_iter().for_each(std::mem::forget);
 }
 
 /// Removes what labs of dead programs have left. Starting a lab does it as well.

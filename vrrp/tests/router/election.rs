@@ -20,6 +20,9 @@ enum What {
     Deliver { to: usize, advert: Advert },
 }
 
+/// More than any run below takes, so that routers which answer or fire without end fail the test instead of hanging it.
+const MOST_STEPS: u32 = 200_000;
+
 /// Two routers, and between them a segment that takes a fixed time or, while it is cut, delivers nothing.
 struct Segment {
     now: Instant,
@@ -55,7 +58,8 @@ impl Segment {
 
     /// Goes on until `end`, one event after the other: first the earliest message, then the earliest timer.
     fn run(&mut self, end: Instant) {
-        loop {
+        for step in 0.. {
+            assert!(step < MOST_STEPS, "time stands still at {}", self.now);
             let timer = (0..2).filter_map(|index| Some((self.routers[index].deadline()?, index))).min();
             let message = self.queue.first_key_value().map(|((at, _), _)| *at);
             let next = timer.map(|(at, _)| at).into_iter().chain(message).min();

@@ -78,7 +78,7 @@ impl EtcdClient {
     /// # Errors
     /// When no endpoint answers within a second each.
     pub fn get(&self, key: &str) -> Result<Option<KeyValue>> {
-        Ok(self.range(json!({"key": base64(key)}))?.pop())
+        Ok(self.range(&json!({"key": base64(key)}))?.0.pop())
     }
 
     /// All keys that begin with `prefix`.
@@ -86,7 +86,12 @@ impl EtcdClient {
     /// # Errors
     /// As [`Self::get`].
     pub fn get_prefix(&self, prefix: &str) -> Result<Vec<KeyValue>> {
-        self.range(json!({"key": base64(prefix), "range_end": base64(&prefix_end(prefix))}))
+        Ok(self.get_prefix_at(prefix)?.0)
+    }
+
+    /// The same, with the revision of the whole store that the answer describes.
+    pub(crate) fn get_prefix_at(&self, prefix: &str) -> Result<(Vec<KeyValue>, i64)> {
+        self.range(&json!({"key": base64(prefix), "range_end": base64(&prefix_end(prefix))}))
     }
 
     /// Deletes one key.
@@ -138,9 +143,10 @@ impl EtcdClient {
         SocketAddr::from((self.endpoints[0], CLIENT_PORT))
     }
 
-    fn range(&self, body: Value) -> Result<Vec<KeyValue>> {
-        let answer = self.call("/v3/kv/range", &body)?;
-        Ok(answer["kvs"].as_array().map(|kvs| kvs.iter().map(key_value).collect()).unwrap_or_default())
+    fn range(&self, body: &Value) -> Result<(Vec<KeyValue>, i64)> {
+        let answer = self.call("/v3/kv/range", body)?;
+        let keys = answer["kvs"].as_array().map(|kvs| kvs.iter().map(key_value).collect()).unwrap_or_default();
+        Ok((keys, number(&answer["header"]["revision"])))
     }
 
     fn call(&self, path: &str, body: &Value) -> Result<Value> {

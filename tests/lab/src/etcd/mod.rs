@@ -6,7 +6,7 @@ mod member;
 use crate::network::Node;
 
 pub use client::{EtcdClient, KeyValue, ROOT_USER};
-pub(crate) use client::{base64, from_base64, key_value, number, prefix_end, token};
+pub(crate) use client::{base64, key_value, prefix_end, token};
 pub use member::Member;
 
 /// Where clients reach a member.

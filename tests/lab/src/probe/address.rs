@@ -1,17 +1,18 @@
 //! Addresses coming and going, as the kernel reports them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::time::Duration;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use anyhow::{Context, Result};
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, setsockopt, socket, sockopt,
+};
 
 use super::Stop;
 use crate::history::{History, Observation};
@@ -22,14 +23,16 @@ use crate::network::{INTERFACE, Node};
 const ADDRESS_GROUPS: u32 = 0x10 | 0x100;
 
 /// All nodes are read by one thread: the order between nodes is then the order of reading, not of scheduling.
+#[derive(Debug)]
 pub(super) struct AddressProbe {
     sources: Vec<Source>,
     history: History,
 }
 
+#[derive(Debug)]
 struct Source {
     node: Node,
-    socket: Socket,
+    socket: OwnedFd,
     present: BTreeSet<IpAddr>,
 }
 
@@ -39,25 +42,96 @@ impl AddressProbe {
         let mut sources = Vec::new();
         for (node, namespace) in nodes {
             let socket = namespace.run(subscribe)?.context("cannot subscribe to address events")?;
-            let present = addresses(namespace)?;
-            for address in &present {
-                history.record(Observation::Address { node: *node, address: *address, present: true });
+            let mut source = Source { node: *node, socket, present: BTreeSet::new() };
+            for address in addresses(namespace)? {
+                source.note(address, true, history);
             }
-            sources.push(Source { node: *node, socket, present });
+            sources.push(source);
         }
         Ok(Self { sources, history: history.clone() })
     }
 
     pub(super) fn run(mut self, stop: &Stop) {
         while !stop.is_set() {
-            let timeout = PollTimeout::from(100_u8);
-            let mut fds: Vec<PollFd<'_>> = Vec::new();
-            let borrowed: Vec<_> = self.sources.iter().map(|s| s.socket.as_raw_fd()).collect();
-            let _ = (&mut fds, borrowed, timeout);
-            let _ = poll(&mut fds, timeout);
+            let mut fds: Vec<PollFd<'_>> =
+                self.sources.iter().map(|s| PollFd::new(s.socket.as_fd(), PollFlags::POLLIN)).collect();
+            // An interrupted or timed-out wait only means one round for nothing.
+            let _ = poll(&mut fds, 100_u8);
             for source in &mut self.sources {
                 source.drain(&self.history);
             }
         }
     }
+}
+
+impl Source {
+    fn drain(&mut self, history: &History) {
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+                Ok(length) => self.read_messages(&buffer[..length], history),
+                Err(Errno::ENOBUFS) => {
+                    let reason = format!("the kernel dropped address events of {}", self.node);
+                    history.record(Observation::Blind { reason });
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn read_messages(&mut self, mut bytes: &[u8], history: &History) {
+        while let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes) {
+            if let NetlinkPayload::InnerMessage(inner) = &message.payload {
+                match inner {
+                    RouteNetlinkMessage::NewAddress(address) => self.note_message(address, true, history),
+                    RouteNetlinkMessage::DelAddress(address) => self.note_message(address, false, history),
+                    _ => {}
+                }
+            }
+            // Messages are aligned to four bytes.
+            let length = (message.header.length as usize).next_multiple_of(4);
+            if length == 0 || length >= bytes.len() {
+                return;
+            }
+            bytes = &bytes[length..];
+        }
+    }
+
+    fn note_message(&mut self, message: &AddressMessage, present: bool, history: &History) {
+        let local = message.attributes.iter().find_map(|a| match a {
+            AddressAttribute::Local(ip) => Some(*ip),
+            _ => None,
+        });
+        // IPv6 has no local attribute unless there is a peer.
+        let plain = message.attributes.iter().find_map(|a| match a {
+            AddressAttribute::Address(ip) => Some(*ip),
+            _ => None,
+        });
+        if let Some(address) = local.or(plain) {
+            self.note(address, present, history);
+        }
+    }
+
+    /// A renewed lifetime is reported by the kernel like a new address: only changes count.
+    fn note(&mut self, address: IpAddr, present: bool, history: &History) {
+        let changed = if present { self.present.insert(address) } else { self.present.remove(&address) };
+        if changed {
+            history.record(Observation::Address { node: self.node, address, present });
+        }
+    }
+}
+
+/// A socket of the namespace of the calling thread.
+fn subscribe() -> Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+    setsockopt(&socket, sockopt::RcvBufForce, &(4 << 20))?;
+    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, ADDRESS_GROUPS))?;
+    Ok(socket)
+}
+
+fn addresses(namespace: &Namespace) -> Result<Vec<IpAddr>> {
+    let listing = namespace.ip(&["-oneline", "address", "show", "dev", INTERFACE])?;
+    // "2: eth0    inet 10.0.20.11/24 scope global eth0\ ..."
+    Ok(listing.lines().filter_map(|l| l.split_whitespace().nth(3)?.split('/').next()?.parse().ok()).collect())
 }

@@ -1,5 +1,6 @@
 //! The whole: network, etcd and a Patroni cluster, started together and gone together.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::clock::Time;
 use crate::etcd::{EtcdClient, EtcdLayout, Member};
+use crate::faults::Faults;
 use crate::http::Request;
 use crate::netns::Namespace;
 use crate::network::{Network, Node};
@@ -47,6 +49,7 @@ pub struct Lab {
     network: Network,
     tools: Tools,
     options: Options,
+    pub(crate) faults: Faults,
     site: Arc<Site>,
 }
 
@@ -67,7 +70,7 @@ impl Lab {
         let database = |node: Node| Database::new(node, on(node), &tools, &site, &options);
         let databases = [database(Node::Db1)?, database(Node::Db2)?];
         let etcd = EtcdClient::new(on(Node::Dcs), options.etcd, &tools, options.etcd_auth);
-        let lab = Self { databases, members, etcd, network, tools, options, site };
+        let lab = Self { databases, members, etcd, network, tools, options, faults: Faults::default(), site };
         lab.bring_up().map_err(|e| e.context(lab.log_tails()))?;
         Ok(lab)
     }
@@ -97,6 +100,11 @@ impl Lab {
              grant insert, select on writes to app; \
              grant usage on sequence writes_id_seq to app",
         )?;
+        self.wait_until("PostgreSQL on db2", Duration::from_secs(60), || {
+            self.database(Node::Db2).sql("select 1").map(|_| true)
+        })?;
+        // Any change wakes Patroni on the primary, which then makes db2's replication slot: up to loop_wait earlier.
+        self.patch_config(&json!({"maximum_lag_on_failover": 16_777_216}))?;
         self.wait_streaming(Node::Db2, Duration::from_secs(60))
     }
 
@@ -122,6 +130,10 @@ impl Lab {
     #[must_use]
     pub fn namespace(&self, node: Node) -> &Namespace {
         &self.network.nodes[&node]
+    }
+
+    pub(crate) const fn namespaces(&self) -> &BTreeMap<Node, Namespace> {
+        &self.network.nodes
     }
 
     /// The namespace that has the bridge and nothing else.

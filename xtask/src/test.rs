@@ -1,0 +1,94 @@
+//! `cargo xtask test`: every check there is, in the order of what fails fastest.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use lab::{Time, prerequisites};
+
+use crate::workspace::{self, ROOT_PACKAGE, cargo};
+
+/// The integration test of the root package that needs a whole lab per scenario.
+const SCENARIOS: &str = "scenarios";
+
+/// Tells the scenarios to repeat as often as the requirements say.
+const FULL: &str = "PGVRRP_FULL";
+
+/// Runs all steps, stops at the first that fails, and sums up.
+pub(crate) fn run(full: bool) -> Result<()> {
+    let mut summary = Summary::default();
+    summary.step("prerequisites", || prerequisites::install(&mut |step| println!("{step}")).map(drop))?;
+    for (name, command) in &mut steps(full)? {
+        summary.step(name, || {
+            println!("$ {}", workspace::shown(command));
+            workspace::run(command)
+        })?;
+    }
+    summary.print();
+    Ok(())
+}
+
+fn steps(full: bool) -> Result<Vec<(&'static str, Command)>> {
+    let mut steps = vec![
+        ("format", cargo(["fmt", "--all", "--check"])),
+        ("clippy", cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
+        (
+            "purity: the decisions build without any I/O",
+            cargo(["check", "--package", ROOT_PACKAGE, "--no-default-features"]),
+        ),
+    ];
+    if is_installed("deny") {
+        steps.push(("dependencies", cargo(["deny", "check"])));
+    } else {
+        println!("cargo-deny is not installed: licences and advisories are not checked");
+    }
+    steps.push(("tests of the crates", cargo(["test", "--workspace", "--exclude", ROOT_PACKAGE])));
+    let mut own = cargo(["test", "--package", ROOT_PACKAGE, "--lib", "--bins"]);
+    for name in workspace::integration_tests()?.iter().filter(|n| *n != SCENARIOS) {
+        own.args(["--test", name]);
+    }
+    steps.push(("tests of the daemon", own));
+    steps.push(("release build", cargo(["build", "--release"])));
+    let mut scenarios = cargo(["test", "--release", "--test", SCENARIOS, "--", "--test-threads=1"]);
+    if full {
+        scenarios.env(FULL, "1");
+    }
+    steps.push(("scenarios in network namespaces", scenarios));
+    Ok(steps)
+}
+
+fn is_installed(subcommand: &str) -> bool {
+    let mut command = cargo([subcommand, "--version"]);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+}
+
+/// What was run, and how long it took.
+#[derive(Debug, Default)]
+struct Summary {
+    done: Vec<(String, Duration)>,
+}
+
+impl Summary {
+    fn step(&mut self, name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        println!("\n=== {name}");
+        let start = Time::now();
+        let result = work();
+        let took = start.elapsed();
+        if let Err(error) = result {
+            self.print();
+            bail!("{name} FAILED after {:.1} s: {error:#}", took.as_secs_f64());
+        }
+        println!("--- {name}: ok, {:.1} s", took.as_secs_f64());
+        self.done.push((name.to_owned(), took));
+        Ok(())
+    }
+
+    fn print(&self) {
+        println!("\n=== summary");
+        for (name, took) in &self.done {
+            println!("  ok {:>7.1} s  {name}", took.as_secs_f64());
+        }
+        let total: Duration = self.done.iter().map(|(_, took)| *took).sum();
+        println!("     {:>7.1} s  in all", total.as_secs_f64());
+    }
+}
