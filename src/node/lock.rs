@@ -69,6 +69,11 @@ impl Lock {
         }
     }
 
+    /// Whether V was held and is known to be gone, or another's.
+    pub(super) fn is_lost(&self) -> bool {
+        self.held().is_some_and(|held| held.lost.is_some())
+    }
+
     /// Starts to acquire V.
     pub(super) fn acquire(&mut self, vip: VipId, me: &Identity, epoch: i64, ttl: u64, expect: Expect) -> EtcdRequest {
         *self = Self::Acquiring { epoch, ttl };

@@ -219,7 +219,9 @@ impl Vip {
     /// A round has ended. `read` is `None` if it is no evidence.
     pub(super) fn take_round(&mut self, me: &Identity, kept: &[Kept], read: Option<&Observation>) {
         let kept = kept.iter().find(|kept| kept.vip == self.id);
+        let was_lost = self.lock.is_lost();
         self.lock.prove(me, kept, read, self.id);
+        self.record.counters.locks_lost += u64::from(self.lock.is_lost() && !was_lost);
         if read.is_some() {
             self.acquire_error = None;
         }

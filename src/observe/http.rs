@@ -89,7 +89,7 @@ fn answer(problem: Option<String>) -> impl IntoResponse {
 }
 
 /// Why this node could not take over, if it could not.
-fn not_ready(status: &Status) -> Option<String> {
+pub(super) fn not_ready(status: &Status) -> Option<String> {
     let is_old = |age: Option<Duration>| age.is_none_or(|age| age > READY);
     if !is_alive(status) {
         return Some("the protocol thread is stuck".to_owned());

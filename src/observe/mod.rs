@@ -6,6 +6,8 @@ pub mod http;
 pub mod logging;
 mod metrics;
 pub mod systemd;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::time::Duration;

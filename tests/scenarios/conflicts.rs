@@ -14,7 +14,7 @@ fn rival(priority: u8) -> Advert {
     Advert {
         source: Node::Client.ip(),
         destination: [224, 0, 0, 18].into(),
-        vrid: Vrid::new(155).unwrap(),
+        vrid: Vrid::new(155).expect("155 is a virtual router's number"),
         priority,
         interval: Interval::DEFAULT,
         addresses: vec![lab::VIP],

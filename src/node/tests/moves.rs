@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::world::{VIP, World, lock_of};
-use crate::gate::evidence::{Acquisition, Role};
+use crate::gate::evidence::{Acquisition, LockKey, Role};
 use crate::gate::policy::{Paused, Policy, PostgresDown};
 use crate::node::Identity;
 use crate::node::io::Output;
@@ -123,37 +123,33 @@ fn by_policy_the_vip_stays_while_postgresql_is_down() {
     assert_eq!(world.vip().reason, "holding_down");
 }
 
-/// What makes it leave in the same instant, without a drain.
+/// What makes it leave in the same instant, without a drain; and the words in which it is told.
 #[test]
 fn emergencies() {
-    let cases: [(&str, fn(&mut World)); 5] = [
-        ("in_recovery", |world| world.postgres(Role::Standby)),
-        ("other_leads", |world| world.lead(Some("db2"))),
-        ("no_leader", |world| world.lead(None)),
-        ("lock_lost", |world| {
-            world.lock = None;
-            world.revision += 1;
-            world.hint();
-        }),
-        ("lock_lost", |world| {
-            let other = Identity { member: "db2".to_owned(), boot_id: String::new(), incarnation: String::new() };
-            world.lock = Some(lock_of(&other, 5));
-            world.revision += 1;
-            world.hint();
-        }),
-    ];
-    for (reason, strike) in cases {
+    fn check(words: &str, strike: impl FnOnce(&mut World)) {
         let mut world = World::holding();
         world.connections = 3;
         strike(&mut world);
-        assert!(!world.is_bound(), "{reason}");
-        assert_eq!(world.deeds()[..4], ["reset", "unbind", "reset", "goodbye"], "{reason}");
-        assert_eq!(world.vip().moves[0].reason, world_reason(&world), "{reason}");
+        assert!(!world.is_bound(), "{words}");
+        assert_eq!(world.deeds()[..4], ["reset", "unbind", "reset", "goodbye"], "{words}");
+        let told = world.vip().moves[0].reason.clone();
+        assert!(told.contains(words), "{told:?} does not say {words:?}");
         assert_eq!(world.connections, 0);
     }
-    fn world_reason(world: &World) -> String {
-        world.vip().moves[0].reason.clone()
-    }
+    check("in recovery", |world| world.postgres(Role::Standby));
+    check("db2 holds Patroni's leader key", |world| world.lead(Some("db2")));
+    check("no member holds", |world| world.lead(None));
+    check("it was deleted", |world| {
+        world.lock = None;
+        world.revision += 1;
+        world.hint();
+    });
+    check("it is now db2's", |world| {
+        let other = Identity { member: "db2".to_owned(), boot_id: String::new(), incarnation: String::new() };
+        world.revision += 1;
+        world.lock = Some(LockKey { mod_revision: world.revision, ..lock_of(&other, 5) });
+        world.hint();
+    });
 }
 
 #[test]
@@ -204,7 +200,8 @@ fn a_lease_that_answers_is_not_the_lock() {
     world.lock = None;
     world.revision += 1;
     world.run(Duration::from_millis(1100));
-    assert!(world.count("unbind") == 1, "{:?}", world.deeds());
+    assert_eq!(world.count("unbind"), 1, "{:?}", world.deeds());
+    assert_eq!(world.vip().counters.locks_lost, 1);
 }
 
 #[test]

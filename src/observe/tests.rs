@@ -1,0 +1,89 @@
+//! What observers are shown of a daemon that has just started, and of its moves.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use vrrp::router::ChecksumPolicy;
+use vrrp::time::Instant;
+use vrrp::types::{Interval, Vrid};
+
+use super::{control, http, metrics, text};
+use crate::gate::policy::Policy;
+use crate::node::status::{Histogram, Status};
+use crate::node::{Identity, Node, Settings, VipSettings};
+
+fn picture() -> Status {
+    let me = Identity { member: "db1".to_owned(), boot_id: "boot".to_owned(), incarnation: "one".to_owned() };
+    let vip = VipSettings {
+        name: "10.0.20.155".to_owned(),
+        address: [10, 0, 20, 155].into(),
+        prefix_len: 32,
+        virtual_router_id: Vrid::new(155).unwrap(),
+        interval: Interval::DEFAULT,
+        checksum: ChecksumPolicy::Auto,
+    };
+    let settings = Settings { me, interface: "eth0".to_owned(), policy: Policy::default(), vips: vec![vip] };
+    let start = Instant::from_millis(1000);
+    Node::new(settings, start).status(start)
+}
+
+#[test]
+fn metrics_are_complete_and_each_family_is_named_once() {
+    let mut status = picture();
+    let mut bind = Histogram::default();
+    bind.record(Duration::from_millis(2));
+    bind.record(Duration::from_secs(100));
+    status.vips[0].counters.phases.insert("bind", bind);
+    status.counters.discards.insert("checksum", 3);
+    let text = metrics::render(Arc::new(status)).unwrap();
+    let families: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    let names: BTreeSet<_> = families.iter().filter_map(|family| family.split(' ').next()).collect();
+    assert_eq!(names.len(), families.len(), "a family is named twice:\n{text}");
+    assert!(names.iter().all(|name| name.starts_with("pgvrrp_")));
+    for line in [
+        "pgvrrp_vip_held{vip=\"10.0.20.155\"} 0.0",
+        "pgvrrp_gate_reason{vip=\"10.0.20.155\",reason=\"etcd_unasked\"} 1.0",
+        "pgvrrp_packets_discarded_total{reason=\"checksum\"} 3.0",
+        "pgvrrp_postgres_role{role=\"primary\"} 0.0",
+        "pgvrrp_etcd_up 0.0",
+        "pgvrrp_phase_duration_seconds_bucket{le=\"0.0025\",vip=\"10.0.20.155\",phase=\"bind\"} 1",
+        "pgvrrp_phase_duration_seconds_bucket{le=\"+Inf\",vip=\"10.0.20.155\",phase=\"bind\"} 2",
+        "# EOF",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");
+    }
+    assert!(!text.contains("{}"), "{text}");
+}
+
+#[test]
+fn the_status_says_where_the_vip_is_and_why() {
+    let text = text::render(&picture());
+    for words in ["pgvrrp", "on db1", "10.0.20.155/32: not here", "has not answered yet", "eth0 does not exist"] {
+        assert!(text.contains(words), "{words:?} is not in\n{text}");
+    }
+}
+
+#[test]
+fn the_json_has_what_scripts_ask_for() {
+    let json: serde_json::Value = serde_json::from_str(&control::json(&picture())).unwrap();
+    let vip = &json["vips"][0];
+    assert_eq!((&vip["held"], &vip["reason"], &vip["phase"]), (&false.into(), &"etcd_unasked".into(), &"closed".into()));
+    assert_eq!(json["etcd"]["age"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_daemon_without_evidence_is_not_ready() {
+    let mut status = picture();
+    status.taken = crate::clock::now().since(Instant::ZERO);
+    assert!(http::not_ready(&status).is_some_and(|why| why.contains("eth0")));
+    status.interface.index = Some(2);
+    assert!(http::not_ready(&status).is_some_and(|why| why.contains("etcd")));
+    status.etcd.age = Some(Duration::from_secs(1));
+    assert!(http::not_ready(&status).is_some_and(|why| why.contains("PostgreSQL")));
+    status.postgres.age = Some(Duration::from_secs(1));
+    status.postgres.role = Some(crate::gate::evidence::Role::Standby);
+    assert_eq!(http::not_ready(&status), None);
+    status.taken -= Duration::from_secs(3);
+    assert!(http::not_ready(&status).is_some_and(|why| why.contains("stuck")));
+}
