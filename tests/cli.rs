@@ -67,7 +67,10 @@ fn a_bad_file_is_78_with_every_mistake_and_no_command_runs_on_it() {
     for args in [["check", path.as_str()].to_vec(), vec!["run", "--config", &path], vec!["status", "--config", &path]] {
         let (code, out, err) = said(&pgvrrp(&args));
         assert_eq!((code, out.as_str()), (Some(78), ""), "{args:?}");
-        assert!(err.contains("pgvrrp.toml:10:") && err.contains("pgvrrp.toml:11:") && err.contains("2 errors"), "{err}");
+        assert!(
+            err.contains("pgvrrp.toml:10:") && err.contains("pgvrrp.toml:11:") && err.contains("2 errors"),
+            "{err}"
+        );
         assert!(err.contains("^^^") && err.ends_with('\n'), "{err}");
     }
 }

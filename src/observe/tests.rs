@@ -68,7 +68,10 @@ fn the_status_says_where_the_vip_is_and_why() {
 fn the_json_has_what_scripts_ask_for() {
     let json: serde_json::Value = serde_json::from_str(&control::json(&picture())).unwrap();
     let vip = &json["vips"][0];
-    assert_eq!((&vip["held"], &vip["reason"], &vip["phase"]), (&false.into(), &"etcd_unasked".into(), &"closed".into()));
+    assert_eq!(
+        (&vip["held"], &vip["reason"], &vip["phase"]),
+        (&false.into(), &"etcd_unasked".into(), &"closed".into())
+    );
     assert_eq!(json["etcd"]["age"], serde_json::Value::Null);
 }
 

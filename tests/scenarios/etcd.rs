@@ -31,10 +31,9 @@ fn cut_off_from_a_primary_whose_patroni_hangs() {
         stage.lab.heal_all()?;
         // Its member key has expired with K: Patroni does not run here, as far as anybody can tell.
         stage.wait_reason(Node::Db1, "unknown_member", Duration::from_secs(10))?;
-        stage.daemon(Node::Db1, |daemon| {
-            let seen = daemon.metric("pgvrrp_split_brains_total{vip=\"10.0.20.155\"}")?;
-            ensure!(seen == Some(1.0), "split brains: {seen:?}");
-            Ok(())
+        stage.lab.wait_until("the split brain to be counted", Duration::from_secs(3), || {
+            let series = "pgvrrp_split_brains_total{vip=\"10.0.20.155\"}";
+            Ok(stage.daemon(Node::Db1, |daemon| daemon.metric(series))? == Some(1.0))
         })?;
         stage.calm(Duration::from_secs(3))?;
         stage.lab.database(Node::Db1).signal_patroni(Signal::SIGCONT)?;

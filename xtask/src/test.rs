@@ -14,21 +14,37 @@ const SCENARIOS: &str = "scenarios";
 /// Tells the scenarios to repeat as often as the requirements say.
 const FULL: &str = "PGVRRP_FULL";
 
+/// Tells the scenarios which daemon to try: the one that is shipped, while they themselves need no optimising.
+const BINARY: &str = "PGVRRP_BINARY";
+
 /// Runs all steps, stops at the first that fails, and sums up.
 pub(crate) fn run(full: bool) -> Result<()> {
     let mut summary = Summary::default();
     summary.step("prerequisites", || prerequisites::install(&mut |step| println!("{step}")).map(drop))?;
-    for (name, command) in &mut steps(full)? {
-        summary.step(name, || {
-            println!("$ {}", workspace::shown(command));
-            workspace::run(command)
-        })?;
+    for (name, mut command) in steps()? {
+        summary.step(name, || run_shown(&mut command))?;
     }
+    let mut daemon = None;
+    summary.step("release build", || {
+        daemon = Some(workspace::build_release()?);
+        Ok(())
+    })?;
+    let mut scenarios = cargo(["test", "--test", SCENARIOS, "--", "--test-threads=1", "--nocapture"]);
+    scenarios.envs(daemon.map(|daemon| (BINARY, daemon)));
+    if full {
+        scenarios.env(FULL, "1");
+    }
+    summary.step("scenarios in network namespaces", || run_shown(&mut scenarios))?;
     summary.print();
     Ok(())
 }
 
-fn steps(full: bool) -> Result<Vec<(&'static str, Command)>> {
+fn run_shown(command: &mut Command) -> Result<()> {
+    println!("$ {}", workspace::shown(command));
+    workspace::run(command)
+}
+
+fn steps() -> Result<Vec<(&'static str, Command)>> {
     let mut steps = vec![
         ("format", cargo(["fmt", "--all", "--check"])),
         ("clippy", cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
@@ -48,12 +64,6 @@ fn steps(full: bool) -> Result<Vec<(&'static str, Command)>> {
         own.args(["--test", name]);
     }
     steps.push(("tests of the daemon", own));
-    steps.push(("release build", cargo(["build", "--release"])));
-    let mut scenarios = cargo(["test", "--release", "--test", SCENARIOS, "--", "--test-threads=1"]);
-    if full {
-        scenarios.env(FULL, "1");
-    }
-    steps.push(("scenarios in network namespaces", scenarios));
     Ok(steps)
 }
 

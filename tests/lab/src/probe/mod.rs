@@ -12,12 +12,14 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
+use nix::unistd::gettid;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cluster::Lab;
 use crate::history::History;
 use crate::netns::Namespace;
 use crate::network::{Node, VIP};
+use crate::process;
 
 pub use keys::OWN_PREFIX;
 
@@ -68,15 +70,15 @@ impl Probes {
             sessions: 0,
         };
         let addresses = AddressProbe::new(lab.namespaces(), &history)?;
-        probes.spawn("probe-address", move |stop| addresses.run(stop))?;
+        probes.spawn_watcher("probe-address", move |stop| addresses.run(stop))?;
         let frames = FrameProbe::new(lab.lan(), &history)?;
-        probes.spawn("probe-frames", move |stop| frames.run(stop))?;
+        probes.spawn_watcher("probe-frames", move |stop| frames.run(stop))?;
         let keys = KeyProbe::new(lab.etcd(), &history);
-        probes.spawn("probe-keys", move |stop| keys.run(stop))?;
+        probes.spawn_watcher("probe-keys", move |stop| keys.run(stop))?;
         for node in Node::DATABASES {
             let role = RoleProbe::new(node, lab.database(node).socket_dir(), &history);
             let runtime = runtime()?;
-            probes.spawn(&format!("probe-role-{node}"), move |stop| role.run(stop, &runtime))?;
+            probes.spawn_watcher(&format!("probe-role-{node}"), move |stop| role.run(stop, &runtime))?;
         }
         Ok(probes)
     }
@@ -137,6 +139,14 @@ impl Probes {
             // A probe that panicked has said so on standard error.
             let _ = thread.join();
         }
+    }
+
+    /// What sees late stamps late: a watcher gets more of a busy machine than a client.
+    fn spawn_watcher(&mut self, name: &str, work: impl FnOnce(&Stop) + Send + 'static) -> Result<()> {
+        self.spawn(name, move |stop| {
+            process::favour(gettid().as_raw().unsigned_abs());
+            work(stop);
+        })
     }
 
     fn spawn_client(&mut self, name: &str, work: impl FnOnce(&Stop, &Runtime) + Send + 'static) -> Result<()> {

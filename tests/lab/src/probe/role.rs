@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nix::unistd::gettid;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 use tokio_postgres::{Client, Config, Statement};
@@ -47,7 +46,6 @@ impl RoleProbe {
     }
 
     pub(super) fn run(mut self, stop: &Stop, runtime: &Runtime) {
-        process::favour(gettid().as_raw().unsigned_abs());
         while !stop.is_set() {
             let asked = Time::now();
             match runtime.block_on(self.connect()) {
