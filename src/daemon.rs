@@ -34,6 +34,7 @@ use crate::reactor::{Lines, Reactor};
 use crate::realtime;
 use crate::runtime_dir::{self, RuntimeDir};
 use crate::transport::ArpSender;
+use crate::vip_lock::{self, VipLock};
 
 /// Pause between two questions to PostgreSQL until the node says otherwise.
 const CALM: Duration = Duration::from_secs(1);
@@ -50,6 +51,14 @@ pub enum Failure {
     /// 75: another daemon runs; try again when it has ended.
     #[error("{0}")]
     InUse(runtime_dir::Error),
+    /// 75: another daemon serves the same VIP.
+    #[error("another pgvrrp runs on this host, with another runtime_dir: process {pid} serves {vip} already")]
+    VipInUse {
+        /// The VIP.
+        vip: Ipv4Addr,
+        /// The other daemon's process.
+        pid: i32,
+    },
     /// 71: the system refused something.
     #[error("{what}: {source}")]
     System {
@@ -66,7 +75,7 @@ impl Failure {
         ExitCode::from(match self {
             Self::Permission(_) => 77,
             Self::Config(_) => 78,
-            Self::InUse(_) => 75,
+            Self::InUse(_) | Self::VipInUse { .. } => 75,
             Self::System { .. } => 71,
         })
     }
@@ -98,6 +107,8 @@ pub fn run(config: Config) -> Result<(), Failure> {
     info!(node = config.node, version = env!("CARGO_PKG_VERSION"), "starting");
     realtime::lock_memory();
 
+    let vip_locks = lock_vips(&config)?;
+
     let (etcd_requests, etcd_requests_out) = mpsc::unbounded_channel();
     let (etcd_reports, etcd_reports_out) = mpsc::unbounded_channel();
     let (cadence, cadence_out) = watch::channel(CALM);
@@ -124,7 +135,7 @@ pub fn run(config: Config) -> Result<(), Failure> {
     systemd::ready();
     let result = join(protocol);
     systemd::stopping();
-    drop(runtime_dir);
+    drop((vip_locks, runtime_dir));
     result
 }
 
@@ -251,6 +262,18 @@ fn check_prefixes(config: &Config) -> Result<(), Failure> {
         address = vip.address,
         prefix = vip.prefix_len,
     )))
+}
+
+fn lock_vips(config: &Config) -> Result<Vec<VipLock>, Failure> {
+    let mut locks = Vec::new();
+    for vip in config.vips.iter().map(|vip| vip.address) {
+        match vip_lock::take(vip) {
+            Ok(lock) => locks.push(lock),
+            Err(Some(pid)) => return Err(Failure::VipInUse { vip, pid }),
+            Err(None) => warn!(%vip, "cannot make sure that no other pgvrrp on this host serves the same VIP"),
+        }
+    }
+    Ok(locks)
 }
 
 // ---- From the configuration's words to ours ---------------------------------------------------------------------

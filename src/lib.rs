@@ -29,3 +29,5 @@ pub mod runtime_dir;
 mod timer;
 #[cfg(feature = "daemon")]
 pub mod transport;
+#[cfg(feature = "daemon")]
+mod vip_lock;

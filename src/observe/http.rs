@@ -7,7 +7,8 @@
 //! | `/healthz` | the protocol thread has run within 2 s | 503 |
 //! | `/readyz` | as `/healthz`, and etcd and PostgreSQL have been asked successfully within 10 s | 503 with the reason |
 
-use std::net::SocketAddr;
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ pub async fn serve(listen: SocketAddr, status: Picture) {
         .with_state(status);
     let mut told = false;
     loop {
-        match TcpListener::bind(listen).await {
+        match bind(listen).await {
             Ok(listener) => {
                 info!(%listen, "HTTP");
                 if let Err(error) = axum::serve(listener, app.clone()).await {
@@ -57,6 +58,16 @@ pub async fn serve(listen: SocketAddr, status: Picture) {
             Err(_) => {}
         }
         tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Where the kernel has no IPv6, "every address" means every IPv4 address.
+async fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(listen).await {
+        Err(error) if listen.ip() == Ipv6Addr::UNSPECIFIED && error.kind() != ErrorKind::AddrInUse => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, listen.port())).await
+        }
+        outcome => outcome,
     }
 }
 

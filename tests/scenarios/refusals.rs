@@ -69,6 +69,14 @@ fn a_second_daemon_on_the_same_host() {
         let status = second.process().wait(Duration::from_secs(5))?;
         ensure!(status.code() == Some(75), "{status}: {}", second.log());
         ensure!(second.log().contains("another pgvrrp runs on this host"), "{}", second.log());
+        // Nor with a runtime directory of its own: the two would remove each other's address.
+        let mut apart = named(stage, "apart");
+        let run = stage.lab.dir().join("apart");
+        apart.config.set("", "runtime_dir", &format!("\"{}\"", run.display()));
+        let third = Daemon::start(stage.lab, Node::Db1, &binary(), &apart)?;
+        let status = third.process().wait(Duration::from_secs(5))?;
+        ensure!(status.code() == Some(75), "{status}: {}", third.log());
+        ensure!(third.log().contains("serves 10.0.20.155 already"), "{}", third.log());
         stage.calm(Duration::from_secs(1))
     });
 }

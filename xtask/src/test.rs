@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use lab::{Time, prerequisites};
 
-use crate::workspace::{self, ROOT_PACKAGE, cargo};
+use crate::workspace::{self, LAB_PACKAGE, ROOT_PACKAGE, cargo};
 
 /// The integration test of the root package that needs a whole lab per scenario.
 const SCENARIOS: &str = "scenarios";
@@ -58,7 +58,10 @@ fn steps() -> Result<Vec<(&'static str, Command)>> {
     } else {
         println!("cargo-deny is not installed: licences and advisories are not checked");
     }
-    steps.push(("tests of the crates", cargo(["test", "--workspace", "--exclude", ROOT_PACKAGE])));
+    let crates = ["test", "--workspace", "--exclude", ROOT_PACKAGE, "--exclude", LAB_PACKAGE];
+    steps.push(("tests of the crates", cargo(crates)));
+    // Each of these starts a cluster.
+    steps.push(("tests of the lab", cargo(["test", "--package", LAB_PACKAGE, "--", "--test-threads=1"])));
     let mut own = cargo(["test", "--package", ROOT_PACKAGE, "--lib", "--bins"]);
     for name in workspace::integration_tests()?.iter().filter(|n| *n != SCENARIOS) {
         own.args(["--test", name]);

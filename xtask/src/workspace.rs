@@ -9,6 +9,9 @@ use serde_json::Value;
 /// The name of the root package.
 pub(crate) const ROOT_PACKAGE: &str = "pgvrrp";
 
+/// The name of the lab's package.
+pub(crate) const LAB_PACKAGE: &str = "lab";
+
 /// The root of the workspace.
 pub(crate) fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))

@@ -149,7 +149,9 @@ fn three_etcd_members_with_passwords_survive_cuts_and_a_kill() {
     member.start().unwrap();
     lab.etcd().delete("/pgvrrp/test").unwrap();
     wait_for("the deletion", || seen(None));
-    assert!(lab.etcd().etcdctl(&["user", "list"]).unwrap().contains("patroni"));
+    // The member that was started again may be asked first, before it has caught up.
+    let lists_users = || lab.etcd().etcdctl(&["user", "list"]).is_ok_and(|users| users.contains("patroni"));
+    wait_for("etcdctl to list the users", lists_users);
 
     lab.patch_config(&serde_json::json!({"ttl": 33})).unwrap();
     assert_eq!(lab.etcd().get("/service/odoo/config").unwrap().map(|kv| kv.value.contains("\"ttl\":33")), Some(true));

@@ -1,0 +1,54 @@
+//! One daemon per VIP and host, whatever their runtime directories: two that share a VIP would remove each other's
+//! address as a stray.
+//!
+//! The lock is the name of an abstract Unix socket. Such names belong to the network namespace, as the address does; the
+//! kernel frees them with the process, however that ends; and a process that is stopped keeps them.
+
+use std::io::{self, ErrorKind};
+use std::net::Ipv4Addr;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+
+use nix::sys::socket::{getsockopt, sockopt};
+use nix::unistd::Uid;
+
+/// Holds the name for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct VipLock(#[allow(dead_code, reason = "held, not used")] UnixListener);
+
+/// Takes the lock of a VIP.
+///
+/// # Errors
+/// `Err(Some(pid))` if another daemon on this host has it; `Err(None)` if the name cannot be had for another reason, or is
+/// held by a user who could not run a daemon: anybody can take a name, and must not be able to keep the VIP away by that.
+pub(crate) fn take(vip: Ipv4Addr) -> Result<VipLock, Option<i32>> {
+    let name = SocketAddr::from_abstract_name(format!("pgvrrp/vip/{vip}")).map_err(|_| None)?;
+    match UnixListener::bind_addr(&name) {
+        Ok(listener) => Ok(VipLock(listener)),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Err(holder(&name).unwrap_or(None)),
+        Err(_) => Err(None),
+    }
+}
+
+/// The process that listens under the name, if it is root's or of the same user as this one.
+fn holder(name: &SocketAddr) -> io::Result<Option<i32>> {
+    let credentials = getsockopt(&UnixStream::connect_addr(name)?, sockopt::PeerCredentials)?;
+    let uid = Uid::from_raw(credentials.uid());
+    Ok((uid.is_root() || uid == Uid::effective()).then(|| credentials.pid()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_holder_per_vip_until_it_lets_go() {
+        // No VIP of any test: 192.0.2.0/24 is for documentation.
+        let (one, other) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
+        let held = take(one).unwrap();
+        assert_eq!(take(one).unwrap_err(), i32::try_from(std::process::id()).ok());
+        let _another = take(other).unwrap();
+        drop(held);
+        take(one).unwrap();
+    }
+}
