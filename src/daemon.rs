@@ -19,7 +19,7 @@ use pgvrrp_netlink::{Kernel, Monitor, SockDiag, promote_secondaries};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use vrrp::router::ChecksumPolicy;
 
 use crate::actuator::{Actuator, Askers};
@@ -214,6 +214,14 @@ fn runtime() -> Result<Runtime, Failure> {
 type Ended = thread::JoinHandle<Result<(), Failure>>;
 
 fn spawn(name: &str, run: impl FnOnce() -> Result<(), Failure> + Send + 'static) -> Result<Ended, Failure> {
+    let told = name.to_owned();
+    let run = move || {
+        let result = run();
+        if let Err(failure) = &result {
+            error!(thread = told, %failure, "a thread has ended");
+        }
+        result
+    };
     thread::Builder::new().name(name.to_owned()).spawn(run).map_err(Failure::system("cannot start a thread"))
 }
 

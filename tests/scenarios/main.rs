@@ -14,3 +14,4 @@ mod moves;
 mod refusals;
 mod rights;
 mod stage;
+mod systemd;

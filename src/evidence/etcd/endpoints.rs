@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use etcd_client::{Client, ConnectOptions};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
@@ -39,6 +39,8 @@ pub(super) struct Endpoints {
     timeout: Duration,
     /// Index of the endpoint that answered last.
     preferred: AtomicUsize,
+    /// Told when that is another one.
+    moved: Notify,
 }
 
 #[derive(Debug)]
@@ -70,7 +72,7 @@ impl Endpoints {
                 url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).trim_end_matches('/').to_owned();
             Endpoint { url, authority, state: Mutex::default(), version_seen: AtomicBool::new(false) }
         });
-        Self { all: all.collect(), credentials, timeout, preferred: AtomicUsize::new(0) }
+        Self { all: all.collect(), credentials, timeout, preferred: AtomicUsize::new(0), moved: Notify::new() }
     }
 
     /// The deadline of one request.
@@ -87,7 +89,7 @@ impl Endpoints {
             let index = (first + offset) % self.all.len();
             match self.ask_at(index, &ask).await {
                 Ok(answer) => {
-                    self.preferred.store(index, Ordering::Relaxed);
+                    self.prefer(index);
                     return Ok(answer);
                 }
                 Err(error) => errors.push(format!("{}: {error}", self.all[index].url)),
@@ -117,7 +119,18 @@ impl Endpoints {
     pub(super) async fn preferred_failed(&self) {
         let index = self.preferred.load(Ordering::Relaxed);
         self.forget(index).await;
-        self.preferred.store((index + 1) % self.all.len(), Ordering::Relaxed);
+        self.prefer((index + 1) % self.all.len());
+    }
+
+    /// Waits until another endpoint is asked first than before.
+    pub(super) async fn moved(&self) {
+        self.moved.notified().await;
+    }
+
+    fn prefer(&self, index: usize) {
+        if self.preferred.swap(index, Ordering::Relaxed) != index {
+            self.moved.notify_one();
+        }
     }
 
     async fn forget(&self, index: usize) {

@@ -21,12 +21,15 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Watches K, V and Patroni's configuration, for as long as somebody listens.
 pub(super) async fn run(endpoints: Arc<Endpoints>, keys: Arc<Keys>, reports: mpsc::UnboundedSender<EtcdReport>) {
     while !reports.is_closed() {
-        match timeout(LONGEST, watch(&endpoints, &keys, &reports)).await {
-            Err(_) => {}
-            Ok(ended) => {
-                debug!(reason = ended, "the watch ended");
-                sleep(AGAIN).await;
+        tokio::select! {
+            ended = timeout(LONGEST, watch(&endpoints, &keys, &reports)) => {
+                if let Ok(reason) = ended {
+                    debug!(reason, "the watch ended");
+                    sleep(AGAIN).await;
+                }
             }
+            // The member that the stream leads to stopped answering, and the stream may never say so.
+            () = endpoints.moved() => {}
         }
     }
 }

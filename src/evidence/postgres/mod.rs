@@ -66,7 +66,7 @@ pub async fn run(settings: Settings, mut cadence: watch::Receiver<Duration>, rep
                     // Another server than before: that the former one went down was true, be it for a moment.
                     report(&reports, asked, Role::Down, "it was restarted".to_owned(), None).await;
                 }
-                before = converse(&session, ended, &settings.timeout, &mut cadence, &reports).await;
+                before = converse(&session, ended, settings.timeout, &mut cadence, &reports).await;
                 continue;
             }
             Ok(Err(failure)) => before = explain(before, failure, asked, &reports).await,
@@ -146,7 +146,7 @@ async fn silence(before: Before, limit: Duration, asked: Instant, reports: &mpsc
 async fn converse(
     session: &Session,
     mut ended: Ended,
-    limit: &Duration,
+    limit: Duration,
     cadence: &mut watch::Receiver<Duration>,
     reports: &mpsc::Sender<RoleReport>,
 ) -> Before {
@@ -154,7 +154,7 @@ async fn converse(
         let every = *cadence.borrow_and_update();
         let asked = clock::now();
         let answer = tokio::select! {
-            answer = timeout(*limit, session.ask()) => answer,
+            answer = timeout(limit, session.ask()) => answer,
             detail = ended.wait() => Ok(Err(detail)),
         };
         match answer {
