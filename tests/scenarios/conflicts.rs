@@ -10,7 +10,7 @@ use vrrp::wire::advert::{Advert, ChecksumForm};
 
 use crate::stage::play;
 
-fn rival(priority: u8) -> Advert {
+pub(crate) fn rival(priority: u8) -> Advert {
     Advert {
         source: Node::Client.ip(),
         destination: [224, 0, 0, 18].into(),

@@ -11,6 +11,7 @@ mod daemon;
 mod etcd;
 mod footprint;
 mod moves;
+mod policies;
 mod refusals;
 mod rights;
 mod stage;

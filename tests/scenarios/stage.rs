@@ -13,8 +13,8 @@ use lab::daemon::{Daemon, Launch};
 use lab::{Lab, Node, Options, Probes, Time};
 use serde_json::Value;
 
-/// A scenario that takes longer than this has hung.
-const LONGEST: Duration = Duration::from_secs(300);
+/// A scenario that takes longer than this has hung: usually, and when things are repeated as often as required.
+const LONGEST: [usize; 2] = [300, 900];
 
 /// What fills a history without explaining anything.
 const NOISE: [&str; 4] = ["client:", "advertisement", "gratuitous", "insert"];
@@ -54,9 +54,10 @@ pub(crate) fn play(options: Options, act: impl FnOnce(&Stage<'_>) -> Result<()>)
 pub(crate) fn play_with(options: Options, act: impl FnOnce(&Stage<'_>) -> Result<()>) {
     let (done, is_done) = sync_channel::<()>(0);
     let name = thread::current().name().unwrap_or("scenario").to_owned();
+    let longest = Duration::from_secs(times(LONGEST[0], LONGEST[1]) as u64);
     thread::spawn(move || {
-        if is_done.recv_timeout(LONGEST) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("{name} has hung for {LONGEST:?}");
+        if is_done.recv_timeout(longest) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("{name} has hung for {longest:?}");
             lab::clean_up_all();
             std::process::exit(1);
         }
