@@ -72,6 +72,8 @@ pub struct Reactor {
     mac: Option<[u8; 6]>,
     /// The state of the interface that was last logged.
     told: Option<Option<Link>>,
+    /// Why listening failed, as last logged.
+    deaf_told: Option<String>,
     ears: Option<Ears>,
     /// Something that could not be read or opened is tried again then.
     reopen: Option<Instant>,
@@ -127,6 +129,7 @@ impl Reactor {
             link: None,
             mac: None,
             told: None,
+            deaf_told: None,
             ears: None,
             reopen: None,
             unread: false,
@@ -307,11 +310,19 @@ impl Reactor {
         }
         match self.open(link.index) {
             Ok((ears, sender)) => {
+                self.deaf_told = None;
                 self.ears = Some(ears);
                 self.actuator.use_sender(Some(sender));
             }
             Err(error) => {
-                warn!(interface = self.interface, %error, "cannot listen for VRRP and ARP, trying again; etcd decides meanwhile");
+                let reason = error.to_string();
+                if self.deaf_told.as_ref() != Some(&reason) {
+                    warn!(
+                        interface = self.interface,
+                        reason, "cannot listen for VRRP and ARP, trying again; etcd decides meanwhile"
+                    );
+                    self.deaf_told = Some(reason);
+                }
                 self.reopen = Some(clock::now() + REOPEN);
             }
         }

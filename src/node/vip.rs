@@ -115,8 +115,19 @@ enum Phase {
     Active { confirmed: bool, renew: Instant, announce: Instant, bursts: usize },
     /// Still bound.
     Draining { until: Instant, probe: Instant, reason: Reason },
-    /// Being removed; `again` is set when that failed. `stray`: somebody else had put it here.
-    Releasing { again: Option<Instant>, stray: bool },
+    /// Being removed; `again` is set when that failed.
+    Releasing { again: Option<Instant>, what: Leaving },
+}
+
+/// What is being removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    /// The VIP that was held here.
+    Held,
+    /// A VIP that was about to be held, and that the kernel refused to bind.
+    Refused,
+    /// A VIP that somebody else had put here.
+    Stray,
 }
 
 /// What this node could do about V now.
@@ -317,19 +328,28 @@ impl Vip {
     }
 
     fn unbound(&mut self, now: Instant, at: Instant, removed: usize, out: &mut Vec<Output>) {
-        let Phase::Releasing { stray, .. } = self.phase else { return };
+        let Phase::Releasing { what, .. } = self.phase else { return };
         let address = self.settings.address;
         self.enter(now, Phase::Closed);
-        if stray {
-            if removed > 0 {
-                self.record.counters.expelled += removed as u64;
-                self.tell(Level::Warning, format!("{address} was bound here without the right to it: removed"), out);
+        match what {
+            Leaving::Stray => {
+                if removed > 0 {
+                    self.record.counters.expelled += removed as u64;
+                    self.tell(
+                        Level::Warning,
+                        format!("{address} was bound here without the right to it: removed"),
+                        out,
+                    );
+                }
+                return;
             }
-            return;
+            Leaving::Refused => self.record.abandoned(),
+            Leaving::Held => {
+                let phases = self.record.lost(at, self.reason.to_string());
+                self.tell(Level::Info, format!("{address} has left this node ({phases}): {}", self.reason), out);
+            }
         }
         self.released = now;
-        let phases = self.record.lost(at, self.reason.to_string());
-        self.tell(Level::Info, format!("{address} has left this node ({phases}): {}", self.reason), out);
         if let Some(held) = self.lock.held() {
             let lease = held.lease;
             self.lock.revoke(now, lease);

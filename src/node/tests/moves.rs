@@ -216,6 +216,51 @@ fn a_revoked_lease_is_noticed_by_its_keepalive() {
 }
 
 #[test]
+fn a_keepalive_that_finds_no_lease_ends_the_hold_whatever_is_read() {
+    let mut world = World::holding();
+    // The lease is gone, its key not yet: etcd revokes in two steps.
+    world.leases.clear();
+    world.run(Duration::from_millis(1100));
+    assert_eq!(world.count("unbind"), 1, "{:?}", world.deeds());
+}
+
+#[test]
+fn a_primary_that_was_asked_before_the_lock_was_taken_does_not_open_the_gate() {
+    let mut world = World::new();
+    // It may be the answer of the primary that this node was before the last one.
+    world.postgres(Role::Primary);
+    world.lead(Some("db1"));
+    assert_eq!(world.deeds(), ["acquire"]);
+    world.run(Duration::from_millis(3));
+    assert!(world.is_bound(), "{}", world.why());
+}
+
+#[test]
+fn an_answer_from_before_the_last_release_takes_no_lock() {
+    let mut world = World::holding();
+    world.lead(None);
+    world.log.clear();
+    world.lead(Some("db1"));
+    assert_eq!(world.count("acquire"), 0);
+    world.run(SECOND);
+    assert_eq!(world.count("acquire"), 1, "{}", world.why());
+}
+
+#[test]
+fn a_pause_opens_no_gate() {
+    let mut world = World::new();
+    world.run(SECOND);
+    world.lead(Some("db1"));
+    assert!(world.vip().armed);
+    world.config.paused = true;
+    world.lead(None);
+    world.postgres(Role::Primary);
+    world.run(10 * SECOND);
+    assert_eq!(world.count("bind"), 0);
+    assert_eq!(world.lock, None, "given up");
+}
+
+#[test]
 fn a_pause_keeps_what_is_held_and_gives_nothing_new() {
     let mut world = World::holding();
     world.config.paused = true;

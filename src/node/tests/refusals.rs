@@ -50,6 +50,7 @@ fn a_refused_bind_lets_the_lock_go_and_backs_off() {
     assert_eq!(world.count("announce") + world.count("advertise"), 0);
     assert_eq!(world.lock, None);
     assert_eq!(world.vip().reason, "bind_refused");
+    assert_eq!(world.vip().counters.lost, 0, "what was never bound cannot leave");
     world.run(4 * SECOND);
     assert_eq!(world.count("bind"), 1);
     world.bind_refused = false;

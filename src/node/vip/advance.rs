@@ -3,8 +3,8 @@
 use vrrp::router::Event;
 
 use super::{
-    ANNOUNCE_BURST, ANNOUNCE_REFRESH, Claim, DISPLACE, DRAIN, DRAIN_PROBE, LOOK_AGAIN, Phase, RENEW, Surroundings, Vip,
-    VipSettings,
+    ANNOUNCE_BURST, ANNOUNCE_REFRESH, Claim, DISPLACE, DRAIN, DRAIN_PROBE, LOOK_AGAIN, Leaving, Phase, RENEW,
+    Surroundings, Vip, VipSettings,
 };
 use crate::gate::deadline;
 use crate::gate::policy::ForeignActive;
@@ -20,7 +20,7 @@ impl Vip {
             Phase::Closed | Phase::Displacing { .. } => self.advance_closed(around, out),
             Phase::Active { .. } => self.advance_active(around, out),
             Phase::Draining { .. } => self.advance_draining(around, out),
-            Phase::Releasing { again: Some(again), .. } if again <= around.evidence.now => self.unbind(around, out),
+            Phase::Releasing { again: Some(again), .. } if again <= around.evidence.now => self.unbind(out),
             Phase::Releasing { .. } => {}
         }
         if let Some(request) = self.lock.due(around.evidence.now, self.id) {
@@ -42,8 +42,8 @@ impl Vip {
         if around.kernel.is_present(address) && matches!(self.phase, Phase::Closed) && !self.may_stay(around, &claim) {
             // Present without the right: somebody else put it here, or our predecessor left what is not ours to keep.
             self.adopt_until = None;
-            self.enter(now, Phase::Releasing { again: None, stray: true });
-            self.unbind(around, out);
+            self.enter(now, Phase::Releasing { again: None, what: Leaving::Stray });
+            self.unbind(out);
             return;
         }
         match claim {

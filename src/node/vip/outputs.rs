@@ -3,7 +3,7 @@
 use vrrp::router::{Action, Event};
 use vrrp::time::Instant;
 
-use super::{ANNOUNCE_REPLY, Phase, RESET_AFTER, RESET_BEFORE, Surroundings, Vip};
+use super::{ANNOUNCE_REPLY, Leaving, Phase, RESET_AFTER, RESET_BEFORE, Surroundings, Vip};
 use crate::gate::deadline;
 use crate::gate::reason::Reason;
 use crate::node::io::{Level, Output};
@@ -30,24 +30,24 @@ impl Vip {
     /// The address has to go: cut, remove, cut what raced, say goodbye. The lock follows once the kernel has confirmed.
     pub(super) fn release(&mut self, around: &Surroundings<'_>, reason: Reason, out: &mut Vec<Output>) {
         let now = around.evidence.now;
+        let what = if self.is_confirmed() { Leaving::Held } else { Leaving::Refused };
         self.record.release_began(now);
-        self.enter(now, Phase::Releasing { again: None, stray: false });
+        self.enter(now, Phase::Releasing { again: None, what });
         self.reason = reason;
         // Past D another node may be holding the VIP: resetting connections first would only prolong that.
         let overdue = self.lock.held().is_none_or(|held| now >= held.deadline);
         if !overdue {
             out.push(Output::Reset { vip: self.id, budget: RESET_BEFORE });
         }
-        self.unbind(around, out);
+        self.unbind(out);
         let actions = self.router.handle(now, Event::Shutdown);
         self.carry_out(around, actions, out);
     }
 
-    pub(super) fn unbind(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
-        let _ = around;
-        if let Phase::Releasing { again, stray } = &mut self.phase {
+    pub(super) fn unbind(&mut self, out: &mut Vec<Output>) {
+        if let Phase::Releasing { again, what } = &mut self.phase {
             *again = None;
-            if *stray {
+            if *what == Leaving::Stray {
                 out.push(Output::Reset { vip: self.id, budget: RESET_BEFORE });
             }
             out.push(Output::Unbind { vip: self.id });
