@@ -124,15 +124,11 @@ fn down_for_10_seconds() {
     play(Options::default(), |stage| outage(stage, Duration::from_secs(10)));
 }
 
+/// Too long for every run.
 #[test]
-fn down_for_25_seconds() {
-    play(Options { timing: Timing::DEFAULT, ..Options::default() }, |stage| outage(stage, Duration::from_secs(25)));
-}
-
-#[test]
-fn down_for_a_minute() {
-    if times(0, 1) == 1 {
-        play(Options::default(), |stage| outage(stage, Duration::from_secs(60)));
+fn down_for_25_seconds_and_for_a_minute() {
+    for (timing, seconds) in [(Timing::DEFAULT, 25), (Timing::FAST, 60)].into_iter().take(times(0, 2)) {
+        play(Options { timing, ..Options::default() }, |stage| outage(stage, Duration::from_secs(seconds)));
     }
 }
 
