@@ -11,7 +11,7 @@ use std::time::Duration;
 use pgvrrp_netlink::{Event, Monitor};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use vrrp::time::Instant;
 use vrrp::wire::advert::Advert;
 use vrrp::wire::arp::Claim;
@@ -34,6 +34,10 @@ const UNLOCK: Duration = Duration::from_millis(300);
 
 /// An address that will not go is given up after this; by then its lifetime has ended it.
 const GIVE_UP: Duration = Duration::from_secs(5);
+
+/// Outcomes that one input may lead to, by way of the outputs that they lead to. A decision that does not change the world
+/// it is about would otherwise be taken for ever, and nothing else be heard.
+const MOST_STEPS: usize = 1000;
 
 /// Pause before sockets that could not be opened are tried again.
 const REOPEN: Duration = Duration::from_secs(1);
@@ -207,7 +211,13 @@ impl Reactor {
     fn step(&mut self, input: Input) {
         let mut inputs = VecDeque::from([input]);
         let mut notable = false;
+        let mut steps = 0;
         while let Some(input) = inputs.pop_front() {
+            steps += 1;
+            if steps > MOST_STEPS {
+                error!(?input, "what came of one input had no end: going on with the next; please report this");
+                break;
+            }
             let outputs = self.node.handle(clock::now(), input);
             notable |= outputs.iter().any(|output| matches!(output, Output::Unbind { .. } | Output::Tell(_)));
             inputs.extend(self.actuator.carry_out(outputs).into_iter().map(Input::Done));

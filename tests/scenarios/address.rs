@@ -77,6 +77,29 @@ fn added_on_the_other_node() {
 }
 
 #[test]
+fn a_second_copy_beside_the_held_address() {
+    play(Options::default(), |stage| {
+        let db1 = stage.lab.namespace(Node::Db1);
+        for (address, device) in [("10.0.20.155/24", "eth0"), ("10.0.20.155/32", "lo")] {
+            db1.ip(&["address", "add", address, "dev", device])?;
+            stage.lab.wait_until("the copy to be removed", Duration::from_secs(2), || {
+                let listed = db1.ip(&["-oneline", "address", "show"])?;
+                Ok(listed.matches("10.0.20.155").count() == 1 && listed.contains("10.0.20.155/32"))
+            })?;
+            thread::sleep(Duration::from_secs(4));
+            let listed = db1.ip(&["-oneline", "address", "show", "dev", "eth0"])?;
+            ensure!(listed.contains("10.0.20.155/32"), "the held address went with the copy: {listed}");
+        }
+        stage.wait_reason(Node::Db1, "holding", Duration::from_secs(1))?;
+        stage.daemon(Node::Db1, |daemon| {
+            let expelled = daemon.metric("pgvrrp_repairs_total{vip=\"10.0.20.155\",kind=\"expelled\"}")?;
+            ensure!(expelled == Some(2.0), "expelled: {expelled:?}");
+            Ok(())
+        })
+    });
+}
+
+#[test]
 fn the_daemons_session_is_ended_by_an_administrator() {
     play(Options::default(), |stage| {
         for node in Node::DATABASES {
