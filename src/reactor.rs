@@ -173,8 +173,8 @@ impl Reactor {
         }
     }
 
-    /// Waits for whatever comes first. Deadlines are looked at before anything else in each pass, so the order in which
-    /// simultaneous events are taken does not matter; etcd's and PostgreSQL's words go before strangers' packets.
+    /// Waits for whatever comes first. What is due is done before anything else in each pass, so the timer need not be
+    /// first here; evidence and the kernel's words go before strangers' packets.
     async fn wake(&mut self) -> io::Result<Wake> {
         let stopping = self.stop.is_some();
         let ears = self.ears.as_ref();
@@ -182,10 +182,10 @@ impl Reactor {
             biased;
             _ = self.signals.terminate.recv(), if !stopping => Ok(Wake::Stop("SIGTERM")),
             _ = self.signals.interrupt.recv(), if !stopping => Ok(Wake::Stop("SIGINT")),
-            fired = self.timer.fired() => fired.map(|()| Wake::Input(Input::Timer)),
             Some(report) = self.lines.postgres.recv() => Ok(Wake::Input(Input::Postgres(report))),
             Some(report) = self.lines.etcd.recv() => Ok(Wake::Input(Input::Etcd(report))),
             events = self.monitor.next() => Ok(Wake::Kernel(events.map_err(io::Error::other)?)),
+            fired = self.timer.fired() => fired.map(|()| Wake::Input(Input::Timer)),
             packets = adverts(ears) => Ok(Wake::Adverts(packets)),
             claims = claims(ears) => Ok(Wake::Claims(claims)),
             _ = self.signals.hang_up.recv() => Ok(Wake::HangUp),

@@ -21,12 +21,16 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use super::bounded::Bounded;
 use super::{control, is_alive, metrics};
 use crate::gate::evidence::Role;
 use crate::node::status::Status;
 
 /// Evidence older than this makes a node not ready.
 const READY: Duration = Duration::from_secs(10);
+
+/// Connections served at a time.
+const CONNECTIONS: usize = 32;
 
 /// Pause before an address that could not be bound is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -47,7 +51,7 @@ pub async fn serve(listen: SocketAddr, status: Picture) {
         match bind(listen).await {
             Ok(listener) => {
                 info!(%listen, "HTTP");
-                if let Err(error) = axum::serve(listener, app.clone()).await {
+                if let Err(error) = axum::serve(Bounded::new(listener, CONNECTIONS), app.clone()).await {
                     warn!(%listen, %error, "HTTP ended, starting it again");
                 }
             }

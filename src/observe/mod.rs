@@ -1,6 +1,7 @@
 //! Everybody who looks at the daemon. They read the one picture that the protocol thread publishes; none of them
 //! computes a second truth, and none can hold the protocol thread up.
 
+mod bounded;
 pub mod control;
 pub mod http;
 pub mod logging;

@@ -145,12 +145,15 @@ impl Session {
 }
 
 fn unreachable(error: &io::Error, place: &str) -> Failure {
+    let detail = format!("{place}: {error}");
     match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Failure::Down(detail),
         ErrorKind::PermissionDenied => Failure::Alive {
-            detail: format!("{place}: {error}: may this user reach PostgreSQL's socket directory?"),
+            detail: format!("{detail}: may this user reach PostgreSQL's socket directory?"),
             postmaster: None,
         },
-        _ => Failure::Down(format!("{place}: {error}")),
+        // Too many open files, no memory: that this host cannot ask says nothing about the server.
+        _ => Failure::Alive { detail, postmaster: None },
     }
 }
 
