@@ -240,6 +240,7 @@ impl Node {
         let settings = &vip.settings;
         match outcome {
             io::Outcome::Unbound { .. } => self.kernel.absent(settings.address),
+            io::Outcome::StraysRemoved { .. } => self.kernel.no_strays(settings.address, settings.prefix_len),
             io::Outcome::Bound { .. } => {
                 if let Some(link) = self.kernel.link {
                     self.kernel.added(io::Address {

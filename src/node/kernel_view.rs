@@ -52,6 +52,15 @@ impl KernelView {
         self.addresses.retain(|known| known.address != IpAddr::V4(vip));
     }
 
+    /// The address is certain to be nowhere but where it belongs, if there.
+    pub(super) fn no_strays(&mut self, vip: Ipv4Addr, prefix_len: u8) {
+        let link = self.link;
+        self.addresses.retain(|known| {
+            known.address != IpAddr::V4(vip)
+                || (link.is_some_and(|link| link.index == known.link) && known.prefix_len == prefix_len)
+        });
+    }
+
     /// Where a VIP is.
     pub(super) fn places(&self, vip: Ipv4Addr) -> impl Iterator<Item = &Address> {
         self.addresses.iter().filter(move |known| known.address == IpAddr::V4(vip))

@@ -280,9 +280,8 @@ impl World {
             Output::UnbindStrays { keep, .. } => {
                 let before = self.addresses.len();
                 self.addresses.retain(|a| a.address != IpAddr::V4(VIP) || (a.link == keep && a.prefix_len == 32));
+                // The kernel's notification of it is read later than this outcome.
                 let removed = before - self.addresses.len();
-                let addresses = self.addresses.clone();
-                self.give(Input::Addresses(addresses));
                 Outcome::StraysRemoved { vip, removed }
             }
             Output::Reset { .. } => Outcome::Reset { vip, destroyed: std::mem::take(&mut self.connections) },
