@@ -168,7 +168,15 @@ impl World {
         }
         let Some(mut process) = self.hosts[h].process.take() else { return };
         let life = self.hosts[h].life;
-        while self.hosts[h].stopped_until <= self.now && self.broken.is_none() && self.step(h, &mut process) {}
+        let mut steps = 0;
+        while self.hosts[h].stopped_until <= self.now && self.broken.is_none() && self.step(h, &mut process) {
+            steps += 1;
+            if steps > 5_000 {
+                let due = process.node.deadline();
+                let why = format!("the loop spins, the node's deadline is {due}, now {}", self.local(h));
+                self.fail(h, "S5", &why);
+            }
+        }
         if process.over {
             self.hosts[h].life += 1;
             self.running(h, false);

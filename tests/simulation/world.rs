@@ -75,6 +75,8 @@ pub(crate) struct World {
     pub(crate) now: Nanos,
     queue: BTreeMap<(Nanos, u64), Event>,
     sequence: u64,
+    /// Events at one moment.
+    spins: u32,
     pub(crate) hosts: Vec<Host>,
     pub(crate) etcd: Etcd,
     pub(crate) lan: Lan,
@@ -141,6 +143,7 @@ impl World {
             now: 0,
             queue: BTreeMap::new(),
             sequence: 0,
+            spins: 0,
             calls: BTreeMap::new(),
             seen_epoch: None,
             broken: None,
@@ -191,7 +194,11 @@ impl World {
                 _ => break,
             }
             let Some(((when, _), event)) = self.queue.pop_first() else { break };
+            self.spins = if when == self.now { self.spins + 1 } else { 0 };
             self.now = when;
+            if self.spins > 100_000 {
+                self.fail(0, "MODEL", "time stands still");
+            }
             event(self);
         }
         if self.broken.is_none() {
