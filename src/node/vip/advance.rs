@@ -31,12 +31,13 @@ impl Vip {
 
     pub(super) fn advance_closed(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
         let now = around.evidence.now;
-        if !around.kernel.is_known() {
-            return self.explain(Reason::KernelUnasked, out);
-        }
+        // What has passed is no deadline any more, whatever else is still missing: the loop would spin on it.
         self.adopt_until = self.adopt_until.filter(|until| now < *until);
         self.refused = self.refused.take().filter(|(until, _)| now < *until);
         self.late = self.late.filter(|until| now < *until);
+        if !around.kernel.is_known() {
+            return self.explain(Reason::KernelUnasked, out);
+        }
         let claim = self.claim(around);
         let address = self.settings.address;
         if around.kernel.is_present(address) && matches!(self.phase, Phase::Closed) && !self.may_stay(around, &claim) {
