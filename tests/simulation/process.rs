@@ -108,7 +108,7 @@ impl World {
             armed: None,
         });
         host.inbox.kernel.push_back(Told::Lost);
-        host.stopped_until = self.now;
+        (host.stopped_until, host.wakes) = (self.now, None);
         let life = host.life;
         self.running(h, true);
         self.who(h, || format!("daemon starts, life {life}"));
@@ -130,14 +130,17 @@ impl World {
     /// The process has something to do.
     pub(crate) fn wake(&mut self, h: usize) {
         let host = &mut self.hosts[h];
-        if host.process.is_some() && !host.run_pending {
-            host.run_pending = true;
-            let at = host.stopped_until.max(self.now);
-            self.at(at, move |w| {
-                w.hosts[h].run_pending = false;
-                w.run(h);
-            });
+        let at = host.stopped_until.max(self.now);
+        if host.process.is_none() || host.wakes.is_some_and(|wakes| wakes <= at) {
+            return;
         }
+        host.wakes = Some(at);
+        self.at(at, move |w| {
+            if w.hosts[h].wakes == Some(at) {
+                w.hosts[h].wakes = None;
+                w.run(h);
+            }
+        });
     }
 
     /// The process does not run for so long. `whole`: the askers do not either.

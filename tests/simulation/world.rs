@@ -34,7 +34,8 @@ pub(crate) struct Host {
     pub(crate) inbox: Inbox,
     /// Moves on with each start and each end of the daemon.
     pub(crate) life: u64,
-    pub(crate) run_pending: bool,
+    /// When it will look what there is to do.
+    pub(crate) wakes: Option<Nanos>,
     pub(crate) stopped_until: Nanos,
     pub(crate) stopped_whole: bool,
     pub(crate) suspended_until: Nanos,
@@ -114,7 +115,7 @@ impl World {
                 process: None,
                 inbox: Inbox::default(),
                 life: 0,
-                run_pending: false,
+                wakes: None,
                 stopped_until: 0,
                 stopped_whole: false,
                 suspended_until: 0,
