@@ -315,7 +315,7 @@ impl World {
                         if matches!(output, Output::Bind { .. }) {
                             self.who(h, || "bind comes too late".to_owned());
                             p.failed = true;
-                            p.outcomes.push(Outcome::Late { vip: V });
+                            p.outcomes.push(Outcome::Late { vip: V, removed: false });
                         }
                         return;
                     }
@@ -339,7 +339,7 @@ impl World {
                     {
                         self.who(h, || "bound too late: removed".to_owned());
                         self.remove_vip(h, false);
-                        Outcome::Late { vip }
+                        Outcome::Late { vip, removed: true }
                     }
                     Outcome::Bound { vip, .. } => Outcome::Bound { vip, at: self.local(h) },
                     Outcome::Unbound { vip, removed, .. } => Outcome::Unbound { vip, removed, at: self.local(h) },

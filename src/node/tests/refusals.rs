@@ -70,6 +70,25 @@ fn a_bind_that_came_too_late_is_neither_announced_nor_believed() {
 }
 
 #[test]
+fn a_renewal_that_was_undone_took_the_address_along() {
+    let mut world = World::holding();
+    world.late = true;
+    // An announcement is due together with the renewal.
+    world.run(Duration::from_millis(5100));
+    assert!(!world.is_bound() && !world.vip().held);
+    let undone = world.deeds().iter().position(|deed| *deed == "bind").unwrap();
+    assert!(
+        !world.deeds()[undone..].iter().any(|deed| ["announce", "advertise"].contains(deed)),
+        "{:?}",
+        world.deeds()
+    );
+    world.late = false;
+    world.run(SECOND);
+    assert!(world.is_bound(), "{}", world.why());
+    assert_eq!(world.vip().counters.repaired, 0, "nobody else removed it");
+}
+
+#[test]
 fn a_deleted_address_is_back_in_the_same_instant_and_announced() {
     let mut world = World::holding();
     let vip = vip_at(ETH0, 32, Some(3));

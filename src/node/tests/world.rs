@@ -268,7 +268,11 @@ impl World {
                 return None;
             }
             Output::Tell(_) => return None,
-            Output::Bind { .. } if self.late => Outcome::Late { vip },
+            Output::Bind { .. } if self.late => {
+                // The kernel did it, the clock was read, and it was undone; its notification is read later.
+                self.addresses.retain(|address| address.address != IpAddr::V4(VIP));
+                Outcome::Late { vip, removed: true }
+            }
             Output::Bind { .. } if self.bind_refused => Outcome::BindRefused { vip, error: "no".to_owned() },
             Output::Bind { link, lifetime, .. } => {
                 self.addresses.retain(|address| address.address != IpAddr::V4(VIP) || address.link != link);
