@@ -200,6 +200,22 @@ fn a_foreign_active_that_does_not_yield_delays_by_a_tenth_of_a_second() {
 }
 
 #[test]
+fn what_ends_the_right_to_bind_also_ends_the_displacing() {
+    let losses: [fn(&mut World); 2] = [|world| world.give(Input::Link(None)), |world| world.postgres(Role::Unknown)];
+    for lose in losses {
+        let mut world = World::new();
+        world.give(Input::Advert(advert(100)));
+        world.promote();
+        lose(&mut world);
+        // The world fails if the node's deadline stays in the past.
+        world.run(SECOND);
+        assert!(!world.is_bound());
+        assert_eq!(world.count("bind"), 0);
+        assert_eq!(world.vip().phase.as_str(), if world.lock.is_some() { "armed" } else { "closed" });
+    }
+}
+
+#[test]
 fn an_active_of_our_own_kind_delays_nothing() {
     let mut world = World::new();
     world.give(Input::Advert(advert(255)));

@@ -47,6 +47,10 @@ impl Vip {
             self.unbind(around, out);
             return;
         }
+        if matches!(self.phase, Phase::Displacing { .. }) && !matches!(claim, Claim::Open(_)) {
+            self.leave_vrrp(around);
+            self.enter(now, Phase::Closed);
+        }
         match claim {
             Claim::Take(epoch, expect) => {
                 self.record.claimed(now);
@@ -63,7 +67,6 @@ impl Vip {
             }
             Claim::GiveUp(reason, lease) => {
                 // Nothing to unbind: the address is absent, or `may_stay` would have said no above.
-                self.leave_vrrp(around);
                 self.record.abandoned();
                 self.lock.revoke(now, lease);
                 self.enter(now, Phase::Closed);
