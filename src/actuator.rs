@@ -121,7 +121,7 @@ impl Actuator {
         let settings = self.vips.get(vip.0)?;
         let address = IpAddr::V4(settings.address);
         if clock::now() > not_after {
-            return Some(Outcome::Late { vip });
+            return Some(Outcome::Late { vip, removed: false });
         }
         if let Err(error) = self.kernel.bind(link, address, settings.prefix_len, lifetime) {
             return Some(Outcome::BindRefused { vip, error: error.to_string() });
@@ -131,10 +131,11 @@ impl Actuator {
             return Some(Outcome::Bound { vip, at });
         }
         // The lifetime was counted from the decision; from a call that came late it may reach beyond D.
-        if let Err(error) = self.kernel.unbind(address, None) {
+        let removed = self.kernel.unbind(address, None);
+        if let Err(error) = &removed {
             warn!(%address, %error, "bound too late, and not to be removed; its lifetime ends in {lifetime} s");
         }
-        Some(Outcome::Late { vip })
+        Some(Outcome::Late { vip, removed: removed.is_ok() })
     }
 
     fn unbind(&mut self, vip: VipId) -> Option<Outcome> {

@@ -239,7 +239,9 @@ impl Node {
         let Some(vip) = self.vips.get(outcome.vip().0) else { return };
         let settings = &vip.settings;
         match outcome {
-            io::Outcome::Unbound { .. } => self.kernel.absent(settings.address),
+            io::Outcome::Unbound { .. } | io::Outcome::Late { removed: true, .. } => {
+                self.kernel.absent(settings.address)
+            }
             io::Outcome::StraysRemoved { .. } => self.kernel.no_strays(settings.address, settings.prefix_len),
             io::Outcome::Bound { .. } => {
                 if let Some(link) = self.kernel.link {

@@ -193,6 +193,8 @@ pub enum Outcome {
     Late {
         /// Which VIP.
         vip: VipId,
+        /// The kernel had done it nonetheless, and the address was removed again: it is on no interface.
+        removed: bool,
     },
     /// The kernel refused.
     BindRefused {
@@ -262,7 +264,7 @@ impl Outcome {
     pub fn vip(&self) -> VipId {
         match self {
             Self::Bound { vip, .. }
-            | Self::Late { vip }
+            | Self::Late { vip, .. }
             | Self::BindRefused { vip, .. }
             | Self::Unbound { vip, .. }
             | Self::UnbindFailed { vip, .. }

@@ -275,9 +275,9 @@ impl Vip {
         let counters = &mut self.record.counters;
         match outcome {
             Outcome::Bound { at, .. } => self.bound(*at, out),
-            Outcome::Late { .. } => {
+            Outcome::Late { removed, .. } => {
                 counters.late += 1;
-                self.unconfirmed(now);
+                self.came_late(now, *removed, out);
             }
             Outcome::BindRefused { error, .. } => {
                 counters.bind_refused += 1;
@@ -318,13 +318,22 @@ impl Vip {
         }
     }
 
-    /// A bind came too late and was undone.
-    fn unconfirmed(&mut self, now: Instant) {
-        if let Phase::Active { confirmed: false, .. } = self.phase {
-            let _ = self.router.handle(now, Event::Shutdown);
-            self.enter(now, Phase::Closed);
-            self.late = Some(now + LOOK_AGAIN);
+    /// A bind, or a renewal, came too late. One that the kernel had not done yet leaves an address that was there with
+    /// the rest of its lifetime; one that was undone took the address along.
+    fn came_late(&mut self, now: Instant, removed: bool, out: &mut Vec<Output>) {
+        let Phase::Active { confirmed, .. } = self.phase else { return };
+        if confirmed && !removed {
+            return;
         }
+        if confirmed {
+            let text =
+                format!("{} was renewed too late and had to be removed: binding it again", self.settings.address);
+            self.tell(Level::Warning, text, out);
+            let _ = self.record.lost(now, "the kernel, or this process, is too slow".to_owned());
+        }
+        let _ = self.router.handle(now, Event::Shutdown);
+        self.enter(now, Phase::Closed);
+        self.late = Some(now + LOOK_AGAIN);
     }
 
     fn unbound(&mut self, now: Instant, at: Instant, removed: usize, out: &mut Vec<Output>) {

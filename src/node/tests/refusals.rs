@@ -71,6 +71,25 @@ fn a_bind_that_came_too_late_is_neither_announced_nor_believed() {
 }
 
 #[test]
+fn a_renewal_that_was_undone_took_the_address_along() {
+    let mut world = World::holding();
+    world.late = true;
+    // An announcement is due together with the renewal.
+    world.run(Duration::from_millis(5100));
+    assert!(!world.is_bound() && !world.vip().held);
+    let undone = world.deeds().iter().position(|deed| *deed == "bind").unwrap();
+    assert!(
+        !world.deeds()[undone..].iter().any(|deed| ["announce", "advertise"].contains(deed)),
+        "{:?}",
+        world.deeds()
+    );
+    world.late = false;
+    world.run(SECOND);
+    assert!(world.is_bound(), "{}", world.why());
+    assert_eq!(world.vip().counters.repaired, 0, "nobody else removed it");
+}
+
+#[test]
 fn a_deleted_address_is_back_in_the_same_instant_and_announced() {
     let mut world = World::holding();
     let vip = vip_at(ETH0, 32, Some(3));
@@ -179,6 +198,22 @@ fn a_foreign_active_that_does_not_yield_delays_by_a_tenth_of_a_second() {
     assert!(!world.is_bound());
     world.run(6 * MS);
     assert!(world.is_bound());
+}
+
+#[test]
+fn what_ends_the_right_to_bind_also_ends_the_displacing() {
+    let losses: [fn(&mut World); 2] = [|world| world.give(Input::Link(None)), |world| world.postgres(Role::Unknown)];
+    for lose in losses {
+        let mut world = World::new();
+        world.give(Input::Advert(advert(100)));
+        world.promote();
+        lose(&mut world);
+        // The world fails if the node's deadline stays in the past.
+        world.run(SECOND);
+        assert!(!world.is_bound());
+        assert_eq!(world.count("bind"), 0);
+        assert_eq!(world.vip().phase.as_str(), if world.lock.is_some() { "armed" } else { "closed" });
+    }
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use super::world::{ETH0, VIP, World, lock_of, me};
+use vrrp::time::Instant;
+
+use super::world::{ETH0, VIP, World, lock_of, me, settings};
 use crate::gate::evidence::{LockKey, Role};
 use crate::gate::policy::Policy;
-use crate::node::Identity;
-use crate::node::io::Address;
+use crate::node::io::{Address, Input};
+use crate::node::{Identity, Node};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -75,4 +77,15 @@ fn without_any_answer_the_address_does_not_outlive_its_lifetime() {
     world.run(5 * SECOND);
     assert!(!world.is_bound());
     assert_eq!(world.count("bind"), 0);
+}
+
+#[test]
+fn addresses_that_cannot_be_read_do_not_make_the_loop_spin() {
+    let settings = settings(Policy::default());
+    let start = Instant::from_millis(1000);
+    let mut node = Node::new(settings, start);
+    let late = start + 10 * SECOND;
+    node.handle(late, Input::Link(None));
+    node.handle(late, Input::Timer);
+    assert!(node.deadline() > late, "nothing is due before the addresses are read");
 }

@@ -26,6 +26,19 @@ pub(super) fn me() -> Identity {
     Identity { member: "db1".to_owned(), boot_id: "boot".to_owned(), incarnation: "one".to_owned() }
 }
 
+/// What the operator says in this world.
+pub(super) fn settings(policy: Policy) -> Settings {
+    let vip = VipSettings {
+        name: VIP.to_string(),
+        address: VIP,
+        prefix_len: 32,
+        virtual_router_id: Vrid::new(155).unwrap(),
+        interval: Interval::DEFAULT,
+        checksum: ChecksumPolicy::Auto,
+    };
+    Settings { me: me(), interface: "eth0".to_owned(), policy, vips: vec![vip] }
+}
+
 /// One node and all it can see.
 pub(super) struct World {
     pub(super) node: Node,
@@ -70,15 +83,7 @@ impl World {
         addresses: Vec<Address>,
         lock: Option<LockKey>,
     ) -> Self {
-        let vip = VipSettings {
-            name: VIP.to_string(),
-            address: VIP,
-            prefix_len: 32,
-            virtual_router_id: Vrid::new(155).unwrap(),
-            interval: Interval::DEFAULT,
-            checksum: ChecksumPolicy::Auto,
-        };
-        let settings = Settings { me: me(), interface: "eth0".to_owned(), policy, vips: vec![vip] };
+        let settings = settings(policy);
         let own = Address { link: ETH0, address: ME.into(), prefix_len: 24, lifetime: None };
         let leases = lock.iter().map(|lock| (lock.lease, 17)).collect();
         let mut world = Self {
@@ -263,7 +268,11 @@ impl World {
                 return None;
             }
             Output::Tell(_) => return None,
-            Output::Bind { .. } if self.late => Outcome::Late { vip },
+            Output::Bind { .. } if self.late => {
+                // The kernel did it, the clock was read, and it was undone; its notification is read later.
+                self.addresses.retain(|address| address.address != IpAddr::V4(VIP));
+                Outcome::Late { vip, removed: true }
+            }
             Output::Bind { .. } if self.bind_refused => Outcome::BindRefused { vip, error: "no".to_owned() },
             Output::Bind { link, lifetime, .. } => {
                 self.addresses.retain(|address| address.address != IpAddr::V4(VIP) || address.link != link);

@@ -31,12 +31,13 @@ impl Vip {
 
     pub(super) fn advance_closed(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
         let now = around.evidence.now;
-        if !around.kernel.is_known() {
-            return self.explain(Reason::KernelUnasked, out);
-        }
+        // What has passed is no deadline any more, whatever else is still missing: the loop would spin on it.
         self.adopt_until = self.adopt_until.filter(|until| now < *until);
         self.refused = self.refused.take().filter(|(until, _)| now < *until);
         self.late = self.late.filter(|until| now < *until);
+        if !around.kernel.is_known() {
+            return self.explain(Reason::KernelUnasked, out);
+        }
         let claim = self.claim(around);
         let address = self.settings.address;
         if around.kernel.is_present(address) && matches!(self.phase, Phase::Closed) && !self.may_stay(around, &claim) {
@@ -45,6 +46,10 @@ impl Vip {
             self.enter(now, Phase::Releasing { again: None, what: Leaving::Stray });
             self.unbind(out);
             return;
+        }
+        if matches!(self.phase, Phase::Displacing { .. }) && !matches!(claim, Claim::Open(_)) {
+            self.leave_vrrp(around);
+            self.enter(now, Phase::Closed);
         }
         match claim {
             Claim::Take(epoch, expect) => {
@@ -62,7 +67,6 @@ impl Vip {
             }
             Claim::GiveUp(reason, lease) => {
                 // Nothing to unbind: the address is absent, or `may_stay` would have said no above.
-                self.leave_vrrp(around);
                 self.record.abandoned();
                 self.lock.revoke(now, lease);
                 self.enter(now, Phase::Closed);

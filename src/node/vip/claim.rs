@@ -19,6 +19,10 @@ impl Vip {
             Lock::Revoking { .. } if around.stopping => Claim::Wait(Reason::Stopping),
             Lock::Revoking { .. } => Claim::Wait(Reason::Unlocking),
             Lock::Held { held, .. } if around.stopping => Claim::GiveUp(Reason::Stopping, held.lease),
+            // Without the interface there is nothing to bind to, and V only keeps others from serving.
+            Lock::Held { held, .. } if around.kernel.link.is_none() => {
+                Claim::GiveUp(Reason::NoInterface(around.kernel.interface.clone()), held.lease)
+            }
             Lock::Held { held, .. } => match verdict(&around.evidence, held, false) {
                 Verdict::Open(reason) => Claim::Open(reason),
                 Verdict::Armed(reason) => Claim::Wait(reason),
