@@ -240,7 +240,7 @@ impl Node {
         let settings = &vip.settings;
         match outcome {
             io::Outcome::Unbound { .. } | io::Outcome::Late { removed: true, .. } => {
-                self.kernel.absent(settings.address)
+                self.kernel.absent(settings.address);
             }
             io::Outcome::StraysRemoved { .. } => self.kernel.no_strays(settings.address, settings.prefix_len),
             io::Outcome::Bound { .. } => {
