@@ -89,3 +89,17 @@ fn addresses_that_cannot_be_read_do_not_make_the_loop_spin() {
     node.handle(late, Input::Timer);
     assert!(node.deadline() > late, "nothing is due before the addresses are read");
 }
+
+#[test]
+fn an_address_found_on_a_server_that_is_no_primary_goes_before_etcd_answers() {
+    for role in [Role::Standby, Role::Down] {
+        let vip = Address { link: ETH0, address: VIP.into(), prefix_len: 32, lifetime: Some(3) };
+        let mut world = World::before(Policy::default(), ("db1", Role::Unknown), vec![vip], Some(lock_of(&me(), 5)));
+        world.etcd_up = false;
+        world.begin();
+        world.run(SECOND);
+        assert!(world.is_bound(), "nothing has said no");
+        world.postgres(role);
+        assert!(!world.is_bound(), "{role:?}");
+    }
+}

@@ -77,7 +77,21 @@ impl World {
 
     /// What there is when the daemon starts: who holds K, what PostgreSQL is,
     /// what is bound besides the node's own address, what V is.
-    pub(super) fn with(
+    pub(super) fn with(policy: Policy, what: (&str, Role), addresses: Vec<Address>, lock: Option<LockKey>) -> Self {
+        let mut world = Self::before(policy, what, addresses, lock);
+        world.begin();
+        world
+    }
+
+    /// The daemon reads what the host has; the rest follows from that.
+    pub(super) fn begin(&mut self) {
+        let addresses = self.addresses.clone();
+        self.give(Input::Link(Some(Link { index: ETH0, up: true })));
+        self.give(Input::Addresses(addresses));
+    }
+
+    /// A world in which the daemon has not begun.
+    pub(super) fn before(
         policy: Policy,
         (leader, role): (&str, Role),
         addresses: Vec<Address>,
@@ -86,7 +100,7 @@ impl World {
         let settings = settings(policy);
         let own = Address { link: ETH0, address: ME.into(), prefix_len: 24, lifetime: None };
         let leases = lock.iter().map(|lock| (lock.lease, 17)).collect();
-        let mut world = Self {
+        Self {
             node: Node::new(settings, START),
             now: START,
             log: Vec::new(),
@@ -114,11 +128,7 @@ impl World {
             bind_refused: false,
             unbind_fails: false,
             late: false,
-        };
-        let addresses = world.addresses.clone();
-        world.give(Input::Link(Some(Link { index: ETH0, up: true })));
-        world.give(Input::Addresses(addresses));
-        world
+        }
     }
 
     /// A node that holds the VIP, calmly.

@@ -1,7 +1,7 @@
 //! What this node could do about V now, and by what right.
 
 use super::{Claim, Vip, VipSettings};
-use crate::gate::evidence::Expect;
+use crate::gate::evidence::{Expect, Role};
 use crate::gate::reason::Reason;
 use crate::gate::verdict::{Verdict, eligible, verdict};
 use crate::node::lock::{Lock, holder_name};
@@ -71,7 +71,9 @@ impl Vip {
         let lock = etcd.is_none_or(|etcd| {
             etcd.locks.get(self.id.0).and_then(Option::as_ref).is_some_and(|key| around.me.owns(key))
         });
-        ours && deserved && lock && self.adopt_until.is_some_and(|until| around.evidence.now < until)
+        // Whatever etcd will say, on a server that is no primary the address has no business.
+        let refuted = around.evidence.postgres.is_some_and(|report| matches!(report.role, Role::Standby | Role::Down));
+        ours && deserved && lock && !refuted && self.adopt_until.is_some_and(|until| around.evidence.now < until)
     }
 
     /// A V of our own that is neither held nor about to be: from before a restart, or from an answer that never came.
