@@ -1,0 +1,240 @@
+//! The asker of etcd, as `src/evidence/etcd` does it: one endpoint after the other, each request with a deadline.
+
+use pgvrrp::gate::evidence::{Acquisition, EtcdReport, EtcdRequest, Expect, Kept, LeaseId, LockValue, VipId};
+use vrrp::time::Instant;
+
+use super::clock::{MS, Nanos, S};
+use super::etcd::{Answer, Ask};
+use super::sabotage::{Model, removed};
+use super::world::World;
+
+/// `request_timeout`.
+const LIMIT: Nanos = S;
+
+/// How long an etcd member lets a request wait for a leader.
+const PATIENCE: Nanos = 7 * S;
+
+pub(crate) type Then = Box<dyn FnOnce(&mut World, Option<Answer>)>;
+
+impl World {
+    /// The daemon of this life on this host asks.
+    pub(crate) fn ask_etcd(&mut self, h: usize, request: EtcdRequest) {
+        let life = self.hosts[h].life;
+        match request {
+            EtcdRequest::Round { keep_alive } => {
+                let left = self.hosts[h].endpoints(self.plan.members);
+                self.round(h, life, keep_alive, left);
+            }
+            EtcdRequest::Acquire { vip, value, ttl, expect } => self.acquire(h, life, vip, value, ttl, expect),
+            EtcdRequest::Revoke { vip, lease } => {
+                let left = self.hosts[h].endpoints(self.plan.members);
+                self.revoke(h, life, vip, lease, left);
+            }
+        }
+    }
+
+    fn round(&mut self, h: usize, life: u64, keep_alive: Vec<(VipId, LeaseId)>, mut left: Vec<usize>) {
+        let Some(part) = left.pop() else {
+            let observation = Err("no endpoint answers".to_owned());
+            return self.report_etcd(h, life, EtcdReport::Round { kept: Vec::new(), observation });
+        };
+        self.hosts[h].preferred = part;
+        let asked = self.local(h);
+        let Some(&(vip, lease)) = keep_alive.first() else {
+            return self.read(h, life, part, Vec::new(), keep_alive, left);
+        };
+        if removed(Model::ReadAfterKeepalive) {
+            return self.read_first(h, life, part, (vip, lease), left);
+        }
+        if removed(Model::OneKeepalive)
+            && let Some((_, ttl)) = self.hosts[h].late_answers.pop().filter(|(of, _)| *of == lease)
+        {
+            // The stream of the former question hands its answer to this one.
+            self.call(h, life, part, Ask::Keep(lease), Box::new(|_, _| {}));
+            return self.read(h, life, part, vec![Kept { vip, lease, asked, ttl }], keep_alive, left);
+        }
+        let then = move |w: &mut Self, answer: Option<Answer>| match answer {
+            Some(Answer::Kept(ttl)) => {
+                w.read(h, life, part, vec![Kept { vip, lease, asked, ttl }], keep_alive, left);
+            }
+            _ => w.round(h, life, keep_alive, left),
+        };
+        self.call(h, life, part, Ask::Keep(lease), Box::new(then));
+    }
+
+    fn read(
+        &mut self,
+        h: usize,
+        life: u64,
+        part: usize,
+        kept: Vec<Kept>,
+        keep_alive: Vec<(VipId, LeaseId)>,
+        left: Vec<usize>,
+    ) {
+        let asked = self.local(h);
+        let name = self.hosts[h].member.clone();
+        let then = move |w: &mut Self, answer: Option<Answer>| match answer {
+            Some(Answer::Read(mut observation)) => {
+                observation.asked = asked;
+                w.report_etcd(h, life, EtcdReport::Round { kept, observation: Ok(observation) });
+            }
+            _ => w.round(h, life, keep_alive, left),
+        };
+        self.call(h, life, part, Ask::Read(name), Box::new(then));
+    }
+
+    /// The wrong order, for the sabotage.
+    fn read_first(&mut self, h: usize, life: u64, part: usize, keep: (VipId, LeaseId), left: Vec<usize>) {
+        let name = self.hosts[h].member.clone();
+        let asked = self.local(h);
+        let then = move |w: &mut Self, answer: Option<Answer>| {
+            let Some(Answer::Read(mut observation)) = answer else {
+                return w.round(h, life, vec![keep], left);
+            };
+            observation.asked = asked;
+            let (vip, lease) = keep;
+            let asked = w.local(h);
+            let then = move |w: &mut Self, answer: Option<Answer>| match answer {
+                Some(Answer::Kept(ttl)) => {
+                    let kept = vec![Kept { vip, lease, asked, ttl }];
+                    w.report_etcd(h, life, EtcdReport::Round { kept, observation: Ok(observation) });
+                }
+                _ => w.round(h, life, vec![keep], left),
+            };
+            w.call(h, life, part, Ask::Keep(lease), Box::new(then));
+        };
+        self.call(h, life, part, Ask::Read(name), Box::new(then));
+    }
+
+    fn acquire(&mut self, h: usize, life: u64, vip: VipId, value: LockValue, ttl: u64, expect: Expect) {
+        let part = self.hosts[h].preferred;
+        let asked = self.local(h);
+        if removed(Model::FreshLease)
+            && let Some((lease, ttl)) = self.hosts[h].kept_lease
+        {
+            return self.put(h, life, vip, (part, asked, lease, ttl), value, expect);
+        }
+        let then = move |w: &mut Self, answer: Option<Answer>| match answer {
+            Some(Answer::Granted(lease, granted)) => {
+                w.hosts[h].kept_lease = Some((lease, granted));
+                w.put(h, life, vip, (part, asked, lease, granted), value, expect);
+            }
+            _ => {
+                w.next_endpoint(h);
+                let outcome = Acquisition::Failed { reason: "no lease granted".to_owned() };
+                w.report_etcd(h, life, EtcdReport::Acquire { vip, outcome });
+            }
+        };
+        self.call(h, life, part, Ask::Grant(ttl), Box::new(then));
+    }
+
+    fn put(
+        &mut self,
+        h: usize,
+        life: u64,
+        vip: VipId,
+        (part, asked, lease, ttl): (usize, Instant, LeaseId, i64),
+        value: LockValue,
+        expect: Expect,
+    ) {
+        let then = move |w: &mut Self, answer: Option<Answer>| {
+            let outcome = match answer {
+                Some(Answer::Put(mod_revision)) => Acquisition::Acquired { asked, lease, ttl, mod_revision },
+                Some(Answer::Refused) => {
+                    w.hosts[h].kept_lease = None;
+                    Acquisition::Refused { lease }
+                }
+                _ => {
+                    w.next_endpoint(h);
+                    Acquisition::Unknown { lease, reason: "the put was not answered".to_owned() }
+                }
+            };
+            w.report_etcd(h, life, EtcdReport::Acquire { vip, outcome });
+        };
+        self.call(h, life, part, Ask::Put { value, expect, lease }, Box::new(then));
+    }
+
+    fn revoke(&mut self, h: usize, life: u64, vip: VipId, lease: LeaseId, mut left: Vec<usize>) {
+        let Some(part) = left.pop() else {
+            let outcome = Err("no endpoint answers".to_owned());
+            return self.report_etcd(h, life, EtcdReport::Revoke { vip, lease, outcome });
+        };
+        let then = move |w: &mut Self, answer: Option<Answer>| match answer {
+            Some(_) => w.report_etcd(h, life, EtcdReport::Revoke { vip, lease, outcome: Ok(()) }),
+            None => w.revoke(h, life, vip, lease, left),
+        };
+        self.call(h, life, part, Ask::Revoke(lease), Box::new(then));
+    }
+
+    fn next_endpoint(&mut self, h: usize) {
+        self.hosts[h].preferred = (self.hosts[h].preferred + 1) % self.plan.members;
+    }
+
+    /// One request to one member, answered or given up after [`LIMIT`]. What was given up may still be carried out.
+    fn call(&mut self, h: usize, life: u64, part: usize, ask: Ask, then: Then) {
+        let id = self.next_id();
+        self.calls.insert(id, then);
+        let limit = self.hosts[h].clock.span(LIMIT);
+        self.after(limit, move |w| w.end_call(h, life, id, None));
+        if self.hosts[h].cut_requests || self.dice.chance(self.plan.request_lost) {
+            return;
+        }
+        let way = self.dice.between(100_000, 2 * MS) + self.etcd.parts[part].slow;
+        let way = if self.dice.chance(self.plan.answer_late) { way + self.dice.stretch(10 * MS, 3 * S) } else { way };
+        let given_up = self.now + PATIENCE;
+        self.after(way, move |w| w.arrive(h, life, part, ask, id, given_up));
+    }
+
+    fn arrive(&mut self, h: usize, life: u64, part: usize, ask: Ask, id: u64, given_up: Nanos) {
+        let before = self.etcd.state.revision;
+        let Some(answer) = self.etcd.carry_out(self.now, part, &ask) else {
+            if self.now < given_up {
+                self.after(50 * MS, move |w| w.arrive(h, life, part, ask, id, given_up));
+            }
+            return;
+        };
+        if !matches!(ask, Ask::Read(_)) {
+            self.say(&format!("etcd{part}"), || format!("db{} {ask:?} -> {answer:?}", h + 1));
+        }
+        self.etcd_changed(before);
+        match (&ask, &answer) {
+            (Ask::Keep(lease), _) | (_, Answer::Granted(lease, _)) => self.await_expiry(*lease),
+            _ => {}
+        }
+        if self.hosts[h].cut_answers || self.dice.chance(self.plan.answer_lost) {
+            return;
+        }
+        let way = self.dice.between(100_000, 2 * MS) + self.etcd.parts[part].slow;
+        let way = if self.dice.chance(self.plan.answer_late) { way + self.dice.stretch(10 * MS, 3 * S) } else { way };
+        self.after(way, move |w| {
+            if removed(Model::OneKeepalive)
+                && !w.calls.contains_key(&id)
+                && let (Ask::Keep(lease), Answer::Kept(ttl)) = (&ask, &answer)
+            {
+                w.hosts[h].late_answers.push((*lease, *ttl));
+            }
+            w.end_call(h, life, id, Some(answer));
+        });
+    }
+
+    fn end_call(&mut self, h: usize, life: u64, id: u64, answer: Option<Answer>) {
+        // The asker is part of the process: while that is stopped as a whole, the asker does not go on either.
+        let host = &self.hosts[h];
+        if host.life == life && host.stopped_until > self.now && host.stopped_whole {
+            let until = host.stopped_until;
+            return self.at(until, move |w| w.end_call(h, life, id, answer));
+        }
+        if let Some(then) = self.calls.remove(&id)
+            && self.hosts[h].life == life
+        {
+            then(self, answer);
+        }
+    }
+
+    fn report_etcd(&mut self, h: usize, life: u64, report: EtcdReport) {
+        if self.hosts[h].life == life {
+            self.hosts[h].inbox.etcd.push_back(report);
+            self.wake(h);
+        }
+    }
+}

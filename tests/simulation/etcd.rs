@@ -1,0 +1,239 @@
+//! etcd: one history of revisions, leases judged by the leader's clock, members that may lag behind or be cut off.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use pgvrrp::gate::evidence::{
+    Expect, LeaderKey, LeaseId, LockHolder, LockKey, LockValue, Member, Observation, PatroniConfig,
+};
+use vrrp::time::Instant;
+
+use super::clock::{Nanos, S};
+use super::sabotage::{Model, removed};
+
+/// A lease.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lease {
+    pub(crate) ttl: i64,
+    pub(crate) ends: Nanos,
+}
+
+/// One member.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Part {
+    /// Its answers take this much longer.
+    pub(crate) slow: Nanos,
+    /// It has applied nothing since this state.
+    pub(crate) lagging: Option<Box<State>>,
+    /// Cut off from the others.
+    pub(crate) cut: bool,
+}
+
+/// What is stored at one revision.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    pub(crate) cluster_id: u64,
+    pub(crate) revision: i64,
+    /// K, and the lease it lives by.
+    pub(crate) leader: Option<(LeaderKey, LeaseId)>,
+    /// V.
+    pub(crate) lock: Option<LockKey>,
+    pub(crate) config: PatroniConfig,
+    /// Patroni's `members/`: which host registered last under a name.
+    pub(crate) registered: BTreeMap<String, Ipv4Addr>,
+}
+
+/// The cluster.
+#[derive(Debug)]
+pub(crate) struct Etcd {
+    pub(crate) state: State,
+    pub(crate) leases: BTreeMap<LeaseId, Lease>,
+    next_lease: LeaseId,
+    pub(crate) parts: Vec<Part>,
+    /// Until then there is no leader, or no etcd at all: nothing is answered.
+    pub(crate) leaderless_until: Nanos,
+    /// When leases were last prolonged by an election.
+    pub(crate) elected_at: Nanos,
+    /// Linearizable reads of a lagging member are stale.
+    pub(crate) stale_reads: bool,
+    /// When somebody last deleted V by hand, or restored etcd: until D of that time V is no fence.
+    pub(crate) tampered: Option<Nanos>,
+    /// What an older backup holds.
+    pub(crate) backup: Option<Box<State>>,
+}
+
+/// A request of pgvrrp's.
+#[derive(Clone, Debug)]
+pub(crate) enum Ask {
+    Keep(LeaseId),
+    Read(String),
+    Grant(u64),
+    Put { value: LockValue, expect: Expect, lease: LeaseId },
+    Revoke(LeaseId),
+}
+
+/// Its answer.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    Kept(i64),
+    Read(Box<Observation>),
+    Granted(LeaseId, i64),
+    Put(i64),
+    Refused,
+    Revoked,
+}
+
+impl Etcd {
+    pub(crate) fn new(members: usize, config: PatroniConfig, stale_reads: bool) -> Self {
+        Self {
+            state: State {
+                cluster_id: 1,
+                revision: 100,
+                leader: None,
+                lock: None,
+                config,
+                registered: BTreeMap::new(),
+            },
+            leases: BTreeMap::new(),
+            next_lease: 1000,
+            parts: vec![Part::default(); members],
+            leaderless_until: 0,
+            elected_at: 0,
+            stale_reads,
+            tampered: None,
+            backup: None,
+        }
+    }
+
+    /// Carries out a request at member `part`. `None`: the member cannot answer now.
+    pub(crate) fn carry_out(&mut self, now: Nanos, part: usize, ask: &Ask) -> Option<Answer> {
+        let at = &self.parts[part];
+        if let Ask::Read(name) = ask
+            && let Some(old) = &at.lagging
+            && (self.stale_reads || removed(Model::Linearizable))
+        {
+            return Some(Answer::Read(Box::new(observe(old, name, part))));
+        }
+        if at.cut || now < self.leaderless_until || (at.lagging.is_some() && matches!(ask, Ask::Read(_))) {
+            return None;
+        }
+        Some(match ask {
+            Ask::Keep(lease) => Answer::Kept(self.keep(now, *lease).unwrap_or(0)),
+            Ask::Read(name) => Answer::Read(Box::new(observe(&self.state, name, part))),
+            Ask::Grant(ttl) => {
+                let ttl = i64::try_from(*ttl).unwrap_or(i64::MAX);
+                Answer::Granted(self.grant(now, ttl), ttl)
+            }
+            Ask::Put { value, expect, lease } => self.put(value, *expect, *lease).map_or(Answer::Refused, Answer::Put),
+            Ask::Revoke(lease) => {
+                self.drop_lease(*lease);
+                Answer::Revoked
+            }
+        })
+    }
+
+    pub(crate) fn grant(&mut self, now: Nanos, ttl: i64) -> LeaseId {
+        self.next_lease += 1;
+        self.leases.insert(self.next_lease, Lease { ttl, ends: now + ttl as u64 * S });
+        self.next_lease
+    }
+
+    /// Renews a lease; its TTL, or `None` if it is gone.
+    pub(crate) fn keep(&mut self, now: Nanos, lease: LeaseId) -> Option<i64> {
+        let lease = self.leases.get_mut(&lease)?;
+        lease.ends = now + lease.ttl as u64 * S;
+        Some(lease.ttl)
+    }
+
+    /// A lease is gone, and what lived by it.
+    pub(crate) fn drop_lease(&mut self, lease: LeaseId) {
+        if self.leases.remove(&lease).is_none() {
+            return;
+        }
+        let (k, v) = (self.state.leader.as_ref(), self.state.lock.as_ref());
+        let (k, v) = (k.is_some_and(|(_, of)| *of == lease), v.is_some_and(|lock| lock.lease == lease));
+        if k || v {
+            self.state.revision += 1;
+        }
+        if k {
+            self.set_leader(None);
+        }
+        if v {
+            self.state.lock = None;
+        }
+    }
+
+    fn put(&mut self, value: &LockValue, expect: Expect, lease: LeaseId) -> Option<i64> {
+        let leads = self.state.leader.as_ref().is_some_and(|(k, _)| {
+            k.member == value.member && (removed(Model::Epoch) || k.create_revision == value.epoch)
+        });
+        let as_expected = match (expect, &self.state.lock) {
+            (Expect::Absent, lock) => lock.is_none(),
+            (Expect::Mine(revision), Some(lock)) => lock.mod_revision == revision,
+            (Expect::Mine(_), None) => false,
+        };
+        let fence = (leads || removed(Model::FenceLeader)) && (as_expected || removed(Model::FenceLock));
+        if !fence || !self.leases.contains_key(&lease) {
+            return None;
+        }
+        self.state.revision += 1;
+        let mod_revision = self.state.revision;
+        self.state.lock = Some(LockKey { mod_revision, lease, holder: LockHolder::Known(value.clone()) });
+        Some(mod_revision)
+    }
+
+    /// Patroni puts K, or it goes.
+    pub(crate) fn set_leader(&mut self, member: Option<(&str, LeaseId)>) {
+        self.state.revision += 1;
+        let create_revision = self.state.revision;
+        self.state.leader =
+            member.map(|(member, lease)| (LeaderKey { member: member.to_owned(), create_revision }, lease));
+    }
+
+    pub(crate) fn leads(&self, member: &str) -> bool {
+        self.state.leader.as_ref().is_some_and(|(k, _)| k.member == member)
+    }
+
+    /// A new leader prolongs every lease to its full TTL and a second.
+    pub(crate) fn elected(&mut self, now: Nanos) {
+        for lease in self.leases.values_mut() {
+            lease.ends = now + lease.ttl as u64 * S + S;
+        }
+    }
+
+    /// etcd is rebuilt from the backup: leases come back with their full TTL, those granted since are gone.
+    pub(crate) fn restore(&mut self, now: Nanos, new_id: bool) {
+        let Some(backup) = self.backup.clone() else { return };
+        let known: Vec<_> = [backup.leader.as_ref().map(|(_, lease)| *lease), backup.lock.as_ref().map(|v| v.lease)]
+            .into_iter()
+            .flatten()
+            .collect();
+        self.leases.retain(|lease, _| known.contains(lease));
+        for lease in known {
+            self.leases.entry(lease).or_insert(Lease { ttl: 20, ends: 0 });
+        }
+        let cluster_id = self.state.cluster_id + u64::from(new_id);
+        self.state = State { cluster_id, ..*backup };
+        self.elected(now);
+        self.tampered = Some(now);
+        for part in &mut self.parts {
+            part.lagging = None;
+        }
+    }
+}
+
+fn observe(state: &State, name: &str, part: usize) -> Observation {
+    let address = state.registered.get(name);
+    Observation {
+        asked: Instant::ZERO,
+        endpoint: format!("etcd{part}"),
+        cluster_id: state.cluster_id,
+        revision: state.revision,
+        leader: state.leader.as_ref().map(|(leader, _)| leader.clone()),
+        locks: vec![state.lock.clone()],
+        config: Some(state.config),
+        system_identifier: Some("42".to_owned()),
+        member: address.map(|address| Member { host: address.to_string(), addresses: vec![(*address).into()] }),
+        member_key: format!("/service/odoo/members/{name}"),
+    }
+}

@@ -1,0 +1,265 @@
+//! Patroni on one host: the order of its events, as far as the leader key and PostgreSQL's role go.
+
+use pgvrrp::gate::evidence::LeaseId;
+
+use super::clock::{MS, Nanos, S};
+use super::postgres::State;
+use super::world::World;
+
+/// One Patroni.
+#[derive(Debug)]
+pub(crate) struct Patroni {
+    pub(crate) alive: bool,
+    /// Cycles of a former life, or of a former turn, are void.
+    turn: u64,
+    pub(crate) lease: Option<LeaseId>,
+    /// Since when etcd has not answered.
+    failing: Option<Nanos>,
+    /// A switchover or a stop is under way: it does not restart PostgreSQL.
+    pub(crate) busy: bool,
+    /// It does not run for the leadership before that.
+    hold_off: Nanos,
+}
+
+impl Patroni {
+    pub(crate) fn new() -> Self {
+        Self { alive: false, turn: 0, lease: None, failing: None, busy: false, hold_off: 0 }
+    }
+}
+
+impl World {
+    fn loop_wait(&self) -> Nanos {
+        self.etcd.state.config.loop_wait.as_nanos() as Nanos
+    }
+
+    fn patroni_ttl(&self) -> i64 {
+        self.etcd.state.config.ttl.as_secs() as i64
+    }
+
+    pub(crate) fn start_patroni(&mut self, h: usize) {
+        let host = &mut self.hosts[h];
+        if host.up && !host.patroni.alive {
+            host.patroni = Patroni { alive: true, turn: host.patroni.turn + 1, ..Patroni::new() };
+            self.who(h, || "Patroni starts".to_owned());
+            self.cycle_in(h, 100 * MS);
+        }
+    }
+
+    pub(crate) fn kill_patroni(&mut self, h: usize) {
+        let patroni = &mut self.hosts[h].patroni;
+        patroni.alive = false;
+        patroni.turn += 1;
+    }
+
+    /// The watch wakes every Patroni that it reaches.
+    pub(crate) fn wake_patronis(&mut self) {
+        for h in 0..self.hosts.len() {
+            if self.hosts[h].patroni.alive && self.patroni_reaches(h) {
+                let delay = self.dice.between(MS, 40 * MS);
+                self.cycle_in(h, delay);
+            }
+        }
+    }
+
+    fn cycle_in(&mut self, h: usize, delay: Nanos) {
+        self.hosts[h].patroni.turn += 1;
+        let turn = self.hosts[h].patroni.turn;
+        self.after(delay, move |w| {
+            if w.hosts[h].patroni.turn == turn && w.hosts[h].patroni.alive {
+                w.cycle(h);
+            }
+        });
+    }
+
+    fn patroni_reaches(&self, h: usize) -> bool {
+        let host = &self.hosts[h];
+        host.up
+            && !host.cut_requests
+            && !host.cut_answers
+            && self.now >= host.suspended_until
+            && self.now >= self.etcd.leaderless_until
+            && self.etcd.parts.iter().any(|part| !part.cut)
+    }
+
+    fn cycle(&mut self, h: usize) {
+        if self.now < self.hosts[h].suspended_until {
+            let left = self.hosts[h].suspended_until - self.now;
+            return self.cycle_in(h, left);
+        }
+        if !self.patroni_reaches(h) {
+            let since = *self.hosts[h].patroni.failing.get_or_insert(self.now);
+            let retry = self.etcd.state.config.retry_timeout.as_nanos() as Nanos;
+            let failsafe = self.plan.config.failsafe_mode && self.now < self.etcd.leaderless_until;
+            let spared = self.etcd.state.config.paused || failsafe;
+            if self.now - since >= retry && self.hosts[h].pg.is_primary() && !spared {
+                self.who(h, || "Patroni: etcd does not answer, demoting".to_owned());
+                self.demote(h);
+            }
+            return self.cycle_in(h, S);
+        }
+        self.hosts[h].patroni.failing = None;
+        let wait = self.loop_wait();
+        self.cycle_in(h, wait);
+        let host = &self.hosts[h];
+        let (name, address, state, busy) = (host.member.clone(), host.address, host.pg.state, host.patroni.busy);
+        self.etcd.state.registered.insert(name.clone(), address);
+        let paused = self.etcd.state.config.paused;
+        match self.etcd.state.leader.clone() {
+            Some((leader, lease)) if leader.member == name => {
+                self.renew(h, lease);
+                match state {
+                    _ if busy => {}
+                    State::Standby if paused => {
+                        self.who(h, || "Patroni: in recovery during a pause, K is given up".to_owned());
+                        self.delete_leader(h);
+                    }
+                    State::Standby => self.promote(h),
+                    State::Down if !paused => self.start_postgres(h, State::Primary),
+                    _ => {}
+                }
+            }
+            Some(_) => match state {
+                _ if paused || busy => {}
+                State::Primary | State::Promoting => self.demote(h),
+                State::Down => self.start_postgres(h, State::Standby),
+                State::Standby => {}
+            },
+            None => {
+                if self.hosts[h].patroni.hold_off <= self.now && !busy && (!paused || state == State::Primary) {
+                    let delay = self.dice.between(5 * MS, 2 * S);
+                    self.after(delay, move |w| w.race(h));
+                } else if state == State::Down && !busy && !paused {
+                    self.start_postgres(h, State::Standby);
+                }
+            }
+        }
+    }
+
+    /// K is written once; renewing is the lease's business. A lost lease is replaced, and K put anew by name.
+    fn renew(&mut self, h: usize, lease: LeaseId) {
+        let mine = self.hosts[h].patroni.lease;
+        if mine == Some(lease) && self.etcd.keep(self.now, lease).is_some() {
+            return self.await_expiry(lease);
+        }
+        let lease = match mine {
+            Some(lease) if self.etcd.keep(self.now, lease).is_some() => lease,
+            _ => self.etcd.grant(self.now, self.patroni_ttl()),
+        };
+        self.hosts[h].patroni.lease = Some(lease);
+        if let Some((_, of)) = &mut self.etcd.state.leader {
+            *of = lease;
+            self.etcd.state.revision += 1;
+        }
+        self.await_expiry(lease);
+    }
+
+    fn race(&mut self, h: usize) {
+        let host = &self.hosts[h];
+        let absent = self.etcd.state.leader.is_none();
+        if !host.patroni.alive || !self.patroni_reaches(h) || !absent || host.patroni.busy {
+            return;
+        }
+        // "Primary is still alive": seen by REST if its Patroni answers.
+        let others = (0..self.hosts.len()).filter(|o| *o != h);
+        let rival = others.into_iter().any(|o| {
+            let other = &self.hosts[o];
+            other.up && other.patroni.alive && other.pg.is_primary() && !self.lan.cut(h, o) && !self.lan.cut(o, h)
+        });
+        if rival && !self.hosts[h].pg.is_primary() && self.dice.chance(950_000) {
+            return;
+        }
+        let lease = self.etcd.grant(self.now, self.patroni_ttl());
+        self.hosts[h].patroni.lease = Some(lease);
+        let before = self.etcd.state.revision;
+        let name = self.hosts[h].member.clone();
+        self.etcd.set_leader(Some((&name, lease)));
+        self.count("K acquired");
+        self.who(h, || "Patroni: K is mine".to_owned());
+        self.await_expiry(lease);
+        self.etcd_changed(before);
+        match self.hosts[h].pg.state {
+            State::Standby => {
+                let delay = self.dice.between(5 * MS, 150 * MS);
+                let epoch = self.hosts[h].pg.epoch;
+                self.after(delay, move |w| {
+                    if w.hosts[h].pg.epoch == epoch {
+                        w.promote(h);
+                    }
+                });
+            }
+            State::Down => self.start_postgres(h, State::Primary),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn delete_leader(&mut self, h: usize) {
+        if self.patroni_reaches(h) && self.etcd.leads(&self.hosts[h].member) {
+            let before = self.etcd.state.revision;
+            self.etcd.set_leader(None);
+            self.hosts[h].patroni.hold_off = self.now + 10 * S;
+            self.etcd_changed(before);
+        }
+    }
+
+    fn promote(&mut self, h: usize) {
+        if self.hosts[h].pg.state != State::Standby {
+            return;
+        }
+        self.set_postgres(h, State::Promoting);
+        let takes = self.dice.stretch(MS, self.plan.promotion);
+        self.become_in(h, takes, State::Primary);
+    }
+
+    /// After this time, unless something else happens to the server.
+    fn become_in(&mut self, h: usize, delay: Nanos, state: State) {
+        self.hosts[h].pg.epoch += 1;
+        let epoch = self.hosts[h].pg.epoch;
+        self.after(delay, move |w| {
+            if w.hosts[h].pg.epoch == epoch && w.hosts[h].up {
+                w.set_postgres(h, state);
+            }
+        });
+    }
+
+    fn start_postgres(&mut self, h: usize, state: State) {
+        let patroni = &mut self.hosts[h].patroni;
+        patroni.busy = true;
+        let turn_of = self.hosts[h].life;
+        let takes = if state == State::Primary {
+            self.dice.stretch(500 * MS, 30 * S)
+        } else {
+            self.dice.between(500 * MS, 4 * S)
+        };
+        let _ = turn_of;
+        self.become_in(h, takes, state);
+        self.after(takes, move |w| w.hosts[h].patroni.busy = false);
+    }
+
+    /// Fast stop, then a start as standby.
+    fn demote(&mut self, h: usize) {
+        self.set_postgres(h, State::Down);
+        self.start_postgres(h, State::Standby);
+    }
+
+    /// `patronictl switchover`, or `systemctl stop patroni` if Patroni ends by it: PostgreSQL stops first, then K goes.
+    pub(crate) fn switch_over(&mut self, h: usize, ends: bool) {
+        let host = &self.hosts[h];
+        if !host.patroni.alive || !self.patroni_reaches(h) || !self.etcd.leads(&host.member) || !host.pg.is_primary() {
+            return;
+        }
+        self.hosts[h].patroni.busy = true;
+        let stop = self.dice.between(20 * MS, S);
+        let delete = stop + self.dice.between(1200 * MS, 3 * S);
+        let back = delete + self.dice.between(500 * MS, 3 * S);
+        self.after(stop, move |w| w.set_postgres(h, State::Down));
+        self.after(delete, move |w| w.delete_leader(h));
+        self.after(back, move |w| {
+            w.hosts[h].patroni.busy = false;
+            if ends {
+                w.kill_patroni(h);
+            } else if w.hosts[h].up && w.hosts[h].pg.state == State::Down {
+                w.start_postgres(h, State::Standby);
+            }
+        });
+    }
+}

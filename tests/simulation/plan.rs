@@ -1,0 +1,221 @@
+//! Swarm: each seed first draws which faults exist in its world, then how frequent they are. A world with few kinds of
+//! faults goes deeper into each than one that has all.
+
+use std::time::Duration;
+
+use pgvrrp::gate::evidence::PatroniConfig;
+
+use super::clock::{MS, Nanos, S};
+use super::dice::Dice;
+
+/// Something that befalls the world at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fault {
+    CutEtcd,
+    CutRequests,
+    CutAnswers,
+    CutMember,
+    CutSegment,
+    CutOneWay,
+    LeaderChange,
+    SlowMember,
+    LaggingMember,
+    SilentWatch,
+    Compaction,
+    EtcdOutage,
+    Restore,
+    Switchover,
+    PostgresCrash,
+    PostgresHang,
+    PostgresFull,
+    SessionKilled,
+    SmartShutdown,
+    HostDeath,
+    Suspend,
+    PatroniKilled,
+    PatroniStopped,
+    Paused,
+    LeaderKeyDeleted,
+    LockDeleted,
+    TtlChanged,
+    Stopped,
+    ThreadStuck,
+    Killed,
+    Restarted,
+    Cloned,
+    ForeignDelete,
+    ForeignAdd,
+    ForeignRouter,
+    LinkFlap,
+}
+
+impl Fault {
+    pub(crate) const ALL: [Self; 36] = [
+        Self::CutEtcd,
+        Self::CutRequests,
+        Self::CutAnswers,
+        Self::CutMember,
+        Self::CutSegment,
+        Self::CutOneWay,
+        Self::LeaderChange,
+        Self::SlowMember,
+        Self::LaggingMember,
+        Self::SilentWatch,
+        Self::Compaction,
+        Self::EtcdOutage,
+        Self::Restore,
+        Self::Switchover,
+        Self::PostgresCrash,
+        Self::PostgresHang,
+        Self::PostgresFull,
+        Self::SessionKilled,
+        Self::SmartShutdown,
+        Self::HostDeath,
+        Self::Suspend,
+        Self::PatroniKilled,
+        Self::PatroniStopped,
+        Self::Paused,
+        Self::LeaderKeyDeleted,
+        Self::LockDeleted,
+        Self::TtlChanged,
+        Self::Stopped,
+        Self::ThreadStuck,
+        Self::Killed,
+        Self::Restarted,
+        Self::Cloned,
+        Self::ForeignDelete,
+        Self::ForeignAdd,
+        Self::ForeignRouter,
+        Self::LinkFlap,
+    ];
+}
+
+/// What one world is like.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) nodes: usize,
+    pub(crate) members: usize,
+    pub(crate) config: PatroniConfig,
+    /// Local seconds per second of master time, per node.
+    pub(crate) rates: Vec<f64>,
+    /// What can befall it, and the mean time between two such events.
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) gap: Nanos,
+    /// The time of trouble, and the time after it.
+    pub(crate) trouble: Nanos,
+    pub(crate) calm: Nanos,
+    // Per million:
+    /// The process is paused before an output, or between the clock's reading and the call.
+    pub(crate) pause: u32,
+    pub(crate) longest_pause: Nanos,
+    pub(crate) slow_call: u32,
+    pub(crate) bind_refused: u32,
+    pub(crate) unbind_refused: u32,
+    pub(crate) notice_lost: u32,
+    pub(crate) lan_loss: u32,
+    pub(crate) lan_twice: u32,
+    pub(crate) lan_delay: Nanos,
+    pub(crate) request_lost: u32,
+    pub(crate) answer_lost: u32,
+    pub(crate) answer_late: u32,
+    pub(crate) slow_role: u32,
+    /// The slowest promotion.
+    pub(crate) promotion: Nanos,
+    /// An etcd before 3.5.28: a lagging member answers linearizable reads from what it has.
+    pub(crate) stale_reads: bool,
+    /// How late leases may expire and addresses may go.
+    pub(crate) lease_late: Nanos,
+    pub(crate) address_late: Nanos,
+}
+
+impl Plan {
+    /// A world in which nothing goes wrong.
+    pub(crate) fn calm(nodes: usize) -> Self {
+        Self {
+            nodes,
+            members: 3,
+            config: config(20, 1, 3),
+            rates: vec![1.0; nodes],
+            faults: Vec::new(),
+            gap: 60 * S,
+            trouble: 0,
+            calm: 120 * S,
+            pause: 0,
+            longest_pause: 0,
+            slow_call: 0,
+            bind_refused: 0,
+            unbind_refused: 0,
+            notice_lost: 0,
+            lan_loss: 0,
+            lan_twice: 0,
+            lan_delay: MS,
+            request_lost: 0,
+            answer_lost: 0,
+            answer_late: 0,
+            slow_role: 0,
+            promotion: 200 * MS,
+            stale_reads: false,
+            lease_late: 500 * MS,
+            address_late: 150 * MS,
+        }
+    }
+
+    /// Two machines are one.
+    pub(crate) fn has_clone(&self) -> bool {
+        self.nodes > 2 && self.faults.contains(&Fault::Cloned)
+    }
+
+    /// The world of a seed.
+    pub(crate) fn draw(dice: &mut Dice) -> Self {
+        let mut plan = Self::calm(if dice.chance(300_000) { 3 } else { 2 });
+        plan.members = if dice.chance(300_000) { 1 } else { 3 };
+        plan.config = if dice.chance(500_000) { config(20, 1, 3) } else { config(30, 10, 10) };
+        let skewed = dice.chance(600_000);
+        for rate in &mut plan.rates {
+            *rate = match (skewed, dice.below(4)) {
+                (false, _) => 1.0,
+                (true, 0) => 0.9,
+                (true, 1) => 1.1,
+                (true, _) => 0.9 + dice.below(201) as f64 / 1000.0,
+            };
+        }
+        let share = *dice.pick(&[80_000, 150_000, 300_000, 500_000]);
+        plan.faults = Fault::ALL.into_iter().filter(|_| dice.chance(share)).collect();
+        // What moves the VIP is what the other faults meet; without it little happens.
+        plan.faults.push(*dice.pick(&[Fault::Switchover, Fault::PatroniKilled, Fault::HostDeath, Fault::CutEtcd]));
+        plan.gap = dice.stretch(2 * S, 60 * S);
+        plan.trouble = 480 * S;
+        plan.calm = 140 * S;
+        let mut rate = |share: u32, low: u64, high: u64| {
+            if dice.chance(share) { dice.stretch(low, high) as u32 } else { 0 }
+        };
+        plan.pause = rate(300_000, 20, 5_000);
+        plan.slow_call = rate(300_000, 1_000, 300_000);
+        plan.bind_refused = rate(150_000, 300, 30_000);
+        plan.unbind_refused = rate(150_000, 10_000, 700_000);
+        plan.notice_lost = rate(250_000, 1_000, 300_000);
+        plan.lan_loss = rate(300_000, 1_000, 500_000);
+        plan.lan_twice = rate(200_000, 1_000, 300_000);
+        plan.request_lost = rate(250_000, 300, 200_000);
+        plan.answer_lost = rate(250_000, 300, 200_000);
+        plan.answer_late = rate(250_000, 1_000, 300_000);
+        plan.slow_role = rate(250_000, 1_000, 300_000);
+        plan.longest_pause = dice.stretch(500 * MS, 60 * S);
+        plan.lan_delay = dice.stretch(MS, 2 * S);
+        plan.promotion = dice.stretch(MS, 180 * S);
+        plan.stale_reads = dice.chance(100_000);
+        plan.lease_late = if dice.chance(500_000) { 1500 * MS } else { 500 * MS };
+        plan.address_late = if dice.chance(500_000) { S } else { 150 * MS };
+        plan
+    }
+}
+
+/// Patroni's times.
+pub(crate) fn config(ttl: u64, loop_wait: u64, retry_timeout: u64) -> PatroniConfig {
+    PatroniConfig {
+        ttl: Duration::from_secs(ttl),
+        loop_wait: Duration::from_secs(loop_wait),
+        retry_timeout: Duration::from_secs(retry_timeout),
+        ..PatroniConfig::DEFAULT
+    }
+}

@@ -1,0 +1,180 @@
+//! PostgreSQL on one host, and pgvrrp's asker of it (`src/evidence/postgres`).
+
+use std::time::Duration;
+
+use pgvrrp::gate::evidence::{Role, RoleReport};
+
+use super::clock::{MS, Nanos, S, US};
+use super::world::World;
+
+/// The server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// No server, or one that is starting or stopping: 57P03.
+    Down,
+    Standby,
+    /// `pg_promote` was called; still in recovery.
+    Promoting,
+    Primary,
+}
+
+/// One server and the asker's view of it.
+#[derive(Debug)]
+pub(crate) struct Postgres {
+    pub(crate) state: State,
+    /// When it last became, or ceased to be, primary.
+    pub(crate) since: Nanos,
+    /// A change that is under way is void when this moves on.
+    pub(crate) epoch: u64,
+    pub(crate) postmaster: u64,
+    /// It answers nothing until then.
+    pub(crate) hangs_until: Nanos,
+    /// New sessions are refused until then: 53300, or 57P03 of a smart shutdown.
+    pub(crate) full_until: Nanos,
+    // The asker.
+    pub(crate) every: Duration,
+    turn: u64,
+    /// The postmaster of the last session, and whether that session lives.
+    session: Option<u64>,
+    connected: bool,
+}
+
+impl Postgres {
+    pub(crate) fn new(state: State) -> Self {
+        Self {
+            state,
+            since: 0,
+            epoch: 0,
+            postmaster: 1,
+            hangs_until: 0,
+            full_until: 0,
+            every: Duration::from_secs(1),
+            turn: 0,
+            session: None,
+            connected: false,
+        }
+    }
+
+    pub(crate) fn is_primary(&self) -> bool {
+        self.state == State::Primary
+    }
+}
+
+impl World {
+    pub(crate) fn set_postgres(&mut self, h: usize, state: State) {
+        let pg = &mut self.hosts[h].pg;
+        let before = pg.state;
+        if before == state {
+            return;
+        }
+        pg.state = state;
+        pg.epoch += 1;
+        if (before == State::Primary) != (state == State::Primary) {
+            pg.since = self.now;
+            self.postgres_changed(h);
+        }
+        if before == State::Down {
+            self.hosts[h].pg.postmaster += 1;
+        }
+        self.say(&format!("db{}", h + 1), || format!("PostgreSQL {before:?} -> {state:?}"));
+        if state == State::Down {
+            self.end_session(h);
+        }
+    }
+
+    /// The server ends pgvrrp's session, or ends itself.
+    pub(crate) fn end_session(&mut self, h: usize) {
+        let pg = &mut self.hosts[h].pg;
+        pg.turn += 1;
+        pg.connected = false;
+        let (turn, life) = (pg.turn, self.hosts[h].life);
+        // Refused within milliseconds, or nothing decided within 100 ms.
+        let notice = if self.dice.chance(900_000) { self.dice.between(100 * US, 10 * MS) } else { 105 * MS };
+        self.after(notice, move |w| w.ask_role(h, life, turn));
+    }
+
+    pub(crate) fn set_cadence(&mut self, h: usize, every: Duration) {
+        self.hosts[h].pg.every = every;
+        self.ask_role_now(h);
+    }
+
+    pub(crate) fn ask_role_now(&mut self, h: usize) {
+        let pg = &mut self.hosts[h].pg;
+        pg.turn += 1;
+        let (turn, life) = (pg.turn, self.hosts[h].life);
+        self.after(50 * US, move |w| w.ask_role(h, life, turn));
+    }
+
+    fn ask_role(&mut self, h: usize, life: u64, turn: u64) {
+        let host = &self.hosts[h];
+        if host.life != life || host.pg.turn != turn {
+            return;
+        }
+        if host.stopped_until > self.now && host.stopped_whole {
+            let until = host.stopped_until;
+            return self.at(until, move |w| w.ask_role(h, life, turn));
+        }
+        // The channel has four places; a full one stops the asker.
+        if host.inbox.postgres.len() >= 4 {
+            return self.after(10 * MS, move |w| w.ask_role(h, life, turn));
+        }
+        let asked = self.local(h);
+        let pg = &self.hosts[h].pg;
+        let report = move |role: Role, detail: &str| RoleReport {
+            asked,
+            role,
+            system_identifier: matches!(role, Role::Primary | Role::Standby).then(|| "42".to_owned()),
+            detail: detail.to_owned(),
+        };
+        let again = Duration::from_millis(100);
+        if pg.state == State::Down {
+            self.hosts[h].pg.session = None;
+            return self.answer(h, life, turn, 200 * US, report(Role::Down, "57P03"), again);
+        }
+        if self.now < pg.hangs_until {
+            self.hosts[h].pg.session = None;
+            return self.answer(h, life, turn, 500 * MS, report(Role::Unknown, "no answer"), again);
+        }
+        if !pg.connected && self.now < pg.full_until {
+            return self.answer(h, life, turn, MS, report(Role::Unknown, "53300"), again);
+        }
+        if pg.session.is_some_and(|of| of != pg.postmaster) {
+            self.deliver_role(h, life, report(Role::Down, "it was restarted"));
+        }
+        let pg = &mut self.hosts[h].pg;
+        (pg.session, pg.connected) = (Some(pg.postmaster), true);
+        let every = pg.every;
+        let serve = if self.dice.chance(self.plan.slow_role) { self.dice.stretch(MS, 400 * MS) } else { 60 * US };
+        self.after(serve, move |w| {
+            let pg = &w.hosts[h].pg;
+            if w.hosts[h].life != life || pg.turn != turn {
+                return;
+            }
+            let role = match pg.state {
+                State::Primary => report(Role::Primary, "accepts writes"),
+                State::Standby | State::Promoting => report(Role::Standby, "in recovery"),
+                State::Down => return,
+            };
+            w.answer(h, life, turn, serve, role, every);
+        });
+    }
+
+    fn answer(&mut self, h: usize, life: u64, turn: u64, way: Nanos, report: RoleReport, again: Duration) {
+        self.after(way, move |w| {
+            if w.hosts[h].pg.turn != turn {
+                return;
+            }
+            w.deliver_role(h, life, report);
+            // On the host's own clock, but what that is in master time does not matter here.
+            let again = u64::try_from(again.as_nanos()).unwrap_or(S);
+            w.after(again.max(MS), move |w| w.ask_role(h, life, turn));
+        });
+    }
+
+    fn deliver_role(&mut self, h: usize, life: u64, report: RoleReport) {
+        if self.hosts[h].life == life && self.hosts[h].process.is_some() {
+            self.hosts[h].inbox.postgres.push_back(report);
+            self.wake(h);
+        }
+    }
+}

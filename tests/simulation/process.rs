@@ -1,0 +1,439 @@
+//! The daemon's process: the real `Node`, driven as `src/reactor.rs` and `src/actuator.rs` drive it, one instruction at a
+//! time, so that it can be stopped between any two of them.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+
+use pgvrrp::gate::evidence::{EtcdReport, RoleReport, VipId};
+use pgvrrp::gate::policy::Policy;
+use pgvrrp::node::io::{Address, Input, Link, Outcome, Output};
+use pgvrrp::node::{Identity, Node, Settings, VipSettings};
+use vrrp::router::ChecksumPolicy;
+use vrrp::time::Instant;
+use vrrp::types::{Interval, Vrid};
+use vrrp::wire::advert::Advert;
+
+use super::clock::{MS, Nanos, S};
+use super::kernel::{ETH0, VIP};
+use super::sabotage::{Model, removed};
+use super::world::World;
+
+const V: VipId = VipId(0);
+
+/// What waits to be read by the process.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    pub(crate) stop: bool,
+    pub(crate) postgres: VecDeque<RoleReport>,
+    pub(crate) etcd: VecDeque<EtcdReport>,
+    pub(crate) kernel: VecDeque<Told>,
+    pub(crate) adverts: VecDeque<Advert>,
+    pub(crate) claims: VecDeque<[u8; 6]>,
+}
+
+/// A notification of the kernel's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Told {
+    Added(Address),
+    Removed(Address),
+    Link,
+    Lost,
+}
+
+/// How far an output has got.
+#[derive(Clone, Debug)]
+enum Stage {
+    /// Nothing is done yet; the clock has not been read.
+    Begin(Output),
+    /// The clock was read at that moment, master time.
+    Call(Output, Nanos),
+    /// The kernel has done it; the process does not know yet.
+    Return(Output, Outcome),
+}
+
+/// A running daemon.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) node: Node,
+    /// Of the current input and what came of it.
+    pending: VecDeque<Input>,
+    outputs: VecDeque<Output>,
+    stage: Option<Stage>,
+    outcomes: Vec<Outcome>,
+    failed: bool,
+    steps: u32,
+    stopping: Option<Instant>,
+    over: bool,
+    /// The timer that is armed.
+    pub(crate) armed: Option<Instant>,
+}
+
+impl World {
+    /// The service is started.
+    pub(crate) fn start(&mut self, h: usize) {
+        let now = self.local(h);
+        let host = &mut self.hosts[h];
+        if !host.up || host.process.is_some() {
+            return;
+        }
+        host.life += 1;
+        host.inbox = Inbox::default();
+        host.late_answers.clear();
+        host.kept_lease = None;
+        host.preferred = h % self.plan.members;
+        let vip = VipSettings {
+            name: VIP.to_string(),
+            address: VIP,
+            prefix_len: 32,
+            virtual_router_id: Vrid::new(155).expect("not 0"),
+            interval: Interval::DEFAULT,
+            checksum: ChecksumPolicy::Auto,
+        };
+        let me = Identity {
+            member: host.member.clone(),
+            boot_id: format!("boot{}", host.boot),
+            incarnation: format!("inc{}", host.incarnation),
+        };
+        let settings = Settings { me, interface: "eth0".to_owned(), policy: Policy::default(), vips: vec![vip] };
+        host.process = Some(Process {
+            node: Node::new(settings, now),
+            pending: VecDeque::new(),
+            outputs: VecDeque::new(),
+            stage: None,
+            outcomes: Vec::new(),
+            failed: false,
+            steps: 0,
+            stopping: None,
+            over: false,
+            armed: None,
+        });
+        host.inbox.kernel.push_back(Told::Lost);
+        (host.stopped_until, host.wakes) = (self.now, None);
+        let life = host.life;
+        self.running(h, true);
+        self.who(h, || format!("daemon starts, life {life}"));
+        self.ask_role_now(h);
+        self.watch_again(h);
+        self.wake(h);
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self, h: usize) {
+        let host = &mut self.hosts[h];
+        host.life += 1;
+        if host.process.take().is_some() {
+            self.running(h, false);
+            self.who(h, || "daemon is gone".to_owned());
+        }
+    }
+
+    /// The process has something to do.
+    pub(crate) fn wake(&mut self, h: usize) {
+        let host = &mut self.hosts[h];
+        let at = host.stopped_until.max(self.now);
+        if host.process.is_none() || host.wakes.is_some_and(|wakes| wakes <= at) {
+            return;
+        }
+        host.wakes = Some(at);
+        self.at(at, move |w| {
+            if w.hosts[h].wakes == Some(at) {
+                w.hosts[h].wakes = None;
+                w.run(h);
+            }
+        });
+    }
+
+    /// The process does not run for so long. `whole`: the askers do not either.
+    pub(crate) fn stop_for(&mut self, h: usize, span: Nanos, whole: bool) {
+        let until = self.now + span;
+        let host = &mut self.hosts[h];
+        if until <= host.stopped_until {
+            return;
+        }
+        host.stopped_whole = whole;
+        host.stopped_until = until;
+        if span > 20 * MS {
+            self.who(h, || format!("process does not run for {} ms", span / MS));
+        }
+        self.running(h, false);
+        let life = self.hosts[h].life;
+        self.at(until, move |w| {
+            if w.hosts[h].life == life && w.hosts[h].stopped_until <= w.now {
+                w.running(h, true);
+                w.wake(h);
+            }
+        });
+    }
+
+    fn run(&mut self, h: usize) {
+        if self.hosts[h].stopped_until > self.now {
+            return self.wake(h);
+        }
+        let Some(mut process) = self.hosts[h].process.take() else { return };
+        let life = self.hosts[h].life;
+        let mut steps = 0;
+        while self.hosts[h].stopped_until <= self.now && self.broken.is_none() && self.step(h, &mut process) {
+            steps += 1;
+            if steps > 5_000 {
+                let due = process.node.deadline();
+                let why = format!("the loop spins, the node's deadline is {due}, now {}", self.local(h));
+                self.fail(h, "S5", &why);
+            }
+        }
+        if process.over {
+            self.hosts[h].life += 1;
+            self.running(h, false);
+            return self.who(h, || "daemon has ended".to_owned());
+        }
+        let due = process.node.deadline();
+        if process.armed != Some(due) {
+            process.armed = Some(due);
+            let at = self.hosts[h].clock.when(due).max(self.now + 1);
+            self.at(at, move |w| {
+                if w.hosts[h].life == life && w.hosts[h].process.as_ref().is_some_and(|p| p.armed == Some(due)) {
+                    w.wake(h);
+                }
+            });
+        }
+        self.hosts[h].process = Some(process);
+    }
+
+    /// One instruction; `false` if there is nothing to do.
+    fn step(&mut self, h: usize, p: &mut Process) -> bool {
+        if let Some(stage) = p.stage.take() {
+            self.proceed(h, p, stage);
+            return true;
+        }
+        while let Some(output) = p.outputs.pop_front() {
+            if !(p.failed && is_of_vip(&output)) {
+                p.stage = Some(Stage::Begin(output));
+                self.maybe_pause(h);
+                return true;
+            }
+        }
+        p.pending.extend(p.outcomes.drain(..).map(Input::Done));
+        if let Some(input) = p.pending.pop_front() {
+            self.handle(h, p, input);
+            return true;
+        }
+        p.steps = 0;
+        let now = self.local(h);
+        if let Some(since) = p.stopping {
+            let waited = now.since(since).as_nanos() as Nanos;
+            if p.node.is_gone() || (p.node.is_unbound() && waited >= 300 * MS) || waited >= 5 * S {
+                p.over = true;
+                return false;
+            }
+        }
+        let Some(input) = self.next_input(h, p, now) else { return false };
+        p.pending.push_back(input);
+        true
+    }
+
+    /// The order of `select!` in the reactor.
+    fn next_input(&mut self, h: usize, p: &mut Process, now: Instant) -> Option<Input> {
+        let inbox = &mut self.hosts[h].inbox;
+        if std::mem::take(&mut inbox.stop) && p.stopping.is_none() {
+            p.stopping = Some(now);
+            return Some(Input::Stop);
+        }
+        if p.node.deadline() <= now {
+            return Some(Input::Timer);
+        }
+        if let Some(report) = inbox.postgres.pop_front() {
+            return Some(Input::Postgres(report));
+        }
+        if let Some(report) = inbox.etcd.pop_front() {
+            return Some(Input::Etcd(report));
+        }
+        if let Some(told) = inbox.kernel.pop_front() {
+            let link = self.hosts[h].kernel.link.then_some(Link { index: ETH0, up: true });
+            return Some(match told {
+                Told::Added(address) => Input::AddressAdded(address),
+                Told::Removed(address) => Input::AddressRemoved(address),
+                Told::Link => Input::Link(link),
+                Told::Lost => {
+                    p.pending.push_back(Input::Link(link));
+                    let host = &self.hosts[h];
+                    Input::Addresses(host.kernel.dump(self.now, &host.clock))
+                }
+            });
+        }
+        if let Some(advert) = inbox.adverts.pop_front() {
+            return Some(Input::Advert(advert));
+        }
+        inbox.claims.pop_front().map(|mac| Input::ArpClaim { address: VIP, mac })
+    }
+
+    fn handle(&mut self, h: usize, p: &mut Process, input: Input) {
+        p.steps += 1;
+        if p.steps > 30 {
+            return self.fail(h, "S5", "no end of what one input leads to");
+        }
+        self.passes += 1;
+        self.who(h, || format!("< {}", brief(&input)));
+        let now = self.local(h);
+        let outputs = p.node.handle(now, input);
+        self.check_outputs(h, &outputs);
+        p.failed = false;
+        p.outputs = outputs.into();
+    }
+
+    fn maybe_pause(&mut self, h: usize) {
+        if self.dice.chance(self.plan.pause) {
+            let span = self.dice.stretch(MS, self.plan.longest_pause);
+            let whole = self.dice.chance(700_000);
+            self.count("pause between instructions");
+            self.stop_for(h, span, whole);
+        }
+    }
+
+    /// A system call may take its time.
+    fn maybe_slow(&mut self, h: usize) {
+        if self.dice.chance(self.plan.slow_call) {
+            let span = self.dice.below(150 * MS);
+            self.count("slow call");
+            self.stop_for(h, span, false);
+        }
+    }
+
+    fn proceed(&mut self, h: usize, p: &mut Process, stage: Stage) {
+        match stage {
+            Stage::Begin(output) => match output {
+                Output::Etcd(request) => {
+                    self.who(h, || format!("> {request:?}"));
+                    self.check_request(h, &request);
+                    self.ask_etcd(h, request);
+                }
+                Output::AskPostgres { every } => self.set_cadence(h, every),
+                Output::Tell(notice) => self.who(h, || format!("! {}", notice.text)),
+                output => {
+                    if let Some(not_after) = not_after(&output)
+                        && !removed(Model::NotAfter)
+                        && self.local(h) > not_after
+                    {
+                        if matches!(output, Output::Bind { .. }) {
+                            self.who(h, || "bind comes too late".to_owned());
+                            p.failed = true;
+                            p.outcomes.push(Outcome::Late { vip: V, removed: false });
+                        }
+                        return;
+                    }
+                    p.stage = Some(Stage::Call(output, self.now));
+                    self.maybe_pause(h);
+                    self.maybe_slow(h);
+                }
+            },
+            Stage::Call(output, read) => {
+                if let Some(outcome) = self.system_call(h, &output, read) {
+                    p.stage = Some(Stage::Return(output, outcome));
+                    self.maybe_slow(h);
+                    self.maybe_pause(h);
+                }
+            }
+            Stage::Return(output, outcome) => {
+                let late = matches!(&output, Output::Bind { not_after, .. } if self.local(h) > *not_after);
+                let outcome = match outcome {
+                    Outcome::Bound { vip, .. }
+                        if late && !removed(Model::NotAfter) && !removed(Model::NotAfterAgain) =>
+                    {
+                        self.who(h, || "bound too late: removed".to_owned());
+                        self.remove_vip(h, false);
+                        Outcome::Late { vip, removed: true }
+                    }
+                    Outcome::Bound { vip, .. } => Outcome::Bound { vip, at: self.local(h) },
+                    Outcome::Unbound { vip, removed, .. } => Outcome::Unbound { vip, removed, at: self.local(h) },
+                    outcome => outcome,
+                };
+                let failed = matches!(outcome, Outcome::BindRefused { .. } | Outcome::UnbindFailed { .. })
+                    || matches!(outcome, Outcome::Late { .. });
+                p.failed |= failed && !(removed(Model::ReleaseOrder) && matches!(output, Output::Unbind { .. }));
+                p.outcomes.push(outcome);
+            }
+        }
+    }
+
+    /// What the kernel does. The clock was read for it at `read`.
+    fn system_call(&mut self, h: usize, output: &Output, read: Nanos) -> Option<Outcome> {
+        // Design section 5: a process that is stopped right between the reading and the call is out of reach. Up to a
+        // second, which is what RTNL may take, everything has to hold.
+        let timely = self.now - read <= self.hosts[h].clock.span(S);
+        match *output {
+            Output::Bind { vip, lifetime, .. } => {
+                if !self.hosts[h].kernel.link || self.dice.chance(self.plan.bind_refused) {
+                    self.count("bind refused");
+                    return Some(Outcome::BindRefused { vip, error: "refused".to_owned() });
+                }
+                self.put_vip(h, lifetime, timely);
+                Some(Outcome::Bound { vip, at: Instant::ZERO })
+            }
+            Output::Unbind { vip } => {
+                if self.dice.chance(self.plan.unbind_refused) {
+                    self.count("unbind refused");
+                    self.hosts[h].unbind_refused = Some(self.now);
+                    return Some(Outcome::UnbindFailed { vip, error: "refused".to_owned() });
+                }
+                let removed = self.remove_vip(h, false);
+                Some(Outcome::Unbound { vip, removed, at: Instant::ZERO })
+            }
+            Output::UnbindStrays { vip, .. } => Some(Outcome::StraysRemoved { vip, removed: self.remove_vip(h, true) }),
+            Output::Reset { vip, .. } => {
+                let destroyed = std::mem::take(&mut self.hosts[h].connections);
+                Some(Outcome::Reset { vip, destroyed })
+            }
+            Output::CountConnections { vip } => {
+                Some(Outcome::Connections { vip, count: Some(self.hosts[h].connections) })
+            }
+            Output::Advertise { vip, priority, source, checksum, .. } => {
+                if !self.hosts[h].kernel.link {
+                    return Some(Outcome::SendFailed { vip, error: "no link".to_owned() });
+                }
+                self.check_advert(h, priority, timely);
+                self.send_advert(h, priority, source, checksum);
+                Some(Outcome::Advertised { vip })
+            }
+            Output::Announce { vip, .. } => {
+                if !self.hosts[h].kernel.link {
+                    return Some(Outcome::SendFailed { vip, error: "no link".to_owned() });
+                }
+                self.check_announcement(h, timely);
+                self.send_claim(h);
+                Some(Outcome::Announced { vip })
+            }
+            _ => None,
+        }
+    }
+
+    fn put_vip(&mut self, h: usize, lifetime: NonZeroU32, timely: bool) {
+        let lifetime = (!removed(Model::Lifetime)).then_some(lifetime.get());
+        let host = &mut self.hosts[h];
+        let before = host.kernel.vips().count();
+        let bound = host.kernel.bind(self.now, &host.clock, lifetime, timely);
+        let new = self.hosts[h].kernel.vips().count() > before;
+        if new || !timely {
+            self.who(h, || format!("= bound for {lifetime:?} s{}", if timely { "" } else { ", excused" }));
+        }
+        if new {
+            self.binds += 1;
+        }
+        self.address_added(h, bound);
+    }
+}
+
+fn is_of_vip(output: &Output) -> bool {
+    !matches!(output, Output::Etcd(_) | Output::AskPostgres { .. } | Output::Tell(_))
+}
+
+fn not_after(output: &Output) -> Option<Instant> {
+    match output {
+        Output::Bind { not_after, .. } | Output::Advertise { not_after, .. } | Output::Announce { not_after, .. } => {
+            Some(*not_after)
+        }
+        _ => None,
+    }
+}
+
+fn brief(input: &Input) -> String {
+    let text = format!("{input:?}");
+    text.chars().take(220).collect()
+}

@@ -1,0 +1,441 @@
+//! The world: one master time, one queue of what happens next, and all the parts.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
+
+use pgvrrp::gate::evidence::{EtcdReport, LeaseId};
+use vrrp::time::Instant;
+
+use super::asker::Then;
+use super::clock::{Clock, MS, Nanos, S};
+use super::dice::Dice;
+use super::etcd::Etcd;
+use super::kernel::{Bound, Kernel, shown};
+use super::lan::Lan;
+use super::patroni::Patroni;
+use super::plan::{Fault, Plan};
+use super::postgres::{Postgres, State};
+use super::process::{Inbox, Process, Told};
+
+type Event = Box<dyn FnOnce(&mut World)>;
+
+/// One machine.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) member: String,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) up: bool,
+    pub(crate) boot: u64,
+    pub(crate) incarnation: u64,
+    pub(crate) clock: Clock,
+    pub(crate) kernel: Kernel,
+    pub(crate) connections: usize,
+    pub(crate) process: Option<Process>,
+    pub(crate) inbox: Inbox,
+    /// Moves on with each start and each end of the daemon.
+    pub(crate) life: u64,
+    /// When it will look what there is to do.
+    pub(crate) wakes: Option<Nanos>,
+    pub(crate) stopped_until: Nanos,
+    pub(crate) stopped_whole: bool,
+    pub(crate) suspended_until: Nanos,
+    /// Time in which the daemon did not run: in all, and since when.
+    idle: Nanos,
+    idle_since: Option<Nanos>,
+    pub(crate) unbind_refused: Option<Nanos>,
+    /// What [`World::idle`] was when PostgreSQL became, or ceased to be, primary.
+    pub(crate) idle_at_change: Nanos,
+    /// When a bound address was last seen to have a right to be here, as far as K goes.
+    pub(crate) right: Nanos,
+    /// Since when a VIP that somebody else put here has been here, and what idle was then.
+    pub(crate) stray_since: Option<(Nanos, Nanos)>,
+    // Its way to etcd.
+    pub(crate) preferred: usize,
+    pub(crate) cut_requests: bool,
+    pub(crate) cut_answers: bool,
+    pub(crate) silent_watch: bool,
+    pub(crate) late_answers: Vec<(LeaseId, i64)>,
+    pub(crate) kept_lease: Option<(LeaseId, i64)>,
+    pub(crate) pg: Postgres,
+    pub(crate) patroni: Patroni,
+}
+
+impl Host {
+    /// In the order in which they are asked; taken from the end.
+    pub(crate) fn endpoints(&self, members: usize) -> Vec<usize> {
+        (0..members).rev().map(|offset| (self.preferred + offset) % members).collect()
+    }
+
+    pub(crate) fn life_is_running(&self) -> bool {
+        self.process.is_some()
+    }
+}
+
+/// Everything.
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    pub(crate) dice: Dice,
+    pub(crate) now: Nanos,
+    queue: BTreeMap<(Nanos, u64), Event>,
+    sequence: u64,
+    /// Events at one moment.
+    spins: u32,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) etcd: Etcd,
+    pub(crate) lan: Lan,
+    pub(crate) calls: BTreeMap<u64, Then>,
+    seen_epoch: Option<i64>,
+    /// The last moment of trouble.
+    pub(crate) healed: Nanos,
+    /// What was broken first.
+    pub(crate) broken: Option<String>,
+    loud: bool,
+    tail: VecDeque<String>,
+    pub(crate) counts: BTreeMap<&'static str, u64>,
+    pub(crate) faults: BTreeMap<Fault, u64>,
+    pub(crate) passes: u64,
+    pub(crate) binds: u64,
+    pub(crate) rightful: Option<(usize, Nanos)>,
+    pub(crate) longest_wait: Nanos,
+}
+
+impl World {
+    /// Host 0 leads, the others follow; the daemons start in a moment. `loud`: keep what happens, in words.
+    pub(crate) fn new(plan: Plan, dice: Dice, loud: bool) -> Self {
+        let etcd = Etcd::new(plan.members, plan.config, plan.stale_reads);
+        let hosts = (0..plan.nodes).map(|h| {
+            let address = Ipv4Addr::new(10, 0, 20, 11 + h as u8);
+            Host {
+                member: format!("db{}", h + 1),
+                address,
+                up: true,
+                boot: 100 * (h as u64 + 1),
+                incarnation: 100 * (h as u64 + 1),
+                clock: Clock::new(plan.rates[h], 0, (h as u64 + 1) * 1000 * S),
+                kernel: Kernel::boot(address),
+                connections: 0,
+                process: None,
+                inbox: Inbox::default(),
+                life: 0,
+                wakes: None,
+                stopped_until: 0,
+                stopped_whole: false,
+                suspended_until: 0,
+                idle: 0,
+                idle_since: Some(0),
+                unbind_refused: None,
+                idle_at_change: 0,
+                right: 0,
+                stray_since: None,
+                preferred: 0,
+                cut_requests: false,
+                cut_answers: false,
+                silent_watch: false,
+                late_answers: Vec::new(),
+                kept_lease: None,
+                pg: Postgres::new(if h == 0 { State::Primary } else { State::Standby }),
+                patroni: Patroni::new(),
+            }
+        });
+        let mut world = Self {
+            hosts: hosts.collect(),
+            healed: plan.trouble,
+            etcd,
+            lan: Lan::default(),
+            plan,
+            dice,
+            now: 0,
+            queue: BTreeMap::new(),
+            sequence: 0,
+            spins: 0,
+            calls: BTreeMap::new(),
+            seen_epoch: None,
+            broken: None,
+            loud,
+            tail: VecDeque::new(),
+            counts: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            passes: 0,
+            binds: 0,
+            rightful: None,
+            longest_wait: 0,
+        };
+        if world.plan.has_clone() {
+            let (member, incarnation) = (world.hosts[0].member.clone(), world.hosts[0].incarnation);
+            let copy = &mut world.hosts[2];
+            (copy.member, copy.incarnation) = (member, incarnation);
+        }
+        for h in 0..world.hosts.len() {
+            world.start_patroni(h);
+            let delay = world.dice.between(MS, 5 * S);
+            world.after(delay, move |w| w.start(h));
+        }
+        world.after(100 * MS, Self::audit);
+        world
+    }
+
+    // ---- Time ---------------------------------------------------------------------------------------------------
+
+    pub(crate) fn at(&mut self, when: Nanos, what: impl FnOnce(&mut Self) + 'static) {
+        self.sequence += 1;
+        self.queue.insert((when.max(self.now), self.sequence), Box::new(what));
+    }
+
+    pub(crate) fn after(&mut self, delay: Nanos, what: impl FnOnce(&mut Self) + 'static) {
+        self.at(self.now + delay, what);
+    }
+
+    pub(crate) fn next_id(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
+    /// Runs until `end`, or until a promise is broken.
+    pub(crate) fn run_until(&mut self, end: Nanos) {
+        while self.broken.is_none() {
+            match self.queue.first_key_value() {
+                Some((&(when, _), _)) if when <= end => {}
+                _ => break,
+            }
+            let Some(((when, _), event)) = self.queue.pop_first() else { break };
+            self.spins = if when == self.now { self.spins + 1 } else { 0 };
+            self.now = when;
+            if self.spins > 100_000 {
+                self.fail(0, "MODEL", "time stands still");
+            }
+            event(self);
+        }
+        if self.broken.is_none() {
+            self.now = end;
+        }
+    }
+
+    /// What the clock of this host shows.
+    pub(crate) fn local(&self, h: usize) -> Instant {
+        self.hosts[h].clock.read(self.now)
+    }
+
+    /// The daemon runs, or it does not.
+    pub(crate) fn running(&mut self, h: usize, runs: bool) {
+        let now = self.now;
+        let host = &mut self.hosts[h];
+        match (runs, host.idle_since) {
+            (true, Some(since)) => {
+                host.idle += now - since;
+                host.idle_since = None;
+            }
+            (false, None) => host.idle_since = Some(now),
+            _ => {}
+        }
+    }
+
+    /// For how long the daemon has not run in all.
+    pub(crate) fn idle(&self, h: usize) -> Nanos {
+        let host = &self.hosts[h];
+        host.idle + host.idle_since.map_or(0, |since| self.now - since)
+    }
+
+    pub(crate) fn idle_since(&self, h: usize) -> Option<Nanos> {
+        self.hosts[h].idle_since
+    }
+
+    // ---- Words --------------------------------------------------------------------------------------------------
+
+    /// One line: time, who, what.
+    pub(crate) fn say(&mut self, who: &str, what: impl FnOnce() -> String) {
+        if self.loud {
+            let line = format!("{:>5}.{:09}  {who:<6} {}", self.now / S, self.now % S, what());
+            if self.tail.len() >= 400_000 {
+                self.tail.pop_front();
+            }
+            self.tail.push_back(line);
+        }
+    }
+
+    pub(crate) fn who(&mut self, h: usize, what: impl FnOnce() -> String) {
+        if self.loud {
+            self.say(&format!("db{}", h + 1), what);
+        }
+    }
+
+    pub(crate) fn take_tail(&mut self) -> VecDeque<String> {
+        std::mem::take(&mut self.tail)
+    }
+
+    pub(crate) fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    pub(crate) fn fail(&mut self, h: usize, promise: &str, how: &str) {
+        if self.broken.is_none() {
+            let text = format!("{promise}, db{}, at {}.{:09} s: {how}", h + 1, self.now / S, self.now % S);
+            self.say("CHECK", || text.clone());
+            self.broken = Some(text);
+        }
+    }
+
+    // ---- Kernel -------------------------------------------------------------------------------------------------
+
+    pub(crate) fn address_added(&mut self, h: usize, bound: Bound) {
+        let seen = shown(&bound, self.now, &self.hosts[h].clock);
+        self.tell_process(h, Told::Added(seen));
+        self.await_end(h, bound);
+        self.check_holders();
+    }
+
+    /// The kernel removes an address some time after its lifetime.
+    pub(crate) fn await_end(&mut self, h: usize, bound: Bound) {
+        let Some(ends) = bound.ends else { return };
+        let late = self.hosts[h].clock.span(self.dice.below(self.plan.address_late));
+        let boot = self.hosts[h].boot;
+        self.at(ends + late, move |w| {
+            let host = &mut w.hosts[h];
+            let same =
+                |known: &Bound| known.address == bound.address && known.link == bound.link && known.ends == Some(ends);
+            if host.boot == boot && host.kernel.addresses.iter().any(same) {
+                host.kernel.addresses.retain(|known| !same(known));
+                w.who(h, || "= lifetime over, address gone".to_owned());
+                w.count("ended by its lifetime");
+                w.address_gone(h, bound);
+            }
+        });
+    }
+
+    fn address_gone(&mut self, h: usize, bound: Bound) {
+        let seen = shown(&bound, self.now, &self.hosts[h].clock);
+        self.tell_process(h, Told::Removed(seen));
+    }
+
+    /// Removes the VIP everywhere, or where it does not belong.
+    pub(crate) fn remove_vip(&mut self, h: usize, keep: bool) -> usize {
+        let gone = self.hosts[h].kernel.unbind(keep);
+        for bound in &gone {
+            self.who(h, || format!("= unbound from link {}", bound.link));
+            self.address_gone(h, *bound);
+        }
+        gone.len()
+    }
+
+    pub(crate) fn tell_process(&mut self, h: usize, told: Told) {
+        let lost = self.dice.chance(self.plan.notice_lost);
+        let host = &mut self.hosts[h];
+        if lost || host.inbox.kernel.len() > 50 {
+            self.count("notifications lost");
+            self.hosts[h].inbox.kernel.push_back(Told::Lost);
+        } else {
+            host.inbox.kernel.push_back(told);
+        }
+        self.wake(h);
+    }
+
+    // ---- etcd ---------------------------------------------------------------------------------------------------
+
+    /// The leader looks at leases twice a second, and a revocation goes through raft.
+    pub(crate) fn await_expiry(&mut self, lease: LeaseId) {
+        let Some(ends) = self.etcd.leases.get(&lease).map(|lease| lease.ends) else { return };
+        let late = self.dice.below(self.plan.lease_late);
+        self.at(ends + late, move |w| w.expire(lease, ends));
+    }
+
+    fn expire(&mut self, lease: LeaseId, ends: Nanos) {
+        if self.etcd.leases.get(&lease).is_none_or(|lease| lease.ends != ends) {
+            return;
+        }
+        if self.now < self.etcd.leaderless_until {
+            // Whoever is elected prolongs it.
+            return;
+        }
+        let before = self.etcd.state.revision;
+        self.etcd.drop_lease(lease);
+        self.say("etcd", || format!("lease {lease} has expired"));
+        self.etcd_changed(before);
+    }
+
+    /// Nothing is answered for so long; then leases are prolonged.
+    pub(crate) fn elect(&mut self, outage: Nanos) {
+        let until = self.now + outage;
+        if until <= self.etcd.leaderless_until {
+            return;
+        }
+        self.etcd.leaderless_until = until;
+        self.say("etcd", || format!("no leader for {} ms", outage / MS));
+        self.at(until, |w| {
+            if w.now >= w.etcd.leaderless_until {
+                w.etcd.elected(w.now);
+                w.etcd.elected_at = w.now;
+                w.say("etcd", || "a leader is elected".to_owned());
+                let leases: Vec<_> = w.etcd.leases.keys().copied().collect();
+                leases.into_iter().for_each(|lease| w.await_expiry(lease));
+            }
+        });
+    }
+
+    /// Tells watchers, if anything changed since revision `before`.
+    pub(crate) fn etcd_changed(&mut self, before: i64) {
+        if self.etcd.state.revision == before {
+            return;
+        }
+        for h in 0..self.hosts.len() {
+            self.hint(h);
+        }
+        let epoch = self.etcd.state.leader.as_ref().map(|(leader, _)| leader.create_revision);
+        if epoch != self.seen_epoch {
+            self.seen_epoch = epoch;
+            self.say("etcd", || "K changed".to_owned());
+            self.wake_patronis();
+        }
+        self.say_etcd();
+        self.check_holders();
+    }
+
+    fn say_etcd(&mut self) {
+        if self.loud {
+            let state = &self.etcd.state;
+            let k = state.leader.as_ref().map_or("-", |(leader, _)| leader.member.as_str()).to_owned();
+            let v = state.lock.as_ref().map_or_else(|| "-".to_owned(), |lock| format!("{:?}", lock.holder));
+            let revision = state.revision;
+            self.say("etcd", || format!("revision {revision}: K {k}, V {v}"));
+        }
+    }
+
+    pub(crate) fn hint(&mut self, h: usize) {
+        let host = &self.hosts[h];
+        if host.silent_watch || host.cut_answers || !host.life_is_running() {
+            return;
+        }
+        let life = host.life;
+        let way = self.dice.between(300_000, 20 * MS);
+        self.after(way, move |w| {
+            if w.hosts[h].life == life {
+                w.hosts[h].inbox.etcd.push_back(EtcdReport::Hint);
+                w.wake(h);
+            }
+        });
+    }
+
+    /// A watch is opened anew once a minute.
+    pub(crate) fn watch_again(&mut self, h: usize) {
+        self.hint(h);
+        let life = self.hosts[h].life;
+        self.after(60 * S, move |w| {
+            if w.hosts[h].life == life {
+                w.hosts[h].silent_watch = false;
+                w.watch_again(h);
+            }
+        });
+    }
+
+    /// V as it is, if a pgvrrp put it: member, boot, incarnation.
+    pub(crate) fn lock_is_of(&self, h: usize) -> bool {
+        use pgvrrp::gate::evidence::LockHolder;
+        let host = &self.hosts[h];
+        self.etcd.state.lock.as_ref().is_some_and(|lock| match &lock.holder {
+            LockHolder::Known(value) => {
+                value.member == host.member
+                    && value.boot_id == format!("boot{}", host.boot)
+                    && value.incarnation == format!("inc{}", host.incarnation)
+            }
+            LockHolder::Unknown(_) => false,
+        })
+    }
+}
