@@ -49,8 +49,12 @@ fn left(stage: &Stage<'_>, since: Time) -> Result<f64> {
     Ok(left)
 }
 
+/// Waits for Patroni's long times: in the full run only.
 #[test]
 fn cut_off_from_the_primary_with_patronis_default_times() {
+    if times(0, 1) == 0 {
+        return;
+    }
     play(Options { timing: Timing::DEFAULT, ..Options::default() }, |stage| {
         let cut = Time::now();
         stage.lab.cut(Node::Db1, Traffic::Etcd, Direction::Both)?;
