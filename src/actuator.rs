@@ -33,6 +33,8 @@ pub struct Askers {
     pub etcd: mpsc::UnboundedSender<EtcdRequest>,
     /// To PostgreSQL's.
     pub cadence: watch::Sender<Duration>,
+    /// To Patroni's: whom to ask, if anybody.
+    pub patroni: watch::Sender<Option<String>>,
 }
 
 /// The hands of the daemon.
@@ -107,6 +109,10 @@ impl Actuator {
             }
             Output::AskPostgres { every } => {
                 self.askers.cadence.send_replace(every);
+                None
+            }
+            Output::AskPatroni { url } => {
+                self.askers.patroni.send_replace(url);
                 None
             }
             Output::Tell(notice) => {
@@ -243,6 +249,6 @@ fn vip_of(output: &Output) -> Option<VipId> {
         | Output::CountConnections { vip }
         | Output::Advertise { vip, .. }
         | Output::Announce { vip, .. } => Some(*vip),
-        Output::Etcd(_) | Output::AskPostgres { .. } | Output::Tell(_) => None,
+        Output::Etcd(_) | Output::AskPostgres { .. } | Output::AskPatroni { .. } | Output::Tell(_) => None,
     }
 }

@@ -1,18 +1,22 @@
 //! The command line.
 
 use std::io::{self, ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use pgvrrp_config::Config;
 
-use crate::daemon;
-use crate::observe::control::{self, Form};
+use crate::observe::control::{self, Ask};
+use crate::{daemon, doctor, handover, recording, replay};
 
 /// Exit codes, from `sysexits.h`.
 const EX_USAGE: u8 = 64;
+const EX_DATAERR: u8 = 65;
+const EX_NOINPUT: u8 = 66;
 const EX_UNAVAILABLE: u8 = 69;
+const EX_OSERR: u8 = 71;
+const EX_TEMPFAIL: u8 = 75;
 const EX_CONFIG: u8 = 78;
 
 /// A virtual IP that is where the writable PostgreSQL primary is, and nowhere else.
@@ -29,7 +33,15 @@ enum Command {
     ///
     /// Exit codes: 0 after a signal, 64 wrong usage, 71 the system refused something, 75 another pgvrrp runs on this
     /// host, 77 a right is missing, 78 the configuration is wrong.
-    Run(ConfigFile),
+    Run {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Append everything that is seen and decided to this file, to be looked at after an incident with `pgvrrp replay`.
+        ///
+        /// It is readable by its owner only: there are addresses in it, but no passwords.
+        #[arg(long, value_name = "FILE")]
+        record: Option<PathBuf>,
+    },
     /// Check a configuration file, and touch nothing. Exits with 78 if it is wrong.
     Check {
         /// The file to check.
@@ -43,6 +55,40 @@ enum Command {
         #[command(flatten)]
         config: ConfigFile,
         /// Print JSON, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take the decisions of a recording (`pgvrrp run --record`) anew, and compare. Needs no rights and no configuration.
+    ///
+    /// Exit codes: 0 every output is as recorded, 1 one is not, 65 the file is no recording, or of another
+    /// format, 66 it cannot be read.
+    Replay {
+        /// The recording.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Print a line for each thing that happened: seconds since the daemon's start, what it was told, what it decided.
+        #[arg(long, short)]
+        verbose: bool,
+    },
+    /// Replace the running daemon without moving the VIP, for an upgrade.
+    ///
+    /// The configuration is read first. Then the daemon ends and leaves the VIP bound for 3 s, its supervisor starts the
+    /// next one, and that goes on.
+    ///
+    /// Exit codes: 0 the next daemon runs and has what was here, 1 it does not, 69 no daemon answers, 75 the daemon goes on as
+    /// before and says why, 78 the configuration is wrong. Root or the daemon's own user may ask.
+    Handover(ConfigFile),
+    /// Look for what is wrong on this node, and say what to do about it. Changes nothing.
+    ///
+    /// Looks at the configuration, the daemon's rights, the interface, each endpoint of etcd, this user's rights there,
+    /// this node's place in Patroni's cluster, and PostgreSQL; the daemon may run or not. Takes 8 s at most.
+    ///
+    /// Exit codes: 0 no problem (there may be warnings), 1 at least one problem, 64 wrong usage, 71 the system refused
+    /// something, 78 the configuration is wrong.
+    Doctor {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Print JSON, for programs: {"findings": [{"area", "level", "text", "fix"}], "problems", "warnings"}.
         #[arg(long)]
         json: bool,
     },
@@ -66,25 +112,28 @@ pub fn main() -> ExitCode {
         }
     };
     match cli.command {
-        Command::Run(file) => run(&file),
+        Command::Run { config, record } => run(&config, record.as_deref()),
         Command::Check { file } => check(&file),
-        Command::Status { config, json } => status(&config, if json { Form::Json } else { Form::Text }),
+        Command::Status { config, json } => status(&config, if json { Ask::Json } else { Ask::Text }),
+        Command::Replay { file, verbose } => replay(&file, verbose),
+        Command::Handover(file) => hand_over(&file),
+        Command::Doctor { config, json } => doctor(&config, json),
     }
 }
 
-fn load(path: &std::path::Path) -> Result<Config, ExitCode> {
+fn load(path: &Path) -> Result<Config, ExitCode> {
     Config::load(path).map_err(|problems| {
         say(&format!("{problems}\n"));
         ExitCode::from(EX_CONFIG)
     })
 }
 
-fn run(file: &ConfigFile) -> ExitCode {
+fn run(file: &ConfigFile, record: Option<&Path>) -> ExitCode {
     let config = match load(&file.path) {
         Ok(config) => config,
         Err(code) => return code,
     };
-    match daemon::run(config) {
+    match daemon::run(config, record) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             say(&format!("error: {failure}\n"));
@@ -93,7 +142,7 @@ fn run(file: &ConfigFile) -> ExitCode {
     }
 }
 
-fn check(file: &std::path::Path) -> ExitCode {
+fn check(file: &Path) -> ExitCode {
     let config = match load(file) {
         Ok(config) => config,
         Err(code) => return code,
@@ -114,23 +163,86 @@ fn check(file: &std::path::Path) -> ExitCode {
     ))
 }
 
-fn status(file: &ConfigFile, form: Form) -> ExitCode {
+fn status(file: &ConfigFile, ask: Ask) -> ExitCode {
     let config = match load(&file.path) {
         Ok(config) => config,
         Err(code) => return code,
     };
-    match control::ask(&config.runtime_dir, form) {
-        Ok(answer) => print(&answer),
+    match control::ask(&config.runtime_dir, ask) {
+        Ok((answer, _)) => print(&answer),
+        Err(error) => no_daemon(&config, &error),
+    }
+}
+
+fn no_daemon(config: &Config, error: &io::Error) -> ExitCode {
+    let path = control::path(&config.runtime_dir);
+    let help = match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => ": no pgvrrp runs here with this runtime_dir",
+        ErrorKind::PermissionDenied => ": run this as root, or as a member of the daemon's group",
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => ": the daemon does not answer; is it stopped?",
+        _ => "",
+    };
+    say(&format!("error: {}: {error}{help}\n", path.display()));
+    ExitCode::from(EX_UNAVAILABLE)
+}
+
+/// The configuration is looked at first, by the program that is to be started: what it refuses, the next daemon would.
+fn hand_over(file: &ConfigFile) -> ExitCode {
+    let config = match load(&file.path) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    if let Err(failure) = daemon::postgres_settings(&config) {
+        say(&format!("error: {failure}\n"));
+        return failure.exit_code();
+    }
+    match handover::run(&config.runtime_dir) {
+        Ok(text) => print(&text),
+        Err(handover::Failure::NoDaemon(error)) => no_daemon(&config, &error),
+        Err(failure) => {
+            say(&format!("error: {failure}\n"));
+            match failure {
+                handover::Failure::Refused { .. } => ExitCode::from(EX_TEMPFAIL),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn doctor(file: &ConfigFile, json: bool) -> ExitCode {
+    let config = match load(&file.path) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let postgres = match daemon::postgres_settings(&config) {
+        Ok(settings) => settings,
+        Err(failure) => {
+            say(&format!("error: {failure}\n"));
+            return failure.exit_code();
+        }
+    };
+    let report = match doctor::run(&config, &file.path, postgres) {
+        Ok(report) => report,
         Err(error) => {
-            let path = control::path(&config.runtime_dir);
-            let help = match error.kind() {
-                ErrorKind::NotFound | ErrorKind::ConnectionRefused => ": no pgvrrp runs here with this runtime_dir",
-                ErrorKind::PermissionDenied => ": run this as root, or as a member of the daemon's group",
-                ErrorKind::WouldBlock | ErrorKind::TimedOut => ": the daemon does not answer; is it stopped?",
-                _ => "",
-            };
-            say(&format!("error: {}: {error}{help}\n", path.display()));
-            ExitCode::from(EX_UNAVAILABLE)
+            say(&format!("error: cannot ask anything: {error}\n"));
+            return ExitCode::from(EX_OSERR);
+        }
+    };
+    let printed = print(&if json { report.json() } else { report.text() });
+    if report.problems == 0 { printed } else { ExitCode::FAILURE }
+}
+
+fn replay(file: &Path, verbose: bool) -> ExitCode {
+    match replay::run(file, verbose) {
+        Ok(text) => print(&text),
+        Err(replay::Failure::Print(error)) => stdout_failed(&error),
+        Err(replay::Failure::Recording(failure)) => {
+            say(&format!("error: {}: {failure}\n", file.display()));
+            match failure {
+                recording::Failure::Differs(_) => ExitCode::FAILURE,
+                recording::Failure::Read(_) => ExitCode::from(EX_NOINPUT),
+                _ => ExitCode::from(EX_DATAERR),
+            }
         }
     }
 }
@@ -138,12 +250,17 @@ fn status(file: &ConfigFile, form: Form) -> ExitCode {
 /// To standard output. Whoever closes it has seen enough.
 fn print(text: &str) -> ExitCode {
     match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            say(&format!("error: standard output: {error}\n"));
-            ExitCode::FAILURE
-        }
-        _ => ExitCode::SUCCESS,
+        Err(error) => stdout_failed(&error),
+        Ok(()) => ExitCode::SUCCESS,
     }
+}
+
+fn stdout_failed(error: &io::Error) -> ExitCode {
+    if error.kind() == ErrorKind::BrokenPipe {
+        return ExitCode::SUCCESS;
+    }
+    say(&format!("error: standard output: {error}\n"));
+    ExitCode::FAILURE
 }
 
 /// To standard error, which may be closed as well.

@@ -4,17 +4,19 @@
 //! |---|---|
 //! | `pgvrrp` (main) | waits |
 //! | `pgvrrp-protocol` | reactor, node and actuator; opens every socket itself, so all are of one network namespace |
-//! | `pgvrrp-evidence` | the askers of etcd and PostgreSQL |
+//! | `pgvrrp-evidence` | the askers of etcd, PostgreSQL and Patroni |
 //! | `pgvrrp-observe` | HTTP, control socket, systemd |
 //! | `pgvrrp-log` | writes log lines |
+//! | `pgvrrp-record` | writes the recording, if one is wanted |
 
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fs, io, thread};
+use std::{io, thread};
 
-use pgvrrp_config::{Checksum, Config};
+use pgvrrp_config::{Checksum, Config, Fence};
 use pgvrrp_netlink::{Kernel, Monitor, SockDiag, promote_secondaries};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -23,15 +25,17 @@ use tracing::{error, info, warn};
 use vrrp::router::ChecksumPolicy;
 
 use crate::actuator::{Actuator, Askers};
+use crate::capabilities::Capabilities;
 use crate::clock;
-use crate::evidence::{etcd, postgres};
-use crate::gate::evidence::{EtcdReport, EtcdRequest, RoleReport};
+use crate::evidence::{etcd, patroni, postgres};
+use crate::gate::evidence::{EtcdReport, EtcdRequest, PatroniReport, RoleReport};
 use crate::gate::policy;
 use crate::node::status::Status;
 use crate::node::{Identity, Node, Settings, VipSettings};
 use crate::observe::{control, http, logging, systemd};
 use crate::reactor::{Lines, Reactor};
 use crate::realtime;
+use crate::recording::recorder::Recorder;
 use crate::runtime_dir::{self, RuntimeDir};
 use crate::transport::ArpSender;
 use crate::vip_lock::{self, VipLock};
@@ -59,6 +63,14 @@ pub enum Failure {
         /// The other daemon's process.
         pid: i32,
     },
+    /// 77 or 71: the file to record to cannot be written.
+    #[error("cannot record to {}: {source}", path.display())]
+    Recording {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
     /// 71: the system refused something.
     #[error("{what}: {source}")]
     System {
@@ -76,7 +88,8 @@ impl Failure {
             Self::Permission(_) => 77,
             Self::Config(_) => 78,
             Self::InUse(_) | Self::VipInUse { .. } => 75,
-            Self::System { .. } => 71,
+            Self::Recording { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => 77,
+            Self::Recording { .. } | Self::System { .. } => 71,
         })
     }
 
@@ -85,11 +98,12 @@ impl Failure {
     }
 }
 
-/// Runs the daemon until a signal ends it.
+/// Runs the daemon until a signal ends it, or a handover. What its node is told and answers goes to the file `record`.
 ///
 /// # Errors
-/// See [`Failure`]. When this returns, no VIP is bound by this process, or its lifetime is ending it.
-pub fn run(config: Config) -> Result<(), Failure> {
+/// See [`Failure`]. When this returns, no VIP is bound by this process, or its lifetime is ending it: after a handover,
+/// unless the next process comes in time and by its own right renews it.
+pub fn run(config: Config, record: Option<&Path>) -> Result<(), Failure> {
     logging::start(config.log_level.as_str()).map_err(Failure::system("cannot start logging"))?;
     check_capabilities()?;
     check_prefixes(&config)?;
@@ -98,6 +112,8 @@ pub fn run(config: Config) -> Result<(), Failure> {
         runtime_dir::Error::InUse(_) => Failure::InUse(error),
         runtime_dir::Error::Unusable { .. } => Failure::Permission(error.to_string()),
     })?;
+    // After the lock: two daemons do not write one file.
+    let recorder = record.map(open_recording).transpose()?;
     let refuse = |error: runtime_dir::Error| Failure::Permission(error.to_string());
     let me = Identity {
         member: config.node.clone(),
@@ -105,6 +121,12 @@ pub fn run(config: Config) -> Result<(), Failure> {
         incarnation: runtime_dir.incarnation().map_err(refuse)?,
     };
     info!(node = config.node, version = env!("CARGO_PKG_VERSION"), "starting");
+    if config.fence == Fence::LeaderKey {
+        warn!(
+            "fence = \"leader-key\": the next primary does not wait for a node whose daemon is dead or frozen, where the \
+             VIP may be for 4 s more"
+        );
+    }
     realtime::lock_memory();
 
     let vip_locks = lock_vips(&config)?;
@@ -113,25 +135,34 @@ pub fn run(config: Config) -> Result<(), Failure> {
     let (etcd_reports, etcd_reports_out) = mpsc::unbounded_channel();
     let (cadence, cadence_out) = watch::channel(CALM);
     let (role_reports, role_reports_out) = mpsc::channel(4);
+    let (patroni_url, patroni_url_out) = watch::channel(None);
+    let (patroni_reports, patroni_reports_out) = mpsc::channel(4);
+    let (handovers, handovers_out) = mpsc::channel(1);
     let (status, status_out) = watch::channel(Arc::new(Status::default()));
-    let askers = Askers { etcd: etcd_requests, cadence };
-    let lines = Lines { etcd: etcd_reports_out, postgres: role_reports_out, status };
+    let askers = Askers { etcd: etcd_requests, cadence, patroni: patroni_url };
+    let lines = Lines {
+        etcd: etcd_reports_out,
+        postgres: role_reports_out,
+        patroni: patroni_reports_out,
+        handovers: handovers_out,
+        status,
+    };
 
     let (started, has_started) = oneshot::channel();
     let vips = vip_settings(&config);
     let settings = Settings { me, interface: config.interface.clone(), policy: policy_settings(&config), vips };
-    let protocol = spawn("pgvrrp-protocol", move || protocol(settings, askers, lines, started))?;
+    let protocol = spawn("pgvrrp-protocol", move || protocol(settings, recorder, askers, lines, started))?;
     // Its failures to start are the daemon's; nothing else is begun before it stands.
     if has_started.blocking_recv().is_err() {
         return join(protocol);
     }
-    let etcd = etcd_settings(&config);
-    spawn("pgvrrp-evidence", move || {
-        evidence(etcd, postgres, etcd_requests_out, etcd_reports, cadence_out, role_reports)
-    })?;
+    let etcd = Asker { settings: etcd_settings(&config), wanted: etcd_requests_out, reports: etcd_reports };
+    let postgres = Asker { settings: postgres, wanted: cadence_out, reports: role_reports };
+    let patroni = Asker { settings: patroni_settings(&config), wanted: patroni_url_out, reports: patroni_reports };
+    spawn("pgvrrp-evidence", move || evidence(etcd, postgres, patroni))?;
     let control = config.runtime_dir.clone();
     let listen = config.http.listen;
-    spawn("pgvrrp-observe", move || observe(&control, listen, status_out))?;
+    spawn("pgvrrp-observe", move || observe(&control, listen, status_out, handovers))?;
     systemd::ready();
     let result = join(protocol);
     systemd::stopping();
@@ -155,7 +186,17 @@ pub fn postgres_settings(config: &Config) -> Result<postgres::Settings, Failure>
     Ok(postgres::Settings { connection, timeout: config.postgres.timeout })
 }
 
-fn protocol(settings: Settings, askers: Askers, lines: Lines, started: oneshot::Sender<()>) -> Result<(), Failure> {
+fn open_recording(path: &Path) -> Result<Recorder, Failure> {
+    Recorder::open(path).map_err(|source| Failure::Recording { path: path.to_owned(), source })
+}
+
+fn protocol(
+    settings: Settings,
+    mut recorder: Option<Recorder>,
+    askers: Askers,
+    lines: Lines,
+    started: oneshot::Sender<()>,
+) -> Result<(), Failure> {
     let refused = |error: pgvrrp_netlink::Error| Failure::Permission(error.to_string());
     realtime::prioritise_thread();
     runtime()?.block_on(async {
@@ -167,39 +208,49 @@ fn protocol(settings: Settings, askers: Askers, lines: Lines, started: oneshot::
         let (interface, vips) = (settings.interface.clone(), settings.vips.clone());
         let addresses: Vec<Ipv4Addr> = vips.iter().map(|vip| vip.address).collect();
         let actuator = Actuator::new(kernel, sockets, arp, interface.clone(), vips, askers);
-        let node = Node::new(settings, clock::now());
-        let reactor = Reactor::new(node, actuator, monitor, lines, interface, addresses);
+        let now = clock::now();
+        if let Some(recorder) = &mut recorder {
+            recorder.begin(&settings, now);
+        }
+        let node = Node::new(settings, now);
+        let reactor = Reactor::new(node, recorder, actuator, monitor, lines, interface, addresses);
         let reactor = reactor.map_err(Failure::system("cannot start the loop"))?;
         let _ = started.send(());
         reactor.run().await.map_err(Failure::system("the loop ended"))
     })
 }
 
+/// What an asker is given: what it has to know, the line by which it is told what to ask, and the line back.
+struct Asker<Settings, Wanted, Reports> {
+    settings: Settings,
+    wanted: Wanted,
+    reports: Reports,
+}
+
 fn evidence(
-    etcd: etcd::Settings,
-    postgres: postgres::Settings,
-    requests: mpsc::UnboundedReceiver<EtcdRequest>,
-    reports: mpsc::UnboundedSender<EtcdReport>,
-    cadence: watch::Receiver<Duration>,
-    roles: mpsc::Sender<RoleReport>,
+    etcd: Asker<etcd::Settings, mpsc::UnboundedReceiver<EtcdRequest>, mpsc::UnboundedSender<EtcdReport>>,
+    postgres: Asker<postgres::Settings, watch::Receiver<Duration>, mpsc::Sender<RoleReport>>,
+    patroni: Asker<patroni::Settings, watch::Receiver<Option<String>>, mpsc::Sender<PatroniReport>>,
 ) -> Result<(), Failure> {
     let tasks = LocalSet::new();
-    tasks.spawn_local(postgres::run(postgres, cadence, roles));
-    tasks.block_on(&runtime()?, etcd::run(etcd, requests, reports));
+    tasks.spawn_local(postgres::run(postgres.settings, postgres.wanted, postgres.reports));
+    tasks.spawn_local(patroni::run(patroni.settings, patroni.wanted, patroni.reports));
+    tasks.block_on(&runtime()?, etcd::run(etcd.settings, etcd.wanted, etcd.reports));
     Ok(())
 }
 
 fn observe(
-    runtime_dir: &std::path::Path,
+    runtime_dir: &Path,
     listen: Option<std::net::SocketAddr>,
     status: watch::Receiver<Arc<Status>>,
+    handovers: mpsc::Sender<()>,
 ) -> Result<(), Failure> {
     runtime()?.block_on(async {
         if let Some(listen) = listen {
             tokio::spawn(http::serve(listen, status.clone()));
         }
         match control::listen(runtime_dir) {
-            Ok(listener) => drop(tokio::spawn(control::serve(listener, status.clone()))),
+            Ok(listener) => drop(tokio::spawn(control::serve(listener, status.clone(), handovers))),
             Err(error) => warn!(%error, "no control socket: `pgvrrp status` will not work"),
         }
         systemd::serve(status).await;
@@ -234,23 +285,14 @@ fn join(thread: Ended) -> Result<(), Failure> {
 
 // ---- What has to be true before anything starts -----------------------------------------------------------------
 
-/// CAP_NET_ADMIN (bit 12) and CAP_NET_RAW (bit 13) have to be effective: capabilities(7).
 fn check_capabilities() -> Result<(), Failure> {
-    let status =
-        fs::read_to_string("/proc/thread-self/status").map_err(Failure::system("cannot read own capabilities"))?;
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap_or_default();
-    let effective = u64::from_str_radix(effective.trim(), 16).unwrap_or(0);
-    let missing: Vec<_> = [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW")]
-        .into_iter()
-        .filter(|(bit, _)| effective & (1 << bit) == 0)
-        .collect();
+    let missing = Capabilities::own().map_err(Failure::system("cannot read own capabilities"))?.missing();
     if missing.is_empty() {
         return Ok(());
     }
-    let names: Vec<_> = missing.iter().map(|(_, name)| *name).collect();
     Err(Failure::Permission(format!(
         "missing {}: run pgvrrp by its systemd unit, which grants exactly these, or as root",
-        names.join(" and ")
+        missing.join(" and ")
     )))
 }
 
@@ -302,7 +344,8 @@ fn vip_settings(config: &Config) -> Vec<VipSettings> {
     vips.collect()
 }
 
-fn policy_settings(config: &Config) -> policy::Policy {
+/// What the operator wants where there is no single right answer.
+pub(crate) fn policy_settings(config: &Config) -> policy::Policy {
     use pgvrrp_config as from;
     policy::Policy {
         postgres_down: match config.policy.postgres_down {
@@ -317,11 +360,28 @@ fn policy_settings(config: &Config) -> policy::Policy {
             from::ForeignActive::AdvertiseFirst => policy::ForeignActive::AdvertiseFirst,
             from::ForeignActive::BindAtOnce => policy::ForeignActive::BindAtOnce,
         },
+        failsafe: match config.policy.failsafe {
+            from::Failsafe::Auto => policy::Failsafe::Auto,
+            from::Failsafe::Drop => policy::Failsafe::Drop,
+        },
+        fence: match config.fence {
+            Fence::Lock => policy::Fence::Lock,
+            Fence::LeaderKey => policy::Fence::LeaderKey,
+        },
     }
 }
 
-fn etcd_settings(config: &Config) -> etcd::Settings {
-    let vips: Vec<_> = config.vips.iter().map(|vip| vip.address).collect();
+fn patroni_settings(config: &Config) -> patroni::Settings {
+    patroni::Settings { scope: config.patroni.scope.clone(), member: config.node.clone() }
+}
+
+/// Which etcd to ask, as whom, and for which keys.
+pub(crate) fn etcd_settings(config: &Config) -> etcd::Settings {
+    // Without V there is nothing of ours to read: its prefix may be out of this user's reach.
+    let vips: Vec<_> = match config.fence {
+        Fence::Lock => config.vips.iter().map(|vip| vip.address).collect(),
+        Fence::LeaderKey => Vec::new(),
+    };
     let patroni = &config.patroni;
     let credentials = config.etcd.username.as_ref().zip(config.etcd.password.as_ref());
     etcd::Settings {

@@ -3,6 +3,8 @@
 
 pub mod deadline;
 pub mod evidence;
+pub mod failsafe;
+pub mod guard;
 pub mod policy;
 pub mod reason;
 pub mod verdict;

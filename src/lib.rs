@@ -4,11 +4,14 @@
 
 pub mod gate;
 pub mod node;
+pub mod recording;
 
 #[cfg(feature = "daemon")]
 pub mod actuator;
 #[cfg(feature = "daemon")]
 mod async_fd;
+#[cfg(feature = "daemon")]
+mod capabilities;
 #[cfg(feature = "daemon")]
 pub mod cli;
 #[cfg(feature = "daemon")]
@@ -16,13 +19,19 @@ pub mod clock;
 #[cfg(feature = "daemon")]
 pub mod daemon;
 #[cfg(feature = "daemon")]
+pub mod doctor;
+#[cfg(feature = "daemon")]
 pub mod evidence;
+#[cfg(feature = "daemon")]
+pub mod handover;
 #[cfg(feature = "daemon")]
 pub mod observe;
 #[cfg(feature = "daemon")]
 pub mod reactor;
 #[cfg(feature = "daemon")]
 mod realtime;
+#[cfg(feature = "daemon")]
+mod replay;
 #[cfg(feature = "daemon")]
 pub mod runtime_dir;
 #[cfg(feature = "daemon")]

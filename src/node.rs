@@ -17,14 +17,18 @@ pub mod status;
 mod tests;
 mod vip;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use vrrp::time::Instant;
 
 use crate::gate::deadline::STALL;
-use crate::gate::evidence::{EtcdReport, EtcdRequest, RoleReport};
-use crate::gate::policy::Policy;
+use crate::gate::evidence::{EtcdReport, EtcdRequest, LeaseId, PatroniReport, RoleReport};
+use crate::gate::failsafe;
+use crate::gate::policy::{Fence, Policy};
+use crate::gate::reason::Reason;
 use crate::gate::verdict::Evidence;
 use etcd_view::{EtcdView, Read};
 use io::{Discarded, Input, Level, Notice, Output};
@@ -38,11 +42,14 @@ const CALM: Duration = Duration::from_secs(1);
 const FAST: Duration = Duration::from_millis(2);
 const PATIENT: Duration = Duration::from_millis(100);
 
+/// A handover that is not possible by then, for want of fresh evidence, is given up.
+const HAND_OVER: Duration = Duration::from_secs(1);
+
 /// How long a node that is armed asks [`FAST`].
 const FAST_FOR: Duration = Duration::from_secs(5);
 
 /// What the operator says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Settings {
     /// Who this daemon is.
     pub me: Identity,
@@ -66,12 +73,17 @@ pub struct Node {
     stalls: u64,
     etcd: EtcdView,
     postgres: Option<RoleReport>,
+    /// While Patroni is being asked.
+    patroni: Option<PatroniReport>,
+    asking_patroni: Option<String>,
     kernel: KernelView,
     vips: Vec<Vip>,
     round: Round,
     cadence: Duration,
-    discards: BTreeMap<&'static str, u64>,
+    discards: BTreeMap<Cow<'static, str>, u64>,
     stopping: bool,
+    /// The process is to end, and the next one to find everything in its place; given up then.
+    handing_over: Option<Instant>,
 }
 
 /// The rounds of questions to etcd. At most one is under way: an answer says by its order what it is an answer to.
@@ -81,6 +93,8 @@ struct Round {
     next: Instant,
     /// Something changed while one was under way, which may have read too early.
     again: bool,
+    /// The lease of K's that the last one asked about.
+    leader_lease: Option<LeaseId>,
 }
 
 impl Node {
@@ -97,12 +111,15 @@ impl Node {
             stalls: 0,
             etcd: EtcdView::default(),
             postgres: None,
+            patroni: None,
+            asking_patroni: None,
             kernel: KernelView::new(settings.interface, addresses),
             vips: vips.map(|(id, vip)| Vip::new(crate::gate::evidence::VipId(id), vip, now)).collect(),
-            round: Round { under_way: false, next: now, again: false },
+            round: Round { under_way: false, next: now, again: false, leader_lease: None },
             cadence: Duration::ZERO,
             discards: BTreeMap::new(),
             stopping: false,
+            handing_over: None,
         }
     }
 
@@ -111,9 +128,11 @@ impl Node {
         let mut out = Vec::new();
         self.notice_stall(now, &mut out);
         self.take(now, input, &mut out);
+        self.give_up_handover(now, &mut out);
         self.each_vip(now, &mut out, Vip::advance);
         self.start_round(now, &mut out);
         self.ask_postgres(now, &mut out);
+        self.ask_patroni(now, &mut out);
         out
     }
 
@@ -123,7 +142,9 @@ impl Node {
         let round = if self.round.under_way { self.last_pass + CALM } else { self.round.next };
         let cadence = self.vips.iter().filter_map(Vip::armed_since).map(|since| since + FAST_FOR);
         let cadence = cadence.filter(|at| *at > self.last_pass);
-        self.vips.iter().filter_map(Vip::deadline).chain(cadence).fold(round, Instant::min)
+        let around = self.surroundings(self.last_pass);
+        let vips = self.vips.iter().filter_map(|vip| vip.deadline(&around));
+        vips.chain(cadence).chain(self.handing_over).fold(round, Instant::min)
     }
 
     /// After [`Input::Stop`]: every address is gone, and every lock is revoked.
@@ -134,6 +155,27 @@ impl Node {
     /// After [`Input::Stop`]: every address is gone. What is left in etcd expires by itself.
     pub fn is_unbound(&self) -> bool {
         self.stopping && self.vips.iter().all(|vip| vip.is_unbound(&self.kernel))
+    }
+
+    /// After [`Input::HandOver`]: each address that was bound has been renewed since, and nothing is being released. The
+    /// process may end now, as if it were killed; until the next one has proved its right, the lifetime guards.
+    pub fn is_handed_over(&self) -> bool {
+        self.handing_over.is_some() && self.vips.iter().all(Vip::is_handed_over)
+    }
+
+    /// For each VIP whether it is bound by this node's will, and why or why not. What [`Node::status`] says at length.
+    pub fn gates(&self) -> impl Iterator<Item = (bool, &Reason)> {
+        self.vips.iter().map(|vip| (vip.is_bound(), &vip.reason))
+    }
+
+    fn give_up_handover(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if self.handing_over.is_some_and(|until| now >= until || self.stopping) {
+            self.handing_over = None;
+            if !self.stopping {
+                let text = "the handover is given up: nothing could be renewed for the next process".to_owned();
+                out.push(Output::Tell(Notice { level: Level::Warning, vip: None, text }));
+            }
+        }
     }
 
     fn notice_stall(&mut self, now: Instant, out: &mut Vec<Output>) {
@@ -191,16 +233,22 @@ impl Node {
                     self.postgres = Some(report);
                 }
             }
-            Input::Done(outcome) => {
-                let of = outcome.vip();
-                self.learn(&outcome);
-                self.each_vip(now, out, |vip, around, out| {
-                    if vip.id == of {
-                        vip.take_outcome(around, &outcome, out);
-                    }
-                });
+            Input::Patroni(report) => self.patroni = Some(report).filter(|_| self.asking_patroni.is_some()),
+            Input::Done(outcomes) => {
+                for outcome in &outcomes {
+                    self.learn(outcome);
+                    self.each_vip(now, out, |vip, around, out| {
+                        if vip.id == outcome.vip() {
+                            vip.take_outcome(around, outcome, out);
+                        }
+                    });
+                }
             }
             Input::Stop => self.stopping = true,
+            Input::HandOver => {
+                self.handing_over = Some(now + HAND_OVER);
+                self.vips.iter_mut().for_each(|vip| vip.hand_over(now));
+            }
         }
     }
 
@@ -219,6 +267,10 @@ impl Node {
                         vip.etcd_rebuilt();
                     }
                     vip.take_round(me, &kept, evidence);
+                }
+                // K has another lease than the one that was asked about: ask about this one.
+                if read == Read::Good && self.leader_lease() != self.round.leader_lease {
+                    self.look_again(now);
                 }
             }
             EtcdReport::Acquire { vip, outcome } => {
@@ -269,9 +321,16 @@ impl Node {
         if self.round.under_way || !(again || self.round.next <= now) {
             return;
         }
-        self.round = Round { under_way: true, next: now + RENEW, again: false };
+        let leader_lease = self.leader_lease();
+        self.round = Round { under_way: true, next: now + RENEW, again: false, leader_lease };
         let keep_alive = self.vips.iter().filter_map(Vip::permit).collect();
-        out.push(Output::Etcd(EtcdRequest::Round { keep_alive }));
+        out.push(Output::Etcd(EtcdRequest::Round { keep_alive, leader_lease }));
+    }
+
+    /// K's lease, where K is the fence and this member's.
+    fn leader_lease(&self) -> Option<LeaseId> {
+        let leader = self.etcd.latest()?.leader.as_ref()?;
+        (self.policy.fence == Fence::LeaderKey && leader.member == self.me.member).then_some(leader.lease)
     }
 
     fn ask_postgres(&mut self, now: Instant, out: &mut Vec<Output>) {
@@ -287,8 +346,21 @@ impl Node {
         }
     }
 
-    fn discard(&mut self, reason: &'static str) {
-        *self.discards.entry(reason).or_default() += 1;
+    /// Patroni is asked while a VIP is held, etcd is silent, and the failsafe mode is on. Every pass looks at this, and
+    /// with a VIP bound there is one each second.
+    fn ask_patroni(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let etcd = self.etcd.latest();
+        let due = self.vips.iter().any(Vip::is_bound) && failsafe::is_due(now, self.policy, etcd);
+        let url = etcd.filter(|_| due).and_then(|etcd| etcd.member.as_ref()?.api_url.clone());
+        if url != self.asking_patroni {
+            self.patroni = None;
+            self.asking_patroni.clone_from(&url);
+            out.push(Output::AskPatroni { url });
+        }
+    }
+
+    fn discard(&mut self, reason: impl Into<Cow<'static, str>>) {
+        *self.discards.entry(reason.into()).or_default() += 1;
     }
 
     fn tell_etcd(&self, failed_before: bool, read: Read, out: &mut Vec<Output>) {
@@ -323,11 +395,19 @@ impl Node {
             now,
             member: &self.me.member,
             etcd: self.etcd.latest(),
+            system_identifier: self.etcd.system_identifier(),
             quarantine: self.etcd.quarantine(),
             postgres: self.postgres.as_ref(),
+            vouched: failsafe::vouched(now, self.patroni.as_ref()),
             fresh_after: self.fresh_after,
             policy: self.policy,
         };
-        Surroundings { me: &self.me, evidence, kernel: &self.kernel, stopping: self.stopping }
+        Surroundings {
+            me: &self.me,
+            evidence,
+            kernel: &self.kernel,
+            stopping: self.stopping,
+            handing_over: self.handing_over.is_some(),
+        }
     }
 }

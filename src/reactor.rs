@@ -3,7 +3,6 @@
 //! One pass: read the clock, let what is due happen first, take one input, carry out the outputs in order, arm the
 //! timer. What came of each output returns as an input at once.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +18,11 @@ use vrrp::wire::ipv4::Discard;
 
 use crate::actuator::Actuator;
 use crate::clock;
-use crate::gate::evidence::{EtcdReport, RoleReport};
+use crate::gate::evidence::{EtcdReport, PatroniReport, RoleReport};
 use crate::node::Node;
 use crate::node::io::{Address, Discarded, Input, Link, Output, Version2};
 use crate::node::status::Status;
+use crate::recording::recorder::Recorder;
 use crate::timer::Timer;
 use crate::transport::{AdvertReceiver, AdvertSender, ArpReceiver};
 
@@ -49,6 +49,10 @@ pub struct Lines {
     pub etcd: mpsc::UnboundedReceiver<EtcdReport>,
     /// From PostgreSQL's.
     pub postgres: mpsc::Receiver<RoleReport>,
+    /// From Patroni's.
+    pub patroni: mpsc::Receiver<PatroniReport>,
+    /// From whoever asks for a handover on the control socket.
+    pub handovers: mpsc::Receiver<()>,
     /// To everybody who looks.
     pub status: watch::Sender<Arc<Status>>,
 }
@@ -65,6 +69,8 @@ struct Ears {
 #[derive(Debug)]
 pub struct Reactor {
     node: Node,
+    /// Of everything that the node is told and answers, if that is wanted.
+    recorder: Option<Recorder>,
     actuator: Actuator,
     monitor: Monitor,
     lines: Lines,
@@ -101,6 +107,7 @@ enum Wake {
     Adverts(io::Result<Vec<Result<Advert, Discard>>>),
     Claims(io::Result<Vec<Claim>>),
     Stop(&'static str),
+    HandOver,
     HangUp,
 }
 
@@ -111,6 +118,7 @@ impl Reactor {
     /// If the kernel refuses a timer or signal handlers.
     pub fn new(
         node: Node,
+        recorder: Option<Recorder>,
         actuator: Actuator,
         monitor: Monitor,
         lines: Lines,
@@ -119,6 +127,7 @@ impl Reactor {
     ) -> io::Result<Self> {
         Ok(Self {
             node,
+            recorder,
             actuator,
             monitor,
             lines,
@@ -142,7 +151,7 @@ impl Reactor {
         })
     }
 
-    /// Runs until a signal ends it and everything is released.
+    /// Runs until a signal ends it and everything is released, or until everything is left for the next process.
     ///
     /// # Errors
     /// If the kernel's notifications end, or an address would not go at the end.
@@ -156,6 +165,10 @@ impl Reactor {
                 self.publish();
                 return result;
             }
+            if self.node.is_handed_over() {
+                info!("handed over: what is bound stays so for its lifetime");
+                return Ok(());
+            }
             self.arm()?;
             match self.wake().await? {
                 Wake::Input(input) => self.pass(input),
@@ -167,6 +180,10 @@ impl Reactor {
                     info!("{name}: releasing");
                     self.stop.get_or_insert_with(clock::now);
                     self.pass(Input::Stop);
+                }
+                Wake::HandOver => {
+                    info!("handing over to the next process");
+                    self.pass(Input::HandOver);
                 }
                 Wake::HangUp => info!("SIGHUP ignored: the configuration is read at start only"),
             }
@@ -184,10 +201,12 @@ impl Reactor {
             _ = self.signals.interrupt.recv(), if !stopping => Ok(Wake::Stop("SIGINT")),
             Some(report) = self.lines.postgres.recv() => Ok(Wake::Input(Input::Postgres(report))),
             Some(report) = self.lines.etcd.recv() => Ok(Wake::Input(Input::Etcd(report))),
+            Some(report) = self.lines.patroni.recv() => Ok(Wake::Input(Input::Patroni(report))),
             events = self.monitor.next() => Ok(Wake::Kernel(events.map_err(io::Error::other)?)),
             fired = self.timer.fired() => fired.map(|()| Wake::Input(Input::Timer)),
             packets = adverts(ears) => Ok(Wake::Adverts(packets)),
             claims = claims(ears) => Ok(Wake::Claims(claims)),
+            Some(()) = self.lines.handovers.recv() => Ok(Wake::HandOver),
             _ = self.signals.hang_up.recv() => Ok(Wake::HangUp),
         }
     }
@@ -209,18 +228,22 @@ impl Reactor {
     }
 
     fn step(&mut self, input: Input) {
-        let mut inputs = VecDeque::from([input]);
+        let mut next = Some(input);
         let mut notable = false;
         let mut steps = 0;
-        while let Some(input) = inputs.pop_front() {
+        while let Some(input) = next.take() {
             steps += 1;
             if steps > MOST_STEPS {
                 error!(?input, "what came of one input had no end: going on with the next; please report this");
                 break;
             }
-            let outputs = self.node.handle(clock::now(), input);
+            let now = clock::now();
+            let outputs = match &mut self.recorder {
+                Some(recorder) => recorder.handle(&mut self.node, now, input),
+                None => self.node.handle(now, input),
+            };
             notable |= outputs.iter().any(|output| matches!(output, Output::Unbind { .. } | Output::Tell(_)));
-            inputs.extend(self.actuator.carry_out(outputs).into_iter().map(Input::Done));
+            next = Some(self.actuator.carry_out(outputs)).filter(|done| !done.is_empty()).map(Input::Done);
         }
         if notable || clock::now().since(self.published) >= PUBLISH {
             self.publish();
@@ -381,7 +404,7 @@ fn advert_input(packet: Result<Advert, Discard>) -> Input {
     match packet {
         Ok(advert) => Input::Advert(advert),
         Err(discard) => Input::Discarded(Discarded {
-            reason: discard.label(),
+            reason: discard.label().into(),
             version2: match discard {
                 Discard::Version2 { source, vrid, priority } => {
                     Some(Version2 { source, virtual_router_id: vrid, priority })

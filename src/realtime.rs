@@ -8,7 +8,7 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use tracing::{debug, info};
 
 /// Low among the real-time priorities: before every ordinary process, behind the kernel's own threads.
-const PRIORITY: i32 = 5;
+pub(crate) const PRIORITY: i32 = 5;
 
 /// Gives the calling thread real-time priority (SCHED_RR), which its children do not inherit.
 pub(crate) fn prioritise_thread() {

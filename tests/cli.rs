@@ -91,6 +91,50 @@ fn status_without_a_daemon_is_69_and_says_what_to_do() {
     assert!(err.contains("control.sock") && err.contains("no pgvrrp runs here"), "{err}");
 }
 
+const RECORDING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recordings/switchovers-db1.jsonl");
+
+#[test]
+fn a_recording_is_replayed_without_rights_and_configuration() {
+    let (code, out, err) = said(&pgvrrp(&["replay", RECORDING]));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.ends_with("passes replayed, every output as recorded\n"), "{out}");
+    let (_, told, _) = said(&pgvrrp(&["replay", "--verbose", RECORDING]));
+    assert!(told.contains("on db1, VIP 10.0.20.155, starts"), "{told}");
+    assert!(told.contains("PostgreSQL: primary (accepts writes)  ->  bind for 3 s; advertise 255; announce"), "{told}");
+    assert!(told.ends_with(&out), "{told}");
+}
+
+#[test]
+fn a_torn_recording_is_replayed_and_one_that_differs_is_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(RECORDING).unwrap();
+    let (code, out, _) = said(&pgvrrp(&["replay", &file(dir.path(), &text[..20_000])]));
+    assert_eq!(code, Some(0));
+    assert!(out.contains("1 line is torn"), "{out}");
+    let changed =
+        text.replacen("{\"advertise\":{\"vip\":0,\"priority\":255", "{\"advertise\":{\"vip\":0,\"priority\":254", 1);
+    let (code, out, err) = said(&pgvrrp(&["replay", &file(dir.path(), &changed)]));
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.contains("recorded  Advertise") && err.contains("replayed  Advertise"), "{err}");
+}
+
+#[test]
+fn what_is_no_recording_is_65_and_what_cannot_be_read_66() {
+    let dir = tempfile::tempdir().unwrap();
+    for (text, words) in [
+        (GOOD, "line 1 is no line of a recording"),
+        ("", "nothing is recorded in it"),
+        ("{\"format\":7,\"version\":\"3.0\"}\n", "format 7, written by pgvrrp 3.0"),
+    ] {
+        let (code, out, err) = said(&pgvrrp(&["replay", &file(dir.path(), text)]));
+        assert_eq!((code, out.as_str()), (Some(65), ""), "{err}");
+        assert!(err.contains(words) && err.contains("pgvrrp.toml"), "{err}");
+    }
+    let (code, _, err) = said(&pgvrrp(&["replay", "/nonexistent.jsonl"]));
+    assert_eq!(code, Some(66));
+    assert!(err.contains("/nonexistent.jsonl"), "{err}");
+}
+
 #[test]
 fn whoever_stops_reading_has_seen_enough() {
     let dir = tempfile::tempdir().unwrap();
@@ -98,4 +142,37 @@ fn whoever_stops_reading_has_seen_enough() {
     let pipe = format!("{} check {path} | true", env!("CARGO_BIN_EXE_pgvrrp"));
     let output = Command::new("bash").args(["-o", "pipefail", "-c", &pipe]).output().unwrap();
     assert!(!said(&output).2.contains("panicked"), "{}", said(&output).2);
+}
+
+/// On a host without etcd, PostgreSQL and the interface there is much to say, and soon.
+#[test]
+fn doctor_says_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = GOOD.replace("10.0.20.13:2379", "127.0.0.1:1").replace("\"eth0\"", "\"nosuchlink\"")
+        + "[postgres]\nconnection = \"host=/nonexistent user=pgvrrp\"\n";
+    let path = file(dir.path(), &here);
+    let (code, out, err) = said(&pgvrrp(&["doctor", "--config", &path]));
+    assert_eq!((code, err.as_str()), (Some(1), ""), "{out}");
+    for words in [
+        "ok       configuration ",
+        "problem  interface nosuchlink: ",
+        "problem  etcd 127.0.0.1:1: ",
+        "\n         fix: ",
+    ] {
+        assert!(out.contains(words), "{words}: {out}");
+    }
+    assert!(out.lines().last().unwrap().contains(" problems, "), "{out}");
+    let (code, out, err) = said(&pgvrrp(&["doctor", "--json", "--config", &path]));
+    assert_eq!((code, err.as_str()), (Some(1), ""));
+    assert!(out.contains("\"problems\": "), "{out}");
+}
+
+#[test]
+fn doctor_of_a_wrong_file_is_the_check() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = file(dir.path(), &GOOD.replace("= 155\n", "= 300\n"));
+    let (code, out, err) = said(&pgvrrp(&["doctor", "--json", "--config", &path]));
+    assert_eq!((code, out.as_str()), (Some(78), ""));
+    assert_eq!(err, said(&pgvrrp(&["check", &path])).2);
+    assert!(err.contains("virtual_router_id"), "{err}");
 }

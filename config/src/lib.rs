@@ -22,6 +22,7 @@ mod suggest;
 
 pub use diagnose::Problems;
 pub use model::{
-    Checksum, Config, Etcd, ForeignActive, Http, LogLevel, Patroni, Paused, Policy, Postgres, PostgresDown, Vip,
+    Checksum, Config, Etcd, Failsafe, Fence, ForeignActive, Http, LogLevel, Patroni, Paused, Policy, Postgres,
+    PostgresDown, Vip,
 };
 pub use secret::Secret;

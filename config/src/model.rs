@@ -1,7 +1,7 @@
 //! What the file says, once it is known to be right.
 //!
-//! A setting of which this version knows one value only (`follows`, `mac`, `fence`, `failsafe`) is checked when the
-//! file is read, and has no field here.
+//! A setting of which this version knows one value only (`follows`, `mac`) is checked when the file is read, and has no
+//! field here.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -20,6 +20,8 @@ pub struct Config {
     pub interface: String,
     /// `runtime_dir`: control socket, lock and incarnation live there. Absolute. Default `/run/pgvrrp`.
     pub runtime_dir: PathBuf,
+    /// `fence`: what keeps two nodes from holding a VIP. The same on every node.
+    pub fence: Fence,
     /// `[patroni]`.
     pub patroni: Patroni,
     /// `[etcd]`.
@@ -88,6 +90,28 @@ pub struct Policy {
     pub paused: Paused,
     /// `foreign_active`: a router that is not pgvrrp is Active when this node may take the VIP.
     pub foreign_active: ForeignActive,
+    /// `failsafe`: etcd is out of reach, Patroni stays primary by its failsafe mode.
+    pub failsafe: Failsafe,
+}
+
+/// `fence`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fence {
+    /// `"lock"`: a key of pgvrrp's own in etcd.
+    #[default]
+    Lock,
+    /// `"leader-key"`: Patroni's leader key alone; for an etcd user that may not write.
+    LeaderKey,
+}
+
+/// `policy.failsafe`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Failsafe {
+    /// `"auto"`: the VIP stays while Patroni says that it is primary by its failsafe mode.
+    #[default]
+    Auto,
+    /// `"drop"`: the VIP leaves at its deadline all the same.
+    Drop,
 }
 
 /// `policy.postgres_down`.

@@ -14,8 +14,8 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use crate::diagnose::{Report, Reported};
-use crate::model::{Config, ForeignActive, Http, LogLevel, Patroni, Paused, Policy, PostgresDown};
-use crate::raw::Meaning::{Is, NotYet};
+use crate::model::{Config, Failsafe, Fence, ForeignActive, Http, LogLevel, Patroni, Paused, Policy, PostgresDown};
+use crate::raw::Meaning::Is;
 use crate::raw::Section;
 use crate::schema;
 use crate::secret::{self, Secret};
@@ -32,14 +32,14 @@ pub(crate) fn config(document: &DeTable<'_>, base_dir: &Path, report: &mut Repor
     let postgres = top.section("postgres", &schema::POSTGRES, report);
     let postgres = postgres.and_then(|section| postgres::read(&section, base_dir, report));
     let http = top.section("http", &schema::HTTP, report).and_then(|section| http(&section, report));
-    let policy = top.section("policy", &schema::POLICY, report).and_then(|section| policy(&section, report));
+    let policy = top.section("policy", &schema::POLICY, report).and_then(|section| policy(&section, fence, report));
     let log_level = top.section("log", &schema::LOG, report).and_then(|section| log_level(&section, report));
     let vips = vip::read_all(&top, report);
-    fence?;
     Ok(Config {
         node: node?,
         interface: interface?,
         runtime_dir: runtime_dir?,
+        fence: fence?,
         patroni: patroni?,
         etcd: etcd?,
         postgres: postgres?,
@@ -92,9 +92,8 @@ fn runtime_dir(top: &Section<'_>, report: &mut Report) -> Result<PathBuf, Report
     Err(report.add(text.span(), "runtime_dir must be an absolute path", help))
 }
 
-fn fence(top: &Section<'_>, report: &mut Report) -> Result<(), Reported> {
-    let help = "write \"lock\", and let the etcd user write below /pgvrrp/";
-    top.choice("fence", (), [("lock", Is(())), ("leader-key", NotYet(help))], report)
+fn fence(top: &Section<'_>, report: &mut Report) -> Result<Fence, Reported> {
+    top.choice("fence", Fence::default(), [("lock", Is(Fence::Lock)), ("leader-key", Is(Fence::LeaderKey))], report)
 }
 
 fn patroni(section: &Section<'_>, report: &mut Report) -> Result<Patroni, Reported> {
@@ -138,14 +137,22 @@ fn http(section: &Section<'_>, report: &mut Report) -> Result<Http, Reported> {
     }
 }
 
-fn policy(section: &Section<'_>, report: &mut Report) -> Result<Policy, Reported> {
-    let Policy { postgres_down, paused, foreign_active } = Policy::default();
+fn policy(section: &Section<'_>, fence: Result<Fence, Reported>, report: &mut Report) -> Result<Policy, Reported> {
+    let Policy { postgres_down, paused, foreign_active, failsafe } = Policy::default();
     let postgres_down = section.choice(
         "postgres_down",
         postgres_down,
         [("release", Is(PostgresDown::Release)), ("hold", Is(PostgresDown::Hold))],
         report,
     );
+    if let (Ok(PostgresDown::Hold), Ok(Fence::LeaderKey)) = (postgres_down, fence)
+        && let Some(text) = section.text("postgres_down", "\"release\"", report)?
+    {
+        let message = "postgres_down = \"hold\" cannot be had with fence = \"leader-key\"";
+        let help = "Patroni gives its leader key away when PostgreSQL is down, and the next primary would bind the VIP while it is \
+                    still here: write \"release\", or fence = \"lock\"";
+        return Err(report.add(text.span(), message, help));
+    }
     let paused =
         section.choice("paused", paused, [("hold", Is(Paused::Hold)), ("release", Is(Paused::Release))], report);
     let foreign_active = section.choice(
@@ -154,10 +161,9 @@ fn policy(section: &Section<'_>, report: &mut Report) -> Result<Policy, Reported
         [("advertise-first", Is(ForeignActive::AdvertiseFirst)), ("bind-at-once", Is(ForeignActive::BindAtOnce))],
         report,
     );
-    let help = "write \"drop\": without etcd the VIP leaves at its deadline, in Patroni's failsafe mode too";
-    let failsafe = section.choice("failsafe", (), [("drop", Is(())), ("auto", NotYet(help))], report);
-    failsafe?;
-    Ok(Policy { postgres_down: postgres_down?, paused: paused?, foreign_active: foreign_active? })
+    let failsafe =
+        section.choice("failsafe", failsafe, [("auto", Is(Failsafe::Auto)), ("drop", Is(Failsafe::Drop))], report);
+    Ok(Policy { postgres_down: postgres_down?, paused: paused?, foreign_active: foreign_active?, failsafe: failsafe? })
 }
 
 fn log_level(section: &Section<'_>, report: &mut Report) -> Result<LogLevel, Reported> {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pgvrrp_config::{
-    Checksum, Config, Etcd, ForeignActive, Http, LogLevel, Patroni, Paused, Policy, Postgres, PostgresDown, Vip,
+    Checksum, Config, Etcd, Failsafe, Fence, ForeignActive, Http, LogLevel, Patroni, Paused, Policy, Postgres,
+    PostgresDown, Vip,
 };
 use vrrp::types::{Interval, Vrid};
 
@@ -46,6 +47,7 @@ fn ten_lines_are_enough() {
         node: "db1".into(),
         interface: "eth0".into(),
         runtime_dir: PathBuf::from("/run/pgvrrp"),
+        fence: Fence::Lock,
         patroni: Patroni { namespace: "/service".into(), scope: "odoo".into(), group: None },
         etcd: Etcd {
             endpoints: vec!["http://10.0.20.13:2379".into()],
@@ -63,6 +65,7 @@ fn ten_lines_are_enough() {
             postgres_down: PostgresDown::Release,
             paused: Paused::Hold,
             foreign_active: ForeignActive::AdvertiseFirst,
+            failsafe: Failsafe::Auto,
         },
         log_level: LogLevel::Info,
         vips: vec![Vip {
@@ -128,6 +131,7 @@ fn every_setting_arrives() {
     let config = parse(text);
     assert_eq!((config.node.as_str(), config.interface.as_str()), ("db2", "bond0.20"));
     assert_eq!(config.runtime_dir, Path::new("/run/pgvrrp-db2"));
+    assert_eq!(config.fence, Fence::Lock);
     assert_eq!(config.patroni, Patroni { namespace: "/db/prod".into(), scope: "odoo".into(), group: Some(3) });
     assert_eq!(config.etcd.endpoints, ["http://etcd-1.example.:2379", "http://[fd00::13]:2379"]);
     assert_eq!(config.etcd.request_timeout, Duration::from_millis(250));
@@ -138,6 +142,7 @@ fn every_setting_arrives() {
         postgres_down: PostgresDown::Hold,
         paused: Paused::Release,
         foreign_active: ForeignActive::BindAtOnce,
+        failsafe: Failsafe::Drop,
     };
     assert_eq!(config.policy, policy);
     assert_eq!(config.log_level.as_str(), "debug");

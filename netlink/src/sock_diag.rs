@@ -1,6 +1,6 @@
 //! The TCP connections of an address: counting and resetting them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use netlink_packet_core::Parseable;
@@ -110,6 +110,28 @@ impl SockDiag {
             }
         }
         Ok(reset)
+    }
+
+    /// Whether this kernel can reset connections, found out without resetting any: it is asked to reset a connection that
+    /// cannot be, between ports 0 and with a cookie that no socket has.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotPermitted`] without `CAP_NET_ADMIN`, [`Error::Timeout`] after `within`, and those that any request can
+    /// meet.
+    pub fn can_destroy(&mut self, within: Duration) -> Result<bool, Error> {
+        const WHAT: &str = "find out whether connections can be reset";
+        let deadline = Deadline::after(within);
+        // A kernel without tcp_diag answers the same to this as to the question for a socket that is not there.
+        match self.list(Ipv4Addr::UNSPECIFIED.into(), deadline, &mut |_| ()) {
+            Err(failure) if failure.is(libc::ENOENT) => return Ok(false),
+            listed => listed.map_err(|failure| failure.during(WHAT))?,
+        }
+        match self.destroy_one(Connection { family: AF_INET, id: SocketId::new_v4() }, deadline) {
+            Ok(_) => Ok(true),
+            Err(failure) if failure.is(libc::EOPNOTSUPP) => Ok(false),
+            Err(failure) => Err(failure.during(WHAT)),
+        }
     }
 
     fn list(&mut self, local: IpAddr, deadline: Deadline, each: &mut dyn FnMut(Connection)) -> Result<(), Failure> {

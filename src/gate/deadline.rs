@@ -6,6 +6,8 @@ use std::time::Duration;
 use vrrp::time::Instant;
 
 use super::evidence::PatroniConfig;
+use super::guard::{Guard, stands};
+use super::policy::Failsafe;
 
 /// Kept back from D, and again between the end of the address's lifetime and D. The kernel looks at lifetimes at most
 /// once a second, so an address may outlive its own by 1.0 s.
@@ -14,6 +16,10 @@ const MARGIN: Duration = Duration::from_millis(1500);
 /// The longest lifetime that the kernel is given, in seconds. With the kernel's second of lateness, a node whose daemon
 /// died has lost the address after 4 s.
 const LONGEST_LIFETIME: u64 = 3;
+
+/// How long K may be trusted, from a read that shows it under another lease than the one that was asked about. Patroni has
+/// granted that lease a moment before, for at least 15 s; the next round asks about it at once.
+pub const NEW_LEASE: Duration = Duration::from_secs(5);
 
 /// How long after the decision a bind, a renewal or an announcement may still be carried out.
 ///
@@ -30,12 +36,15 @@ pub const STALL: Duration = Duration::from_secs(2);
 /// The lease's time runs from etcd's handling of the keepalive, which is later than `asked`. Nine tenths of it have
 /// passed on a clock that is up to 10 % slow when all of it has passed on a true one.
 pub fn deadline(asked: Instant, ttl: u64) -> Instant {
-    asked + Duration::from_secs(ttl) * 9 / 10 - MARGIN
+    let tenths = if stands(Guard::ClockRate) { 9 } else { 10 };
+    let reserve = if stands(Guard::Reserve) { MARGIN } else { Duration::ZERO };
+    asked + Duration::from_secs(ttl) * tenths / 10 - reserve
 }
 
 /// The lifetime to give the address now, or `None` if it has to go: `min(3, floor(D - now - 1.5 s))`, at least 1.
 pub fn lifetime(now: Instant, deadline: Instant) -> Option<NonZeroU32> {
-    let whole = deadline.since(now).saturating_sub(MARGIN).as_secs().min(LONGEST_LIFETIME);
+    let margin = if stands(Guard::LifetimeMargin) { MARGIN } else { Duration::ZERO };
+    let whole = deadline.since(now).saturating_sub(margin).as_secs().min(LONGEST_LIFETIME);
     u32::try_from(whole).ok().and_then(NonZeroU32::new)
 }
 
@@ -54,15 +63,28 @@ pub fn not_after(now: Instant) -> Instant {
 /// Patroni renews K once per `loop_wait`, so K outlives a dead host by at least `ttl - loop_wait`: V is gone two seconds
 /// before that, and the next primary need not wait for it. Never so short that a hiccup which Patroni survives
 /// (`retry_timeout`) moves the VIP.
-pub fn lock_ttl(config: &PatroniConfig) -> u64 {
-    let before_k = config.ttl.as_secs().saturating_sub(config.loop_wait.as_secs()).saturating_sub(2);
-    before_k.max(config.retry_timeout.as_secs() + 3)
+///
+/// Where the VIP is to be held through Patroni's failsafe mode, D may not come before that can have become active:
+/// after the rest of a cycle, the retries, and two attempts of 2 s to reach the members. With 30/10/10 there is no such
+/// TTL below Patroni's own, which it then is; after the death of a host the next primary may have to wait for it.
+pub fn lock_ttl(config: &PatroniConfig, failsafe: Failsafe) -> u64 {
+    let [ttl, loop_wait, retry_timeout] = [config.ttl, config.loop_wait, config.retry_timeout].map(|t| t.as_secs());
+    let before_k = ttl.saturating_sub(loop_wait).saturating_sub(2);
+    let least = before_k.max(retry_timeout + 3);
+    if config.failsafe_mode && failsafe == Failsafe::Auto {
+        // One second to ask Patroni, and 4 s by which the address leaves before nine tenths of the TTL are over.
+        let until_active = loop_wait + retry_timeout + 2 * 2;
+        least.max(((until_active + 1 + 4) * 10).div_ceil(9).min(ttl))
+    } else {
+        least
+    }
 }
 
 /// How long to acquire nothing after etcd turned out to be another one: until a peer that still trusts the former one
 /// has reached its D, even if its clock is slow.
 pub fn quarantine(config: &PatroniConfig) -> Duration {
-    Duration::from_secs(lock_ttl(config)) * 5 / 4
+    // The peer's setting is not known: the longer of the two.
+    Duration::from_secs(lock_ttl(config, Failsafe::Auto)) * 5 / 4
 }
 
 #[cfg(test)]
@@ -84,10 +106,25 @@ mod tests {
 
     #[test]
     fn ttl_of_the_lock_follows_patroni() {
-        assert_eq!(lock_ttl(&config(30, 10, 10)), 18);
-        assert_eq!(lock_ttl(&config(20, 1, 3)), 17);
+        assert_eq!(lock_ttl(&config(30, 10, 10), Failsafe::Auto), 18);
+        assert_eq!(lock_ttl(&config(20, 1, 3), Failsafe::Auto), 17);
         // A long retry_timeout wins: a hiccup that Patroni survives must not move the VIP.
-        assert_eq!(lock_ttl(&config(30, 20, 12)), 15);
+        assert_eq!(lock_ttl(&config(30, 20, 12), Failsafe::Auto), 15);
+    }
+
+    /// The address must not leave while Patroni is still on its way into its failsafe mode.
+    #[test]
+    fn ttl_of_the_lock_leaves_time_for_the_failsafe_mode() {
+        let ttl = |times: [u64; 3], failsafe| {
+            let config = PatroniConfig { failsafe_mode: true, ..config(times[0], times[1], times[2]) };
+            lock_ttl(&config, failsafe)
+        };
+        assert_eq!(ttl([20, 1, 3], Failsafe::Auto), 17);
+        assert_eq!(ttl([30, 10, 10], Failsafe::Auto), 30);
+        assert_eq!(ttl([30, 10, 10], Failsafe::Drop), 18);
+        assert_eq!(ttl([60, 10, 10], Failsafe::Auto), 48);
+        let left = leave_by(deadline(at(100.0), ttl([30, 10, 10], Failsafe::Auto)));
+        assert_eq!(left, at(123.0), "a cycle of 10 s, retries of 10 s, and 3 s");
     }
 
     #[test]

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use vrrp::time::Instant;
 
 /// Position of a VIP in the configuration; one daemon serves several.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct VipId(pub usize);
 
 /// An etcd lease ID. 0 means "no lease".
 pub type LeaseId = i64;
 
 /// Everything the gate needs from etcd, read in one linearizable transaction and so true at one revision.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observation {
     /// Before the request was sent.
     pub asked: Instant,
@@ -39,16 +39,29 @@ pub struct Observation {
 }
 
 /// Patroni's leader key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaderKey {
     /// The value: the name of the member that leads.
     pub member: String,
     /// The ownership epoch. Patroni's lease is no token of ownership: giving up the leadership deletes the key, not the lease.
     pub create_revision: i64,
+    /// The lease that it lives by: that of Patroni's session, never ours to revoke.
+    pub lease: LeaseId,
+    /// How long that lease lives at least, if it was the one that [`EtcdRequest::Round`] asked about.
+    pub remaining: Option<Remaining>,
+}
+
+/// What is left of a lease that somebody else keeps alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remaining {
+    /// Before the question was sent; the key was read after it was answered.
+    pub asked: Instant,
+    /// Whole seconds that were left, rounded down.
+    pub ttl: u64,
 }
 
 /// pgvrrp's own key for one VIP.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockKey {
     /// Changes with each put.
     pub mod_revision: i64,
@@ -59,7 +72,8 @@ pub struct LockKey {
 }
 
 /// The value of V.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LockHolder {
     /// Written by a pgvrrp that speaks this format.
     Known(LockValue),
@@ -88,7 +102,7 @@ impl LockValue {
 }
 
 /// What matters of Patroni's dynamic configuration, after the adjustments that Patroni itself makes to the times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PatroniConfig {
     /// Life of Patroni's leases without renewal; at least 20 s.
     pub ttl: Duration,
@@ -114,22 +128,27 @@ impl PatroniConfig {
 }
 
 /// Patroni's `members/<me>`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// The host part of `conn_url`, as written.
     pub host: String,
     /// What that resolves to; empty if the name did not resolve.
     pub addresses: Vec<IpAddr>,
+    /// `api_url`, Patroni's REST API; `None` if the key does not say.
+    pub api_url: Option<String>,
 }
 
 /// What the gate asks of etcd. At most one [`EtcdRequest::Round`], and per VIP one other, are under way at a time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EtcdRequest {
     /// Keep the named leases alive, each once, and *then* read everything. The order is the proof: a V read after its
     /// lease's keepalive was answered lives at least as long as that answer says.
     Round {
         /// Leases to keep alive; empty on a node that holds nothing.
         keep_alive: Vec<(VipId, LeaseId)>,
+        /// K's lease, to be asked how long it lives, with `fence = "leader-key"`.
+        leader_lease: Option<LeaseId>,
     },
     /// Grant a fresh lease and put V under it, in a transaction that compares K with `epoch` and V with `expect`.
     Acquire {
@@ -152,7 +171,8 @@ pub enum EtcdRequest {
 }
 
 /// The state of V on which an acquisition depends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Expect {
     /// V does not exist (`create_revision = 0`).
     Absent,
@@ -161,7 +181,8 @@ pub enum Expect {
 }
 
 /// What came of an [`EtcdRequest`], or an unasked hint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EtcdReport {
     /// A watch saw K or V change, or lost its stream: look again. Carries no evidence.
     Hint,
@@ -191,7 +212,7 @@ pub enum EtcdReport {
 }
 
 /// One answered keepalive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     /// Whose lease.
     pub vip: VipId,
@@ -204,7 +225,8 @@ pub struct Kept {
 }
 
 /// What came of an acquisition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Acquisition {
     /// V is ours.
     Acquired {
@@ -237,7 +259,7 @@ pub enum Acquisition {
 }
 
 /// An answer about the local PostgreSQL.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoleReport {
     /// Before the question was sent.
     pub asked: Instant,
@@ -249,8 +271,26 @@ pub struct RoleReport {
     pub detail: String,
 }
 
+/// What the local Patroni says of itself on `GET /patroni`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PatroniReport {
+    /// Before the question was sent.
+    pub asked: Instant,
+    /// The answer, or why there is none.
+    pub answer: Result<PatroniState, String>,
+}
+
+/// The part of `GET /patroni` that matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PatroniState {
+    /// It runs its PostgreSQL as the primary.
+    pub primary: bool,
+    /// Its failsafe mode is active: all members have accepted it as the primary while etcd is out of its reach.
+    pub failsafe_active: bool,
+}
+
 /// What the local PostgreSQL is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// `pg_is_in_recovery()` is false: accepts writes.

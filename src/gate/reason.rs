@@ -60,10 +60,14 @@ pub enum Reason {
     Displacing,
     /// The daemon is stopping.
     Stopping,
+    /// The daemon is about to be replaced by another process, whose business this is.
+    HandingOver,
     /// Everything is as it must be.
     Holding,
     /// Held although K is gone, since Patroni is paused and V is mine.
     HoldingPaused,
+    /// Held although etcd is silent, since Patroni's failsafe mode vouches for this node.
+    HoldingFailsafe,
     /// Held although PostgreSQL does not answer; D decides.
     HoldingUnanswered(String),
     /// Held although PostgreSQL is down, by `postgres_down = "hold"`.
@@ -99,8 +103,10 @@ impl Reason {
             Self::BindRefused(_) => "bind_refused",
             Self::Displacing => "displacing",
             Self::Stopping => "stopping",
+            Self::HandingOver => "handing_over",
             Self::Holding => "holding",
             Self::HoldingPaused => "holding_paused",
+            Self::HoldingFailsafe => "holding_failsafe",
             Self::HoldingUnanswered(_) => "holding_unanswered",
             Self::HoldingDown(_) => "holding_down",
         }
@@ -117,6 +123,7 @@ impl Reason {
                 | Self::MemberUnresolved(_)
                 | Self::Acquiring
                 | Self::Stalled
+                | Self::HandingOver
         )
     }
 }
@@ -167,14 +174,18 @@ impl fmt::Display for Reason {
             }
             Self::Unlocking => write!(f, "revoking the lock's lease in etcd"),
             Self::LockLost(how) => write!(f, "the lock in etcd is lost: {how}"),
-            Self::Deadline => write!(f, "etcd has not confirmed the lock in time"),
+            Self::Deadline => write!(f, "etcd has not confirmed in time that the VIP may be here"),
             Self::Stalled => write!(f, "the daemon was stopped or starved: waiting for fresh evidence"),
             Self::BindRefused(error) => write!(f, "the address could not be bound, trying again: {error}"),
             Self::Displacing => write!(f, "advertising first: a foreign VRRP router is Active"),
             Self::Stopping => write!(f, "the daemon is stopping"),
-            Self::Holding => write!(f, "this node holds the leader key and the lock, and its PostgreSQL is primary"),
+            Self::HandingOver => write!(f, "the daemon hands over to the next process"),
+            Self::Holding => write!(f, "this node holds the leader key, and its PostgreSQL is primary"),
             Self::HoldingPaused => {
                 write!(f, "the leader key is gone while Patroni is paused; the lock is held and PostgreSQL is primary")
+            }
+            Self::HoldingFailsafe => {
+                write!(f, "etcd is silent; Patroni's failsafe mode is active and says that this node is the primary")
             }
             Self::HoldingUnanswered(detail) => {
                 write!(

@@ -14,6 +14,8 @@ const OLDER_READS: u32 = 2;
 #[derive(Debug, Default)]
 pub(super) struct EtcdView {
     latest: Option<Box<Observation>>,
+    /// Of this etcd's last read that had one. A cluster that loses its `initialize` key is the same cluster.
+    system_identifier: Option<String>,
     quarantine: Option<Instant>,
     older_reads: u32,
     /// Why the latest round failed.
@@ -38,6 +40,10 @@ pub(super) enum Read {
 impl EtcdView {
     pub(super) fn latest(&self) -> Option<&Observation> {
         self.latest.as_deref()
+    }
+
+    pub(super) fn system_identifier(&self) -> Option<&str> {
+        self.system_identifier.as_deref()
     }
 
     pub(super) fn quarantine(&self) -> Option<Instant> {
@@ -71,7 +77,7 @@ impl EtcdView {
             }
             _ => {
                 self.older_reads = 0;
-                self.latest = Some(read);
+                self.keep(read);
                 Read::Good
             }
         }
@@ -82,7 +88,15 @@ impl EtcdView {
         self.quarantine = Some(now + deadline::quarantine(&config));
         self.older_reads = 0;
         self.rebuilt += 1;
-        self.latest = Some(read);
+        self.system_identifier = None;
+        self.keep(read);
         Read::Rebuilt
+    }
+
+    fn keep(&mut self, read: Box<Observation>) {
+        if read.system_identifier.is_some() {
+            self.system_identifier.clone_from(&read.system_identifier);
+        }
+        self.latest = Some(read);
     }
 }

@@ -1,16 +1,19 @@
 //! What goes into the node and what comes out of it. There is no other way in or out.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use vrrp::time::Instant;
 use vrrp::wire::advert::{Advert, ChecksumForm};
 
-use crate::gate::evidence::{EtcdReport, EtcdRequest, RoleReport, VipId};
+use crate::gate::evidence::{EtcdReport, EtcdRequest, PatroniReport, RoleReport, VipId};
 
 /// Something happened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Input {
     /// The moment that [`deadline`](super::Node::deadline) named has come; harmless at any other.
     Timer,
@@ -37,14 +40,19 @@ pub enum Input {
     Etcd(EtcdReport),
     /// From PostgreSQL.
     Postgres(RoleReport),
-    /// What came of an [`Output`].
-    Done(Outcome),
+    /// From Patroni's REST API.
+    Patroni(PatroniReport),
+    /// What came of the [`Output`]s of one pass, all of it: a decision that knew of one outcome and not yet of the next would
+    /// be about a world that is gone.
+    Done(Vec<Outcome>),
     /// Release everything; the daemon is about to end.
     Stop,
+    /// Leave everything in its place; the daemon is about to end, and the next one to go on.
+    HandOver,
 }
 
 /// The interface that carries the VIPs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// The kernel's index.
     pub index: u32,
@@ -53,7 +61,7 @@ pub struct Link {
 }
 
 /// An address as the kernel has it. Compared in binary, with its prefix length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
     /// Index of the interface it is on.
     pub link: u32,
@@ -66,16 +74,16 @@ pub struct Address {
 }
 
 /// A packet that was not used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Discarded {
     /// Metric label of the reason.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// The sender and what it sent, if the packet was an advertisement of VRRP version 2.
     pub version2: Option<Version2>,
 }
 
 /// A version 2 advertisement: counted and shown, not obeyed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version2 {
     /// Sender.
     pub source: Ipv4Addr,
@@ -87,7 +95,8 @@ pub struct Version2 {
 
 /// Something to do. The actuator carries outputs out in order. After a [`Bind`](Self::Bind) or an
 /// [`Unbind`](Self::Unbind) that failed, it skips what the same list still holds for that VIP.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Output {
     /// Bind the address, or renew its lifetime.
     Bind {
@@ -153,12 +162,17 @@ pub enum Output {
         /// The cadence.
         every: Duration,
     },
+    /// Ask Patroni's REST API now and twice a second, at this URL; `None`: not any more.
+    AskPatroni {
+        /// `api_url` of this node's member key.
+        url: Option<String>,
+    },
     /// Tell the operator. Changes, not states: one line each.
     Tell(Notice),
 }
 
 /// A line for the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// How bad it is.
     pub level: Level,
@@ -169,7 +183,8 @@ pub struct Notice {
 }
 
 /// Severity of a [`Notice`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Level {
     /// As it should be.
     Info,
@@ -180,7 +195,8 @@ pub enum Level {
 }
 
 /// What came of an output.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The address is bound, or renewed.
     Bound {

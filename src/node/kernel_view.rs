@@ -70,9 +70,14 @@ impl KernelView {
         self.places(vip).next().is_some()
     }
 
-    /// Whether the VIP is where it belongs.
+    /// Whether the VIP is where it belongs, with a lifetime. Without one it is not our doing, even there.
     pub(super) fn is_in_place(&self, vip: Ipv4Addr, prefix_len: u8) -> bool {
-        self.places(vip).any(|place| self.belongs(place, prefix_len))
+        self.places(vip).any(|place| self.belongs(place, prefix_len) && place.lifetime.is_some())
+    }
+
+    /// Whether the VIP is anywhere without a lifetime.
+    pub(super) fn is_unlimited(&self, vip: Ipv4Addr) -> bool {
+        self.places(vip).any(|place| place.lifetime.is_none())
     }
 
     /// Whether the VIP is also where it does not belong.

@@ -1,20 +1,23 @@
-//! V of one VIP: where this node is with its own key. At most one operation on it is under way at any time.
+//! The fence of one VIP: where this node is with V, its own key. At most one operation on it is under way at any time.
+//! With `fence = "leader-key"` there is no V, and K takes its place.
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use vrrp::time::Instant;
 
 use crate::gate::deadline;
 use crate::gate::evidence::{
-    Acquisition, EtcdRequest, Expect, Kept, LeaseId, LockHolder, LockKey, LockValue, Observation, VipId,
+    Acquisition, EtcdRequest, Expect, Kept, LeaseId, LockHolder, LockKey, LockValue, Observation, Remaining, VipId,
 };
+use crate::gate::guard::{Guard, stands};
 use crate::gate::verdict::Held;
 
 /// Pause before a revocation whose outcome is unknown is tried again.
 const REVOKE_AGAIN: Duration = Duration::from_millis(500);
 
 /// Who this daemon is, as far as V is concerned.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// Patroni member name.
     pub member: String,
@@ -41,7 +44,9 @@ impl Identity {
     pub(super) fn owns(&self, key: &LockKey) -> bool {
         match &key.holder {
             LockHolder::Known(value) => {
-                value.member == self.member && value.boot_id == self.boot_id && value.incarnation == self.incarnation
+                value.member == self.member
+                    && (value.boot_id == self.boot_id || !stands(Guard::Boot))
+                    && (value.incarnation == self.incarnation || !stands(Guard::Incarnation))
             }
             LockHolder::Unknown(_) => false,
         }
@@ -53,8 +58,8 @@ impl Identity {
 pub(super) enum Lock {
     /// Nothing of ours is in etcd, as far as we know.
     None,
-    /// A put is under way.
-    Acquiring { epoch: i64, ttl: u64 },
+    /// A put is under way. `void`: whatever comes of it, it was for another etcd than this one.
+    Acquiring { epoch: i64, ttl: u64, void: bool },
     /// V is ours. `refreshing`: a put is under way that moves it to a fresh lease with this TTL.
     Held { held: Held, refreshing: Option<u64> },
     /// A lease that V lives by, or may live by, is being revoked.
@@ -76,22 +81,58 @@ impl Lock {
 
     /// Starts to acquire V.
     pub(super) fn acquire(&mut self, vip: VipId, me: &Identity, epoch: i64, ttl: u64, expect: Expect) -> EtcdRequest {
-        *self = Self::Acquiring { epoch, ttl };
+        *self = Self::Acquiring { epoch, ttl, void: false };
         EtcdRequest::Acquire { vip, value: me.value(epoch), ttl, expect }
     }
 
     /// Moves V to a fresh lease if Patroni's times now ask for another TTL.
     pub(super) fn refresh(&mut self, vip: VipId, me: &Identity, ttl: u64) -> Option<EtcdRequest> {
         let Self::Held { held, refreshing: refreshing @ None } = self else { return None };
-        if held.lost.is_some() || held.ttl_asked == ttl {
+        if held.lease.is_none() || held.lost.is_some() || held.ttl_asked == ttl {
             return None;
         }
         *refreshing = Some(ttl);
         Some(EtcdRequest::Acquire { vip, value: me.value(held.epoch), ttl, expect: Expect::Mine(held.mod_revision) })
     }
 
-    /// Starts to revoke the lease. The caller has made sure that the address is on no interface of this host: nothing
-    /// must be able to take V while the address is still here.
+    /// K itself becomes the fence: read as this member's, after its lease was asked how long it lives (rule A). `false` if
+    /// that was not answered, or nothing was left.
+    pub(super) fn hold_by_leader_key(&mut self, now: Instant, read: &Observation) -> bool {
+        let Some((leader, remaining)) = read.leader.as_ref().and_then(|key| key.remaining.map(|left| (key, left)))
+        else {
+            return false;
+        };
+        let held = Held {
+            lease: None,
+            leader_lease: Some(leader.lease),
+            ttl: remaining.ttl,
+            ttl_asked: remaining.ttl,
+            mod_revision: read.revision,
+            epoch: leader.create_revision,
+            acquired: now,
+            proven: remaining.asked,
+            deadline: deadline::deadline(remaining.asked, remaining.ttl),
+            lost: None,
+        };
+        let good = deadline::lifetime(now, held.deadline).is_some();
+        if good {
+            *self = Self::Held { held, refreshing: None };
+        }
+        good
+    }
+
+    /// Gives up what is held: V by revoking its lease, K by forgetting it.
+    pub(super) fn let_go(&mut self, now: Instant) {
+        if let Self::Held { held, .. } = self {
+            match held.lease {
+                Some(lease) => self.revoke(now, lease),
+                None => *self = Self::None,
+            }
+        }
+    }
+
+    /// Starts to revoke the lease. The request goes out when the address is on no interface of this host: nothing must
+    /// be able to take V while the address is still here.
     pub(super) fn revoke(&mut self, now: Instant, lease: LeaseId) {
         *self = Self::Revoking { lease, under_way: false, again: now, since: now };
     }
@@ -117,7 +158,18 @@ impl Lock {
     /// Takes the end of an acquisition. Returns why it failed, if it did.
     pub(super) fn acquired(&mut self, now: Instant, outcome: Acquisition) -> Result<(), String> {
         let (epoch, ttl_asked, former) = match std::mem::replace(self, Self::None) {
-            Self::Acquiring { epoch, ttl } => (epoch, ttl, None),
+            // Decided before etcd turned out to be another one: it does not count, and whoever trusts the former etcd is
+            // waited for.
+            Self::Acquiring { void: true, .. } => {
+                if let Acquisition::Acquired { lease, .. }
+                | Acquisition::Refused { lease }
+                | Acquisition::Unknown { lease, .. } = outcome
+                {
+                    self.revoke(now, lease);
+                }
+                return Err("etcd turned out to be another one meanwhile".to_owned());
+            }
+            Self::Acquiring { epoch, ttl, .. } => (epoch, ttl, None),
             Self::Held { held, refreshing: Some(ttl) } => (held.epoch, ttl, Some(held)),
             // Nobody waits for this answer: whatever V became by it, the next read tells.
             other => {
@@ -130,7 +182,8 @@ impl Lock {
                 let ttl = u64::try_from(ttl).unwrap_or(0);
                 *self = Self::Held {
                     held: Held {
-                        lease,
+                        lease: Some(lease),
+                        leader_lease: None,
                         ttl,
                         ttl_asked,
                         mod_revision,
@@ -195,16 +248,26 @@ impl Lock {
     /// lease that still answers is not V, since V can be deleted, and another's.
     pub(super) fn prove(&mut self, me: &Identity, kept: Option<&Kept>, read: Option<&Observation>, vip: VipId) {
         let Self::Held { held, refreshing } = self else { return };
-        let kept = kept.filter(|kept| kept.lease == held.lease);
+        if held.lease.is_none() {
+            return prove_by_leader_key(held, me, read);
+        }
+        let kept = kept.filter(|kept| Some(kept.lease) == held.lease);
         if kept.is_some_and(|kept| kept.ttl <= 0) {
             held.lost = Some("its lease has expired or was revoked".to_owned());
             return;
         }
+        if let (Some(kept), false) = (kept, stands(Guard::ProofReadsLock)) {
+            held.proven = held.proven.max(kept.asked);
+            held.deadline = held.deadline.max(deadline::deadline(kept.asked, held.ttl));
+            return;
+        }
         // A read from before our put says nothing about it.
-        let Some(read) = read.filter(|read| read.revision >= held.mod_revision) else { return };
+        let Some(read) = read.filter(|read| read.revision >= held.mod_revision || !stands(Guard::ReadNotOlder)) else {
+            return;
+        };
         match read.locks.get(vip.0).and_then(Option::as_ref) {
             None => held.lost = Some("it was deleted".to_owned()),
-            Some(key) if key.mod_revision == held.mod_revision && key.lease == held.lease => {
+            Some(key) if key.mod_revision == held.mod_revision && Some(key.lease) == held.lease => {
                 let others = read.leader.as_ref().is_some_and(|leader| leader.member != me.member);
                 if let Some(kept) = kept.filter(|_| !others) {
                     held.ttl = u64::try_from(kept.ttl).unwrap_or(0);
@@ -216,6 +279,28 @@ impl Lock {
             Some(key) if refreshing.is_some() && me.owns(key) => {}
             Some(key) => held.lost = Some(format!("it is now {}'s", holder_name(key))),
         }
+    }
+}
+
+/// The same with K as the fence. Its lease may change with Patroni's session; its epoch may not.
+///
+/// Sound since another takes K only after it is gone: by expiry no sooner than what was left when it was asked, as the
+/// read that followed shows K alive with that very lease, and renewals and etcd's elections only prolong it; by
+/// Patroni's own hand only after PostgreSQL was stopped, which is seen for itself.
+fn prove_by_leader_key(held: &mut Held, me: &Identity, read: Option<&Observation>) {
+    let Some(read) = read else { return };
+    // That K is gone or another's is the verdict's business.
+    let Some(leader) = read.leader.as_ref().filter(|key| key.member == me.member) else { return };
+    if leader.create_revision != held.epoch {
+        held.lost = Some("the leader key was lost and taken anew".to_owned());
+    } else if let Some(Remaining { asked, ttl }) = leader.remaining {
+        // The newest answer alone: K may live by another lease than before, and a shorter one.
+        (held.leader_lease, held.ttl, held.proven) = (Some(leader.lease), ttl, asked);
+        let former = if stands(Guard::LeaderLease) { Instant::ZERO } else { held.deadline };
+        held.deadline = former.max(deadline::deadline(asked, ttl));
+    } else if held.leader_lease != Some(leader.lease) && stands(Guard::LeaderLease) {
+        // By a lease that has not been asked about yet: what was known of the former says nothing any more.
+        held.deadline = held.deadline.min(read.asked + deadline::NEW_LEASE);
     }
 }
 

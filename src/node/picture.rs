@@ -4,10 +4,12 @@ use vrrp::router::State;
 use vrrp::time::Instant;
 
 use super::status::{
-    EtcdStatus, InterfaceStatus, LockStatus, NodeCounters, PostgresStatus, RouterLabel, Status, VipStatus,
+    EtcdStatus, FailsafeStatus, InterfaceStatus, LockStatus, NodeCounters, PostgresStatus, RouterLabel, Status,
+    VipStatus,
 };
 use super::vip::Vip;
 use super::{Node, Surroundings};
+use crate::gate::policy::Fence;
 use crate::node::lock::holder_name;
 
 impl Node {
@@ -38,6 +40,17 @@ impl Node {
                 detail: postgres.map(|report| report.detail.clone()).unwrap_or_default(),
                 system_identifier: postgres.and_then(|report| report.system_identifier.clone()),
             },
+            failsafe: self.asking_patroni.as_ref().map(|url| {
+                let report = self.patroni.as_ref();
+                let answer = report.and_then(|report| report.answer.as_ref().ok());
+                FailsafeStatus {
+                    url: url.clone(),
+                    age: report.map(|report| now.since(report.asked)),
+                    primary: answer.is_some_and(|answer| answer.primary),
+                    active: answer.is_some_and(|answer| answer.failsafe_active),
+                    error: report.and_then(|report| report.answer.as_ref().err().cloned()),
+                }
+            }),
             interface: InterfaceStatus {
                 name: self.kernel.interface.clone(),
                 index: self.kernel.link.map(|link| link.index),
@@ -78,13 +91,17 @@ impl Vip {
                 State::Active => RouterLabel::Active,
             },
             armed: held.is_some() && !self.is_bound(),
-            since: now.since(self.phase_since),
+            since: now.since(self.armed_since().unwrap_or(self.phase_since)),
             lock: LockStatus {
+                fence: match around.evidence.policy.fence {
+                    Fence::Lock => "lock",
+                    Fence::LeaderKey => "leader_key",
+                },
                 holder: held.map(|_| around.me.member.clone()).or_else(|| key.map(holder_name)),
                 mine: held.is_some(),
                 waiting: self.record.waiting.map(|since| now.since(since)),
                 ttl: held.map(|held| std::time::Duration::from_secs(held.ttl)),
-                deadline_in: held.map(|held| held.deadline.since(now)),
+                deadline_in: held.map(|held| held.stays_until(&around.evidence).since(now)),
                 proof_age: held.map(|held| now.since(held.proven)),
             },
             peers: self.peers.status(now),

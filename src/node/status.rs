@@ -1,5 +1,6 @@
 //! One picture of the node for everybody who looks: status, metrics, logs. None of them computes a second truth.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -26,12 +27,37 @@ pub struct Status {
     pub etcd: EtcdStatus,
     /// What the local PostgreSQL says.
     pub postgres: PostgresStatus,
+    /// What the local Patroni says; `None` while it is not asked, which it is only in etcd's silence.
+    pub failsafe: Option<FailsafeStatus>,
     /// The network interface.
     pub interface: InterfaceStatus,
     /// Each VIP, in the order of the configuration.
     pub vips: Vec<VipStatus>,
     /// Counters that belong to no single VIP.
     pub counters: NodeCounters,
+}
+
+impl Status {
+    /// Whether the next process could go on where this one ends.
+    ///
+    /// # Errors
+    /// Why it could not: what it would have to find out at once is not to be found out now, and the VIP would leave this node
+    /// with its lifetime.
+    pub fn is_fit_for_handover(&self) -> Result<(), String> {
+        let Some(vip) = self.vips.iter().find(|vip| vip.held) else { return Ok(()) };
+        let hindrance = if vip.phase != PhaseLabel::Active {
+            format!("it is {}: {}", vip.phase.as_str(), vip.why)
+        } else if let Some(error) = &self.etcd.error {
+            format!("etcd does not answer ({error}), so the next process could not prove that the VIP may stay")
+        } else if vip.reason == "holding_paused" {
+            "there is no leader key while Patroni is paused, and without it no process binds the VIP anew".to_owned()
+        } else if self.postgres.role != Some(Role::Primary) {
+            "PostgreSQL does not say now that it is primary, so the next process would not renew the VIP".to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(format!("{} would leave this node: {hindrance}", vip.address))
+    }
 }
 
 /// What etcd says, and how old that is.
@@ -81,6 +107,22 @@ impl From<PatroniConfig> for PatroniStatus {
         let PatroniConfig { ttl, loop_wait, retry_timeout, paused, failsafe_mode } = config;
         Self { ttl, loop_wait, retry_timeout, paused, failsafe_mode }
     }
+}
+
+/// Patroni's word on its failsafe mode, asked while etcd is silent.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct FailsafeStatus {
+    /// Where it is asked.
+    pub url: String,
+    /// Age of the last answer, or of the failure to get one, from when it was asked.
+    #[serde(serialize_with = "opt_seconds")]
+    pub age: Option<Duration>,
+    /// Patroni says that it runs the primary.
+    pub primary: bool,
+    /// Patroni says that its failsafe mode is active.
+    pub active: bool,
+    /// Why the last question was not answered.
+    pub error: Option<String>,
 }
 
 /// What the local PostgreSQL says, and how old that is.
@@ -148,20 +190,23 @@ pub struct VipStatus {
     pub counters: VipCounters,
 }
 
-/// V as this node knows it.
+/// The fence as this node knows it: V, or K itself.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct LockStatus {
-    /// The member that holds V; `None` if it does not exist or is not known.
+    /// `lock` or `leader_key`, as configured by `fence`.
+    pub fence: &'static str,
+    /// The member that holds V; `None` if it does not exist, is not known, or is not used.
     pub holder: Option<String>,
-    /// Whether this daemon holds it.
+    /// Whether this daemon holds V, or by K.
     pub mine: bool,
     /// How long this node has been waiting for another's V while K was its own.
     #[serde(serialize_with = "opt_seconds")]
     pub waiting: Option<Duration>,
-    /// The granted TTL of V's lease.
+    /// The granted TTL of V's lease; what was left of K's at the last proof.
     #[serde(serialize_with = "opt_seconds")]
     pub ttl: Option<Duration>,
-    /// Time left until D, by which the VIP will have left without a new proof.
+    /// Time left until D, by which the VIP will have left without a new proof; later than D while Patroni's failsafe mode
+    /// vouches for this node.
     #[serde(serialize_with = "opt_seconds")]
     pub deadline_in: Option<Duration>,
     /// Age of the last proof round that moved D, from when it was asked.
@@ -338,7 +383,7 @@ impl Histogram {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct NodeCounters {
     /// Packets discarded, by reason.
-    pub discards: BTreeMap<&'static str, u64>,
+    pub discards: BTreeMap<Cow<'static, str>, u64>,
     /// Passes of the loop that came more than 2 s after the one before.
     pub stalls: u64,
     /// etcd rounds that failed.

@@ -21,6 +21,7 @@ mod tell;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use vrrp::router::{self, Event, Router};
 use vrrp::time::Instant;
 use vrrp::types::{Interval, Priority, Vrid};
@@ -34,8 +35,9 @@ use super::record::Record;
 use super::status::PhaseLabel;
 use crate::gate::deadline;
 use crate::gate::evidence::{Acquisition, Expect, Kept, LeaseId, Observation, VipId};
+use crate::gate::guard::{Guard, stands};
 use crate::gate::reason::Reason;
-use crate::gate::verdict::Evidence;
+use crate::gate::verdict::{Evidence, Held};
 
 /// The address's lifetime is renewed, and V's lease is proved, this often.
 pub(super) const RENEW: Duration = Duration::from_secs(1);
@@ -79,7 +81,7 @@ const ANNOUNCE_REPLY: Duration = Duration::from_secs(1);
 const SLOW_PROMOTION: Duration = Duration::from_secs(5);
 
 /// What the operator says of one VIP.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VipSettings {
     /// For people and labels.
     pub name: String,
@@ -102,6 +104,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) evidence: Evidence<'a>,
     pub(super) kernel: &'a KernelView,
     pub(super) stopping: bool,
+    pub(super) handing_over: bool,
 }
 
 /// Where the address is in its life.
@@ -134,12 +137,14 @@ enum Leaving {
 enum Claim {
     /// Put V.
     Take(i64, Expect),
+    /// Hold by K itself.
+    Hold,
     /// V is ours: the address may be bound.
     Open(Reason),
     /// An answer is awaited.
     Wait(Reason),
     /// V is ours and not deserved.
-    GiveUp(Reason, LeaseId),
+    GiveUp(Reason),
     /// Not now.
     No(Reason),
 }
@@ -159,6 +164,8 @@ pub(super) struct Vip {
     /// When the last revocation ended: a read asked before may still show the V that is gone.
     unlocked: Instant,
     adopt_until: Option<Instant>,
+    /// Bound, or renewed, since a handover was asked for.
+    renewed: bool,
     /// The kernel refused to bind; what it said, and when to try again.
     refused: Option<(Instant, String)>,
     /// A bind came too late; when to try again.
@@ -193,6 +200,7 @@ impl Vip {
             released: now,
             unlocked: now,
             adopt_until: Some(now + ADOPT),
+            renewed: false,
             refused: None,
             late: None,
             acquire_error: None,
@@ -265,8 +273,12 @@ impl Vip {
 
     /// etcd is another one than before: V in it is nobody's proof.
     pub(super) fn etcd_rebuilt(&mut self) {
-        if let Lock::Held { held, .. } = &mut self.lock {
-            held.lost = Some("etcd is another cluster or an older copy than before".to_owned());
+        match &mut self.lock {
+            Lock::Held { held, .. } => {
+                held.lost = Some("etcd is another cluster or an older copy than before".to_owned());
+            }
+            Lock::Acquiring { void, .. } => *void = true,
+            Lock::None | Lock::Revoking { .. } => {}
         }
     }
 
@@ -274,7 +286,10 @@ impl Vip {
         let now = around.evidence.now;
         let counters = &mut self.record.counters;
         match outcome {
-            Outcome::Bound { at, .. } => self.bound(*at, out),
+            Outcome::Bound { at, .. } => {
+                self.renewed = true;
+                self.bound(*at, out);
+            }
             Outcome::Late { removed, .. } => {
                 counters.late += 1;
                 self.came_late(now, *removed, out);
@@ -359,10 +374,7 @@ impl Vip {
             }
         }
         self.released = now;
-        if let Some(held) = self.lock.held() {
-            let lease = held.lease;
-            self.lock.revoke(now, lease);
-        }
+        self.lock.let_go(now);
     }
 
     fn enter(&mut self, now: Instant, phase: Phase) {
@@ -403,11 +415,30 @@ impl Vip {
         matches!(self.phase, Phase::Closed) && !kernel.is_present(self.settings.address)
     }
 
+    /// The process is to be replaced: an address that is bound gets its full lifetime once more, for the time in which
+    /// nobody renews it. That is an ordinary renewal, with the evidence, and up to the deadline, of any other.
+    pub(super) fn hand_over(&mut self, now: Instant) {
+        self.renewed = false;
+        if let Phase::Active { renew, .. } = &mut self.phase {
+            *renew = now;
+        }
+    }
+
+    /// Whether the process may end now and leave the rest to the next one.
+    pub(super) fn is_handed_over(&self) -> bool {
+        match self.phase {
+            Phase::Closed | Phase::Displacing { .. } => true,
+            Phase::Active { .. } => self.renewed,
+            // What has begun to go goes.
+            Phase::Draining { .. } | Phase::Releasing { .. } => false,
+        }
+    }
+
     /// The lease to keep alive in the next round. This is the gate's permit: without it no keepalive is sent.
     pub(super) fn permit(&self) -> Option<(VipId, LeaseId)> {
         let held = self.lock.held().filter(|held| held.lost.is_none())?;
         let wanted = matches!(self.phase, Phase::Closed | Phase::Displacing { .. } | Phase::Active { .. });
-        wanted.then_some((self.id, held.lease))
+        held.lease.filter(|_| wanted).map(|lease| (self.id, lease))
     }
 
     /// Since when only PostgreSQL's role has been waited for.
@@ -420,7 +451,7 @@ impl Vip {
     }
 
     /// When to advance next, whatever comes in.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self, around: &Surroundings<'_>) -> Option<Instant> {
         let phase = match &self.phase {
             Phase::Closed => {
                 let refused = self.refused.as_ref().map(|(until, _)| *until);
@@ -432,7 +463,13 @@ impl Vip {
             Phase::Releasing { again, .. } => *again,
         };
         let leave = self.lock.held().filter(|_| !matches!(self.phase, Phase::Releasing { .. }));
-        let leave = leave.map(|held| deadline::leave_by(held.deadline));
-        [phase, leave, self.lock.deadline(), self.router.deadline()].into_iter().flatten().min()
+        let leave = leave.filter(|_| stands(Guard::Deadline));
+        let until = |held: &Held| {
+            if self.is_bound() { held.stays_until(&around.evidence) } else { held.deadline }
+        };
+        let leave = leave.map(|held| deadline::leave_by(until(held)));
+        // Nothing is revoked while the address is here.
+        let revoke = self.lock.deadline().filter(|_| !around.kernel.is_present(self.settings.address));
+        [phase, leave, revoke, self.router.deadline()].into_iter().flatten().min()
     }
 }

@@ -1,4 +1,5 @@
-//! The control socket: `pgvrrp status` connects, names a form, and is sent the picture in it.
+//! The control socket: a client connects and sends one byte. `pgvrrp status` names the form in which it wants the picture;
+//! `pgvrrp handover` asks the process to make room for the next one.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
@@ -8,9 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use super::text;
@@ -22,20 +25,29 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Clients served at a time; more wait in the listen queue.
 const CLIENTS: usize = 8;
 
-/// The forms in which the picture is sent.
+/// What a client asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// For people.
+pub enum Ask {
+    /// The picture, for people.
     Text,
-    /// For programs.
+    /// The picture, for programs.
     Json,
+    /// That the process ends and leaves the VIP for the next one. Answered by a line that begins with [`ACCEPTED`] or
+    /// [`REFUSED`]; a daemon that does not know the question answers with the picture.
+    HandOver,
 }
 
-impl Form {
+/// Begins the answer to [`Ask::HandOver`].
+pub const ACCEPTED: &str = "handing over";
+/// Begins the other one; why, follows.
+pub const REFUSED: &str = "refused: ";
+
+impl Ask {
     fn byte(self) -> u8 {
         match self {
             Self::Text => b't',
             Self::Json => b'j',
+            Self::HandOver => b'h',
         }
     }
 }
@@ -62,7 +74,7 @@ pub fn listen(runtime_dir: &Path) -> io::Result<UnixListener> {
 }
 
 /// Serves clients for ever.
-pub async fn serve(listener: UnixListener, status: watch::Receiver<Arc<Status>>) {
+pub async fn serve(listener: UnixListener, status: watch::Receiver<Arc<Status>>, handovers: mpsc::Sender<()>) {
     let clients = Arc::new(Semaphore::new(CLIENTS));
     loop {
         let Ok(permit) = clients.clone().acquire_owned().await else { return };
@@ -70,24 +82,43 @@ pub async fn serve(listener: UnixListener, status: watch::Receiver<Arc<Status>>)
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let status = status.borrow().clone();
+        let (status, handovers) = (status.borrow().clone(), handovers.clone());
         tokio::spawn(async move {
             // A client that asks nothing or reads nothing is left; it learns so from the end of the stream.
-            let _ = timeout(PATIENCE, answer(stream, &status)).await;
+            let _ = timeout(PATIENCE, answer(stream, &status, &handovers)).await;
             drop(permit);
         });
     }
 }
 
-async fn answer(mut stream: UnixStream, status: &Status) -> io::Result<()> {
-    let mut form = [0];
-    stream.read_exact(&mut form).await?;
-    let answer = match form {
+async fn answer(mut stream: UnixStream, status: &Status, handovers: &mpsc::Sender<()>) -> io::Result<()> {
+    let mut ask = [0];
+    stream.read_exact(&mut ask).await?;
+    let answer = match ask {
         [b'j'] => json(status),
+        [b'h'] => match may_ask(&stream).and_then(|()| status.is_fit_for_handover()) {
+            Ok(()) => format!("{ACCEPTED}\n"),
+            Err(why) => format!("{REFUSED}{why}\n"),
+        },
         _ => text::render(status),
     };
     stream.write_all(answer.as_bytes()).await?;
-    stream.shutdown().await
+    stream.shutdown().await?;
+    if answer.starts_with(ACCEPTED) {
+        // One that is under way is answer enough to a second one.
+        let _ = handovers.try_send(());
+    }
+    Ok(())
+}
+
+/// The socket's group may look. To end the daemon is for root and for the daemon's own user.
+fn may_ask(stream: &UnixStream) -> Result<(), String> {
+    let user = stream.peer_cred().map_err(|error| error.to_string())?.uid();
+    let ours = nix::unistd::geteuid().as_raw();
+    match user == 0 || user == ours {
+        true => Ok(()),
+        false => Err("only root and the daemon's own user may ask for a handover".to_owned()),
+    }
 }
 
 /// The picture as JSON, with a newline.
@@ -98,19 +129,29 @@ pub(super) fn json(status: &Status) -> String {
     json
 }
 
-/// Asks a running daemon.
+/// The process that listens: the daemon, even if it is stopped and answers nobody.
+///
+/// # Errors
+/// If none runs there, or this user may not reach it.
+pub(crate) fn listener(runtime_dir: &Path) -> io::Result<i32> {
+    let stream = StdUnixStream::connect(path(runtime_dir))?;
+    Ok(getsockopt(&stream, PeerCredentials)?.pid())
+}
+
+/// Asks a running daemon. Returns the answer, and the process that gave it.
 ///
 /// # Errors
 /// If none runs there, or it does not answer within 2 s.
-pub fn ask(runtime_dir: &Path, form: Form) -> io::Result<String> {
+pub fn ask(runtime_dir: &Path, ask: Ask) -> io::Result<(String, i32)> {
     let mut stream = StdUnixStream::connect(path(runtime_dir))?;
+    let process = getsockopt(&stream, PeerCredentials)?.pid();
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(&[form.byte()])?;
+    stream.write_all(&[ask.byte()])?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     if answer.is_empty() {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the daemon closed the connection without an answer"));
     }
-    Ok(answer)
+    Ok((answer, process))
 }

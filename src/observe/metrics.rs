@@ -56,6 +56,15 @@ impl Writer<'_> {
             (vec![("role", role.as_str())], f64::from(u8::from(is)))
         });
         self.series("postgres_role", "1 for the role that PostgreSQL last reported", MetricType::Gauge, &roles)?;
+        if let Some(failsafe) = &status.failsafe {
+            let help = "Whether Patroni says that its failsafe mode is active; there while it is asked";
+            self.flag("failsafe_active", help, failsafe.active && failsafe.error.is_none())?;
+            self.age(
+                "failsafe_evidence_age_seconds",
+                "Age of Patroni's last answer or failure to answer",
+                failsafe.age,
+            )?;
+        }
         self.flag("interface_up", "Whether the interface exists, is up and has carrier", status.interface.up)?;
         let counters = &status.counters;
         self.count("etcd_errors", "Rounds with etcd that failed", counters.etcd_errors)?;
@@ -63,7 +72,8 @@ impl Writer<'_> {
         self.count("loop_stalls", "Passes of the loop more than 2 s after the one before", counters.stalls)?;
         self.count("kernel_resyncs", "Dumps of all addresses after lost notifications", counters.resyncs)?;
         self.count("log_lines_dropped", "Log lines dropped, since they were not taken in time", logging::dropped())?;
-        let discards = counters.discards.iter().map(|(reason, count)| (vec![("reason", *reason)], *count as f64));
+        let discards =
+            counters.discards.iter().map(|(reason, count)| (vec![("reason", reason.as_ref())], *count as f64));
         let help = "Packets that were not used, by reason";
         self.series("packets_discarded", help, MetricType::Counter, &discards.collect::<Vec<_>>())
     }
@@ -76,9 +86,9 @@ impl Writer<'_> {
         self.each(vips, "vip_armed", "Whether only PostgreSQL's role is waited for", |vip| Some(flag(vip.armed)))?;
         self.labelled(vips, "gate_reason", "1 for the reason of the gate's state", "reason", |vip| vip.reason)?;
         self.labelled(vips, "vip_phase", "1 for the phase the VIP is in", "phase", |vip| vip.phase.as_str())?;
-        self.each(vips, "lock_mine", "Whether this node holds the VIP's lock in etcd", |vip| {
-            Some(flag(vip.lock.mine))
-        })?;
+        let help = "Whether this node holds the VIP's lock in etcd, or by the leader key where that is the fence";
+        self.each(vips, "lock_mine", help, |vip| Some(flag(vip.lock.mine)))?;
+        self.labelled(vips, "fence", "1 for what keeps two nodes from holding the VIP", "fence", |vip| vip.lock.fence)?;
         let help = "Time until the VIP will have left without a new proof from etcd";
         self.each(vips, "deadline_seconds", help, |vip| secs(vip.lock.deadline_in))?;
         let help = "Age of the last proof from etcd, while the lock is held";

@@ -35,7 +35,7 @@ fn metrics_are_complete_and_each_family_is_named_once() {
     bind.record(Duration::from_millis(2));
     bind.record(Duration::from_secs(100));
     status.vips[0].counters.phases.insert("bind", bind);
-    status.counters.discards.insert("checksum", 3);
+    status.counters.discards.insert("checksum".into(), 3);
     let text = metrics::render(Arc::new(status)).unwrap();
     let families: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
     let names: BTreeSet<_> = families.iter().filter_map(|family| family.split(' ').next()).collect();

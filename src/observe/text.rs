@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::gate::evidence::Role;
-use crate::node::status::{EtcdStatus, MoveKind, PostgresStatus, Status, VipStatus};
+use crate::node::status::{EtcdStatus, FailsafeStatus, MoveKind, PostgresStatus, Status, VipStatus};
 
 /// How many of the last moves are shown.
 const MOVES: usize = 5;
@@ -25,6 +25,9 @@ fn draw(out: &mut String, status: &Status) -> std::fmt::Result {
     writeln!(out, "\nevidence")?;
     draw_etcd(out, &status.etcd)?;
     draw_postgres(out, &status.postgres)?;
+    if let Some(failsafe) = &status.failsafe {
+        draw_failsafe(out, failsafe)?;
+    }
     let interface = &status.interface;
     let state = match (interface.index, interface.up) {
         (None, _) => "does not exist",
@@ -52,7 +55,9 @@ fn draw_vip(out: &mut String, vip: &VipStatus) -> std::fmt::Result {
     writeln!(out, "  phase        {} for {}", vip.phase.as_str(), span(vip.since))?;
     let lock = &vip.lock;
     let holder = match (&lock.holder, lock.mine) {
+        (_, true) if lock.fence == "leader_key" => "none: the leader key is the fence".to_owned(),
         (_, true) => "mine".to_owned(),
+        (None, false) if lock.fence == "leader_key" => "none: the leader key is to be the fence".to_owned(),
         (Some(holder), false) => format!("held by {holder}"),
         (None, false) => "free".to_owned(),
     };
@@ -148,6 +153,21 @@ fn draw_postgres(out: &mut String, postgres: &PostgresStatus) -> std::fmt::Resul
     };
     let age = postgres.age.map(span).unwrap_or_default();
     writeln!(out, "  postgresql   {role}: {} (asked {age} ago)", postgres.detail)
+}
+
+fn draw_failsafe(out: &mut String, failsafe: &FailsafeStatus) -> std::fmt::Result {
+    let FailsafeStatus { url, age, primary, active, error } = failsafe;
+    let age = age.map(|age| format!(", asked {} ago", span(age))).unwrap_or_default();
+    let said = match (error, age.is_empty()) {
+        (Some(error), _) => error.clone(),
+        (None, true) => "has not answered yet".to_owned(),
+        (None, false) => format!(
+            "{}, {}",
+            if *active { "active" } else { "not active" },
+            if *primary { "this node is the primary" } else { "this node is not the primary" }
+        ),
+    };
+    writeln!(out, "  failsafe     {said} ({url}{age})")
 }
 
 /// A duration in the unit that suits it.

@@ -90,7 +90,7 @@ fn a_second_copy_beside_the_held_address() {
             let listed = db1.ip(&["-oneline", "address", "show", "dev", "eth0"])?;
             ensure!(listed.contains("10.0.20.155/32"), "the held address went with the copy: {listed}");
         }
-        stage.wait_reason(Node::Db1, "holding", Duration::from_secs(1))?;
+        stage.wait_reason(Node::Db1, "holding", Duration::from_secs(5))?;
         stage.daemon(Node::Db1, |daemon| {
             let expelled = daemon.metric("pgvrrp_repairs_total{vip=\"10.0.20.155\",kind=\"expelled\"}")?;
             ensure!(expelled == Some(2.0), "expelled: {expelled:?}");

@@ -1,9 +1,10 @@
 //! Neighbours that claim what is not theirs.
 
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use lab::{Direction, Node, Options, Traffic};
+use anyhow::{Context, Result, ensure};
+use lab::{Direction, Node, Options, Time, Traffic};
 use pgvrrp::transport::{AdvertSender, ArpSender};
 use vrrp::types::{Interval, Vrid};
 use vrrp::wire::advert::{Advert, ChecksumForm};
@@ -50,6 +51,35 @@ fn a_rivals_adverts_and_arp_do_not_move_the_vip() {
         stage.status_says(Node::Db1, "advert conflicts 3")?;
         stage.status_says(Node::Db1, "10.0.20.100 priority 0")?;
         stage.wait_writes(Duration::from_secs(5))
+    });
+}
+
+/// As Keepalived does that has just elected itself: its announcements come milliseconds after its advertisement, and so
+/// after the answer to that.
+#[test]
+fn a_rival_announces_the_vip_after_its_advert_was_answered() {
+    play(Options::default(), |stage| {
+        thread::sleep(Duration::from_secs(7));
+        let begun = Time::now();
+        let dcs = stage.lab.namespace(Node::Dcs);
+        dcs.run(|| -> Result<()> {
+            let link = std::process::Command::new("ip").args(["-json", "link", "show", "eth0"]).output()?;
+            let link: serde_json::Value = serde_json::from_slice(&link.stdout)?;
+            let index = u32::try_from(link[0]["ifindex"].as_u64().unwrap_or(0))?;
+            AdvertSender::open("eth0")?.send(&Advert { source: Node::Dcs.ip(), ..rival(254) })?;
+            for _ in 0..4 {
+                thread::sleep(Duration::from_millis(5));
+                ArpSender::open()?.announce(index, Node::Dcs.mac(), lab::VIP)?;
+            }
+            Ok(())
+        })??;
+        stage.calm(Duration::from_secs(4))?;
+        let failed = stage.analysis().writes().filter(|(at, write)| *at > begun && write.error.is_some()).count();
+        stage.wait_writes(Duration::from_secs(40))?;
+        let (_, gap) = stage.analysis().longest_write_gap(begun).context("no writes")?;
+        println!("{failed} writes failed, none succeeded for {gap:?}");
+        ensure!(gap < Duration::from_secs(2), "{gap:?}");
+        Ok(())
     });
 }
 

@@ -25,7 +25,7 @@ fn cut_off_from_a_primary_whose_patroni_hangs() {
         ensure!((10_000.0..13_800.0).contains(&left), "the VIP left after {left} ms");
         stage
             .wait_reason(Node::Db1, "deadline", Duration::from_secs(1))
-            .or_else(|_| stage.status_says(Node::Db1, "etcd has not confirmed the lock in time"))?;
+            .or_else(|_| stage.status_says(Node::Db1, "etcd has not confirmed in time that the VIP may be here"))?;
         // K expires, db2 is promoted while db1 still accepts writes: a split brain that no client of the VIP sees.
         stage.wait_vip(Node::Db2, Duration::from_secs(40))?;
         stage.lab.heal_all()?;

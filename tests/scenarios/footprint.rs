@@ -6,11 +6,17 @@ use std::time::Duration;
 use anyhow::ensure;
 use lab::{Node, Options};
 
-use crate::stage::{play, times};
+use crate::stage::{play, play_with, times};
 
 #[test]
 fn memory_and_cpu_of_an_idle_daemon() {
-    play(Options::default(), |stage| {
+    play_with(Options::default(), |stage| {
+        stage.unrecorded();
+        for node in Node::DATABASES {
+            stage.start_daemon(node)?;
+        }
+        stage.wait_vip(Node::Db1, Duration::from_secs(10))?;
+        stage.probes.borrow_mut().add_hasty_client()?;
         let span = Duration::from_secs(times(20, 60) as u64);
         for node in Node::DATABASES {
             stage.daemon(node, |daemon| {

@@ -1,17 +1,27 @@
 //! The daemon on real clusters: each scenario has PostgreSQL, Patroni and etcd of its own in network namespaces, probes
 //! that watch from outside, and ends with the same question: was the VIP ever in two places, or on a replica?
 //!
+//! Every daemon records what its node is told and decides, and at the end its recording is replayed.
+//!
 //! Root is needed. `PGVRRP_FULL=1` repeats what can be repeated as often as the requirements say, `PGVRRP_BINARY` names
-//! another daemon than the one built with the tests.
+//! another daemon than the one built with the tests, `PGVRRP_KEEP_RECORDINGS` a directory that keeps the recordings.
 #![allow(clippy::disallowed_methods, reason = "a test bench reads the environment and any clock")]
 
 mod address;
 mod conflicts;
 mod daemon;
+mod doctor;
 mod etcd;
+mod failsafe;
 mod footprint;
+mod handover;
+mod keepalived;
+mod leader;
+mod leader_key;
 mod moves;
 mod policies;
+mod promotion;
+mod recordings;
 mod refusals;
 mod rights;
 mod stage;

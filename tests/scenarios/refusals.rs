@@ -52,6 +52,10 @@ fn ends_with_a_clear_message() {
         launch.wrapper = ["setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw"].map(str::to_owned).to_vec();
         refuses(stage, &launch, 77, &["CAP_NET_RAW"])?;
 
+        let mut launch = named(stage, "no-recording");
+        launch.record = Some("/nonexistent/directory/file.jsonl".into());
+        refuses(stage, &launch, 71, &["cannot record to /nonexistent/directory/file.jsonl: No such file"])?;
+
         let mut launch = named(stage, "prefix");
         launch.config.set("vip", "address", "\"10.0.20.155/24\"");
         stage.lab.namespace(Node::Db1).run(|| {
@@ -140,7 +144,7 @@ fn waits_and_says_why() {
 }
 
 /// A PostgreSQL of its own that belongs to no cluster, with its socket in `dir`.
-fn stranger(stage: &Stage<'_>, dir: &Path) -> Result<Process> {
+pub(crate) fn stranger(stage: &Stage<'_>, dir: &Path) -> Result<Process> {
     let tools = stage.lab.tools();
     std::fs::create_dir(dir)?;
     std::os::unix::fs::chown(dir, Some(tools.account.uid), Some(tools.account.gid))?;

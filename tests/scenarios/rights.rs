@@ -18,7 +18,8 @@ fn readme(mark: &str) -> Vec<String> {
     lines.map(str::to_owned).filter(|line| !line.trim().is_empty() && !line.starts_with('#')).collect()
 }
 
-fn grant(stage: &Stage<'_>) -> Result<()> {
+/// Makes the users of the README.
+pub(crate) fn grant(stage: &Stage<'_>) -> Result<()> {
     let commands = readme("etcd rights");
     ensure!(commands.len() >= 4, "the README's etcd commands were not found");
     for command in &commands {
@@ -67,6 +68,7 @@ fn an_own_user_with_two_capabilities_and_what_the_readme_grants() {
         stage.wait_vip(Node::Db1, Duration::from_secs(10))?;
         stage.lab.switchover(Node::Db2)?;
         stage.wait_vip(Node::Db2, Duration::from_secs(20))?;
+        ensure!(!stage.recording().contains("secret-of-the-readme"), "a recording holds a secret");
         for node in Node::DATABASES {
             stage.daemon(node, |daemon| {
                 let log = daemon.log();

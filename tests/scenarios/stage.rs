@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -13,15 +13,26 @@ use lab::daemon::{Daemon, Launch};
 use lab::{Lab, Node, Options, Probes, Time};
 use serde_json::Value;
 
+use crate::recordings::Recordings;
+
 /// A scenario that takes longer than this has hung: usually, and when things are repeated as often as required.
 const LONGEST: [usize; 2] = [300, 900];
 
 /// What fills a history without explaining anything.
 const NOISE: [&str; 4] = ["client:", "advertisement", "gratuitous", "insert"];
 
+/// The daemon that was built with the tests.
+const OURS: &str = env!("CARGO_BIN_EXE_pgvrrp");
+
 /// The daemon under test.
 pub(crate) fn binary() -> PathBuf {
-    std::env::var_os("PGVRRP_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_pgvrrp").into(), PathBuf::from)
+    std::env::var_os("PGVRRP_BINARY").map_or_else(|| OURS.into(), PathBuf::from)
+}
+
+/// Built from the sources that these tests are of, in whatever profile. Another build may know nothing of recordings, or
+/// decide otherwise.
+fn is_of_this_tree(build: &Path) -> bool {
+    Path::new(OURS).ancestors().nth(2).is_some_and(|target| build.starts_with(target))
 }
 
 /// How often to repeat something: a few times, or as often as the requirements say.
@@ -35,6 +46,8 @@ pub(crate) struct Stage<'lab> {
     pub(crate) probes: RefCell<Probes>,
     daemons: RefCell<BTreeMap<Node, Daemon>>,
     forgiven: Cell<bool>,
+    recordings: Recordings,
+    recorded: Cell<bool>,
 }
 
 /// Plays a scenario on a cluster of its own: a daemon on each database node, the VIP on db1, a client in a hurry that
@@ -55,31 +68,40 @@ pub(crate) fn play_with(options: Options, act: impl FnOnce(&Stage<'_>) -> Result
     let (done, is_done) = sync_channel::<()>(0);
     let name = thread::current().name().unwrap_or("scenario").to_owned();
     let longest = Duration::from_secs(times(LONGEST[0], LONGEST[1]) as u64);
+    let of = name.clone();
     thread::spawn(move || {
         if is_done.recv_timeout(longest) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("{name} has hung for {longest:?}");
+            eprintln!("{of} has hung for {longest:?}");
             lab::clean_up_all();
             std::process::exit(1);
         }
     });
-    let result = perform(options, act);
+    let result = perform(options, &name, act);
     drop(done);
     if let Err(error) = result {
         panic!("{error:?}");
     }
 }
 
-fn perform(options: Options, act: impl FnOnce(&Stage<'_>) -> Result<()>) -> Result<()> {
+fn perform(options: Options, name: &str, act: impl FnOnce(&Stage<'_>) -> Result<()>) -> Result<()> {
     let lab = Lab::start(options)?;
     let start = Time::now();
     let probes = Probes::watch(&lab)?;
     let history = probes.history().clone();
-    let stage =
-        Stage { lab: &lab, probes: RefCell::new(probes), daemons: RefCell::default(), forgiven: Cell::new(false) };
-    let result = act(&stage).and_then(|()| {
+    let stage = Stage {
+        lab: &lab,
+        probes: RefCell::new(probes),
+        daemons: RefCell::default(),
+        forgiven: Cell::new(false),
+        recordings: Recordings::below(&lab.dir())?,
+        recorded: Cell::new(true),
+    };
+    let result = act(&stage);
+    stage.recordings.keep(name)?;
+    let result = result.and_then(|()| {
         let violations = stage.analysis().violations();
         ensure!(stage.forgiven.get() || violations.is_empty(), "broken promises:\n{}", violations.join("\n"));
-        Ok(())
+        stage.recordings.replay()
     });
     result.map_err(|error| {
         let logs: String =
@@ -98,7 +120,16 @@ impl Stage<'_> {
 
     /// Starts a daemon in place of the one that the node had.
     pub(crate) fn launch(&self, node: Node, launch: &Launch) -> Result<()> {
-        let daemon = Daemon::start(self.lab, node, &binary(), launch)?;
+        self.launch_build(node, launch, &binary())
+    }
+
+    /// The same with another build of the daemon.
+    pub(crate) fn launch_build(&self, node: Node, launch: &Launch, build: &Path) -> Result<()> {
+        let mut launch = launch.clone();
+        if self.recorded.get() && build == binary() && is_of_this_tree(build) {
+            launch.record = Some(self.recordings.next(node, &launch.name));
+        }
+        let daemon = Daemon::start(self.lab, node, build, &launch)?;
         self.daemons.borrow_mut().insert(node, daemon);
         Ok(())
     }
@@ -115,6 +146,16 @@ impl Stage<'_> {
 
     pub(crate) fn analysis(&self) -> Analysis {
         Analysis::of(self.probes.borrow().history())
+    }
+
+    /// The daemons that are started from now on do not record.
+    pub(crate) fn unrecorded(&self) {
+        self.recorded.set(false);
+    }
+
+    /// What all daemons have recorded so far.
+    pub(crate) fn recording(&self) -> String {
+        self.recordings.text()
     }
 
     /// Who has the VIP now, as the kernels' notifications say.
@@ -139,6 +180,18 @@ impl Stage<'_> {
         self.lab.wait_until("a write through the VIP", limit, || {
             Ok(self.analysis().writes().any(|(at, attempt)| at > from && attempt.error.is_none()))
         })
+    }
+
+    /// The client in a hurry has not been told no since then, nor been left waiting for long. That a write takes more than
+    /// its 200 ms on a machine with much else to do is not the VIP's doing.
+    pub(crate) fn undisturbed(&self, since: Time) -> Result<()> {
+        let analysis = self.analysis();
+        let errors = analysis.writes().filter(|(at, _)| *at > since).filter_map(|(_, write)| write.error.as_deref());
+        let told_no: Vec<_> = errors.filter(|error| !error.contains("no answer within")).collect();
+        ensure!(told_no.is_empty(), "{} writes failed, such as: {}", told_no.len(), told_no[0]);
+        let (_, gap) = analysis.longest_write_gap(since).context("no writes")?;
+        ensure!(gap < Duration::from_secs(2), "no write succeeded for {gap:?}");
+        Ok(())
     }
 
     /// For a while nothing may happen to the VIP.

@@ -1,6 +1,8 @@
 //! The asker of etcd, as `src/evidence/etcd` does it: one endpoint after the other, each request with a deadline.
 
-use pgvrrp::gate::evidence::{Acquisition, EtcdReport, EtcdRequest, Expect, Kept, LeaseId, LockValue, VipId};
+use pgvrrp::gate::evidence::{
+    Acquisition, EtcdReport, EtcdRequest, Expect, Kept, LeaseId, LockValue, Observation, Remaining, VipId,
+};
 use vrrp::time::Instant;
 
 use super::clock::{MS, Nanos, S};
@@ -21,9 +23,12 @@ impl World {
     pub(crate) fn ask_etcd(&mut self, h: usize, request: EtcdRequest) {
         let life = self.hosts[h].life;
         match request {
-            EtcdRequest::Round { keep_alive } => {
+            EtcdRequest::Round { keep_alive, leader_lease } => {
                 let left = self.hosts[h].endpoints(self.plan.members);
-                self.round(h, life, keep_alive, left);
+                match leader_lease {
+                    Some(lease) => self.round_by_leader_key(h, life, lease, left),
+                    None => self.round(h, life, keep_alive, left),
+                }
             }
             EtcdRequest::Acquire { vip, value, ttl, expect } => self.acquire(h, life, vip, value, ttl, expect),
             EtcdRequest::Revoke { vip, lease } => {
@@ -43,11 +48,12 @@ impl World {
         let Some(&(vip, lease)) = keep_alive.first() else {
             return self.read(h, life, part, Vec::new(), keep_alive, left);
         };
+        self.hosts[h].kept_at = self.now;
         if removed(Model::ReadAfterKeepalive) {
             return self.read_first(h, life, part, (vip, lease), left);
         }
         if removed(Model::OneKeepalive)
-            && let Some((_, ttl)) = self.hosts[h].late_answers.pop().filter(|(of, _)| *of == lease)
+            && let Some((_, ttl)) = self.hosts[h].late_answers.pop_front().filter(|(of, _)| *of == lease)
         {
             // The stream of the former question hands its answer to this one.
             self.call(h, life, part, Ask::Keep(lease), Box::new(|_, _| {}));
@@ -62,6 +68,38 @@ impl World {
         self.call(h, life, part, Ask::Keep(lease), Box::new(then));
     }
 
+    /// What is left of K's lease, and then the read.
+    fn round_by_leader_key(&mut self, h: usize, life: u64, lease: LeaseId, mut left: Vec<usize>) {
+        let Some(part) = left.pop() else {
+            let observation = Err("no endpoint answers".to_owned());
+            return self.report_etcd(h, life, EtcdReport::Round { kept: Vec::new(), observation });
+        };
+        self.hosts[h].preferred = part;
+        let asked = self.local(h);
+        let then = move |w: &mut Self, answer: Option<Answer>| match answer {
+            Some(Answer::Left(ttl)) => {
+                let remaining = ttl.map(|ttl| Remaining { asked, ttl });
+                let name = w.hosts[h].name.clone();
+                let asked = w.local(h);
+                let then = move |w: &mut Self, answer: Option<Answer>| match answer {
+                    Some(Answer::Read(mut observation)) => {
+                        observation.asked = asked;
+                        w.resolve(h, &mut observation);
+                        if let Some(leader) = observation.leader.as_mut().filter(|leader| leader.lease == lease) {
+                            leader.remaining = remaining;
+                        }
+                        let observation = Ok(observation);
+                        w.report_etcd(h, life, EtcdReport::Round { kept: Vec::new(), observation });
+                    }
+                    _ => w.round_by_leader_key(h, life, lease, left),
+                };
+                w.call(h, life, part, Ask::Read(name), Box::new(then));
+            }
+            _ => w.round_by_leader_key(h, life, lease, left),
+        };
+        self.call(h, life, part, Ask::Left(lease), Box::new(then));
+    }
+
     fn read(
         &mut self,
         h: usize,
@@ -72,10 +110,11 @@ impl World {
         left: Vec<usize>,
     ) {
         let asked = self.local(h);
-        let name = self.hosts[h].member.clone();
+        let name = self.hosts[h].name.clone();
         let then = move |w: &mut Self, answer: Option<Answer>| match answer {
             Some(Answer::Read(mut observation)) => {
                 observation.asked = asked;
+                w.resolve(h, &mut observation);
                 w.report_etcd(h, life, EtcdReport::Round { kept, observation: Ok(observation) });
             }
             _ => w.round(h, life, keep_alive, left),
@@ -83,9 +122,16 @@ impl World {
         self.call(h, life, part, Ask::Read(name), Box::new(then));
     }
 
+    /// The asker looks the member's host up.
+    fn resolve(&self, h: usize, observation: &mut Observation) {
+        if let Some(member) = observation.member.as_mut().filter(|_| self.hosts[h].unresolved) {
+            member.addresses.clear();
+        }
+    }
+
     /// The wrong order, for the sabotage.
     fn read_first(&mut self, h: usize, life: u64, part: usize, keep: (VipId, LeaseId), left: Vec<usize>) {
-        let name = self.hosts[h].member.clone();
+        let name = self.hosts[h].name.clone();
         let asked = self.local(h);
         let then = move |w: &mut Self, answer: Option<Answer>| {
             let Some(Answer::Read(mut observation)) = answer else {
@@ -166,6 +212,20 @@ impl World {
         self.call(h, life, part, Ask::Revoke(lease), Box::new(then));
     }
 
+    /// The sabotage of an asker that keeps V's lease alive by itself.
+    pub(crate) fn keep_by_itself(&mut self, h: usize, life: u64) {
+        if self.hosts[h].life != life || !removed(Model::KeepaliveIsOutput) {
+            return;
+        }
+        if let Some(lease) = self.etcd.state.lock.as_ref().map(|lock| lock.lease)
+            && self.lock_is_of(h)
+        {
+            let part = self.hosts[h].preferred;
+            self.call(h, life, part, Ask::Keep(lease), Box::new(|_, _| {}));
+        }
+        self.after(S, move |w| w.keep_by_itself(h, life));
+    }
+
     fn next_endpoint(&mut self, h: usize) {
         self.hosts[h].preferred = (self.hosts[h].preferred + 1) % self.plan.members;
     }
@@ -196,6 +256,7 @@ impl World {
         if !matches!(ask, Ask::Read(_)) {
             self.say(&format!("etcd{part}"), || format!("db{} {ask:?} -> {answer:?}", h + 1));
         }
+        self.check_put(h, &ask, &answer);
         self.etcd_changed(before);
         match (&ask, &answer) {
             (Ask::Keep(lease), _) | (_, Answer::Granted(lease, _)) => self.await_expiry(*lease),
@@ -211,7 +272,7 @@ impl World {
                 && !w.calls.contains_key(&id)
                 && let (Ask::Keep(lease), Answer::Kept(ttl)) = (&ask, &answer)
             {
-                w.hosts[h].late_answers.push((*lease, *ttl));
+                w.hosts[h].late_answers.push_back((*lease, *ttl));
             }
             w.end_call(h, life, id, Some(answer));
         });

@@ -1,27 +1,73 @@
 //! The promises, looked at in every step.
 
 use pgvrrp::gate::evidence::EtcdRequest;
+use pgvrrp::gate::policy::{Fence, PostgresDown};
+use pgvrrp::gate::reason::Reason;
+use pgvrrp::node::Node;
 use pgvrrp::node::io::Output;
 
 use super::clock::{MS, Nanos, S};
+use super::etcd::{Answer, Ask};
+use super::plan::Fault;
+use super::postgres::State;
 use super::world::World;
 
 /// How long a bound address may outlive a PostgreSQL that is primary no more: 100 ms until the asker decides, 60 ms of
 /// drain, 50 ms for resets, on a clock that is 10 % slow.
 const DRAIN: Nanos = 300 * MS;
 
-/// A daemon that does not run has lost the address by then: 3 s, 1 s of the kernel's lateness, on a slow clock.
-const DEAD: Nanos = 4_500 * MS;
-
-/// The longest that a daemon may believe in a V that somebody took away: TTL, on a slow clock.
-const BELIEF: Nanos = 20 * S;
-
-/// From the moment that nothing is wrong any more and a primary holds K, until the VIP is bound there.
-pub(crate) const LIVENESS: Nanos = 40 * S;
+/// A daemon that does not run has lost the address by then: 3 s, 1 s of the kernel's lateness, on a slow clock; and a second
+/// for which its last call may have been kept waiting.
+const DEAD: Nanos = 5_600 * MS;
 
 impl World {
+    /// The longest that a daemon may believe in a V that somebody took away: TTL, on a slow clock. With the failsafe mode
+    /// V's TTL is up to 30 s.
+    fn belief(&self) -> Nanos {
+        if self.etcd.state.config.failsafe_mode { 34 * S } else { 20 * S }
+    }
+
+    /// From the moment that nothing is wrong any more and a primary holds K, until the VIP is bound there.
+    fn liveness(&self) -> Nanos {
+        self.belief() + 20 * S
+    }
+
+    /// V was taken away by hand: for as long as somebody may believe in it, it is no fence.
     fn fence_is_down(&self) -> bool {
-        self.etcd.tampered.is_some_and(|at| self.now < at + BELIEF)
+        if self.two_primaries && (0..self.hosts.len()).any(|h| self.is_vouched(h)) {
+            return true;
+        }
+        if self.plan.policy.fence == Fence::LeaderKey {
+            return false;
+        }
+        // An old etcd may go on showing it for as long as a member lags.
+        self.etcd.tampered.is_some_and(|at| self.reads_are_stale() || self.now < at + self.belief())
+            || (self.was_restored() && !self.is_remembered())
+    }
+
+    /// An old etcd answers from what a lagging member has, and a node may believe that for a while longer.
+    fn reads_are_stale(&self) -> bool {
+        self.etcd.stale_reads && self.now < self.healed + self.belief()
+    }
+
+    /// Whether what keeps others away is this node's.
+    fn is_fenced(&self, h: usize) -> bool {
+        let mine = match self.plan.policy.fence {
+            Fence::Lock => self.lock_is_of(h),
+            Fence::LeaderKey => self.etcd.leads(&self.hosts[h].name),
+        };
+        mine || self.is_vouched(h)
+    }
+
+    fn was_restored(&self) -> bool {
+        self.etcd.restored.is_some_and(|at| self.now < at + self.belief())
+    }
+
+    /// etcd was rebuilt in a way that a daemon which lives on can notice: those wait until every former holder has let
+    /// go. Not a daemon that starts meanwhile, and not if revisions catch up with what was known (docs/SIMULATION.md).
+    fn is_remembered(&self) -> bool {
+        let forgets = [Fault::Killed, Fault::Restarted, Fault::HandedOver, Fault::HostDeath];
+        self.etcd.renamed && !forgets.iter().any(|fault| self.plan.faults.contains(fault))
     }
 
     /// S1, and the fence behind it: V outlives the address.
@@ -35,9 +81,10 @@ impl World {
             return self.fail(second, "S1", &how);
         }
         if let [h] = holders[..]
-            && !self.lock_is_of(h)
+            && !self.was_restored()
+            && !self.is_fenced(h)
         {
-            self.fail(h, "S1f", "bound, and V is not this node's: another could take it");
+            self.fail(h, "S1f", "bound, and the fence is not this node's: another could take it");
         }
     }
 
@@ -68,6 +115,15 @@ impl World {
         }
     }
 
+    /// V is put only by the holder of K, in K's present epoch, and over nobody else's.
+    pub(crate) fn check_put(&mut self, h: usize, ask: &Ask, answer: &Answer) {
+        let (Ask::Put { value, .. }, Answer::Put(_)) = (ask, answer) else { return };
+        let epoch = self.etcd.state.leader.as_ref().map(|(leader, _)| (leader.member.clone(), leader.create_revision));
+        if epoch != Some((value.member.clone(), value.epoch)) {
+            self.fail(h, "P2", "V was acquired without K, or for a former epoch of it");
+        }
+    }
+
     /// S3, S6.
     pub(crate) fn check_advert(&mut self, h: usize, priority: u8, timely: bool) {
         if priority == 0 {
@@ -93,13 +149,47 @@ impl World {
         if let Some(other) = others.into_iter().find(|&o| self.hosts[o].kernel.holds(self.now)) {
             return self.fail(h, "S3", &format!("{what} while db{} holds", other + 1));
         }
-        if !self.lock_is_of(h) {
-            return self.fail(h, "S3", &format!("{what} without V"));
+        if !self.is_fenced(h) && !self.was_restored() {
+            return self.fail(h, "S3", &format!("{what} without the fence"));
         }
         let kernel = &self.hosts[h].kernel;
         let foreign = kernel.removed_by_others.is_some_and(|at| self.now < at + 5 * S);
         if kernel.vips().next().is_none() && !foreign && what == "announcement" {
             self.fail(h, "S3", "announcement of an address that is not bound");
+        }
+    }
+
+    /// Binding anew, not renewing, needs a PostgreSQL that is primary: now, but for what is on its way.
+    pub(crate) fn check_bind(&mut self, h: usize) {
+        let pg = &self.hosts[h].pg;
+        let slow = [self.plan.slow_role, self.plan.pause, self.plan.slow_call, self.plan.rtnl] != [0; 4];
+        let held_up =
+            slow || self.plan.faults.iter().any(|f| matches!(f, Fault::Stopped | Fault::ThreadStuck | Fault::Suspend));
+        // 2 s of a stall that is not noticed, 1 s of a call, on a slow clock, and a slow answer.
+        let held_up = held_up || self.now < self.healed + 5 * S && self.now >= self.healed;
+        // Otherwise the 105 ms in which the end of a session may go unnoticed.
+        let tolerated = if held_up { 4 * S } else { 120 * MS };
+        // A renewal that crosses with somebody's removal binds anew; the policy allows the address on a server that is down.
+        let held = pg.state == State::Down && self.plan.policy.postgres_down == PostgresDown::Hold;
+        if !pg.is_primary() && !held && self.now > pg.since + tolerated {
+            let how =
+                format!("bound anew, and PostgreSQL has been {:?} for {} ms", pg.state, (self.now - pg.since) / MS);
+            self.fail(h, "S2", &how);
+        }
+    }
+
+    /// What a call bound that came too late is gone by the process's next instruction.
+    pub(crate) fn check_late_bind(&mut self, h: usize) {
+        if std::mem::take(&mut self.hosts[h].bound_late) && self.hosts[h].kernel.vips().any(|bound| !bound.foreign) {
+            self.fail(h, "S2", "bound by a call that came too late, and left so");
+        }
+    }
+
+    /// V is lost only when it is.
+    pub(crate) fn check_lost(&mut self, h: usize, node: &Node) {
+        let deleted = node.gates().any(|(_, why)| matches!(why, Reason::LockLost(how) if how == "it was deleted"));
+        if deleted && self.lock_is_of(h) && self.etcd.tampered.is_none() && self.etcd.restored.is_none() {
+            self.fail(h, "L", "V was let go of as if it had been deleted, and is still there");
         }
     }
 
@@ -131,9 +221,23 @@ impl World {
     fn audit_holder(&mut self, h: usize) {
         let host = &self.hosts[h];
         let refused = host.unbind_refused.is_some_and(|at| self.now < at + DEAD);
-        if !host.pg.is_primary() {
+        let mute = self.now < host.pg.hangs_until || self.plan.slow_role > 0;
+        // A standby that says nothing about itself is not known (P6); a question takes 500 ms to be given up.
+        let until = (host.pg.hangs_until + 700 * MS).max(host.pg.full_until + 200 * MS);
+        // A thread that is stuck does not hear it when it speaks.
+        let silent = mute || self.now < until || self.idle_since(h).is_some_and(|since| since < until);
+        let excused = match host.pg.state {
+            State::Down => self.plan.policy.postgres_down == PostgresDown::Hold,
+            _ => silent,
+        };
+        if !host.pg.is_primary() && !excused {
             let gone = self.now - host.pg.since;
             let ran = gone - (self.idle(h) - host.idle_at_change).min(gone);
+            // Left by a predecessor, and PostgreSQL does not say a word: the lifetime ends it.
+            // Another server that speaks in its place is asked once a second.
+            let mute = mute || self.now < host.pg.other_server_until + 1200 * MS;
+            let left = host.bound_in != host.life && mute && self.now < host.bound_at + DEAD;
+            let refused = refused || left;
             if gone > DRAIN && (gone > DEAD + ran || (ran > DRAIN && !refused)) {
                 let how = format!(
                     "PostgreSQL has been {:?} for {} ms, of which the daemon ran {}",
@@ -145,14 +249,20 @@ impl World {
             }
         }
         let paused = self.etcd.state.config.paused && self.etcd.state.leader.is_none();
-        if self.etcd.leads(&host.member) || paused || self.hosts[h].right == 0 {
+        if self.etcd.leads(&host.name) || paused || self.is_vouched(h) || self.hosts[h].right == 0 {
             self.hosts[h].right = self.now;
         }
-        if self.now > self.hosts[h].right + BELIEF {
+        if self.now > self.hosts[h].right + self.belief() && !self.reads_are_stale() {
             self.fail(h, "S2", "K has not been this node's for longer than V lives");
         }
-        let fresh = self.now > self.etcd.tampered.unwrap_or(0) + BELIEF + 4 * S;
-        if !self.lock_is_of(h) && self.etcd.tampered.is_some() && fresh {
+        // A proof is a keepalive that was asked before a read that still showed V.
+        let fresh = self.now > self.etcd.tampered.unwrap_or(0) + self.etcd.tampered_ttl;
+        // A restored etcd may have another V, or none: that is another story.
+        let excused = self.plan.policy.fence == Fence::LeaderKey
+            || self.is_vouched(h)
+            || self.was_restored()
+            || self.reads_are_stale();
+        if !self.lock_is_of(h) && self.etcd.tampered.is_some() && fresh && !excused {
             self.fail(h, "S2", "V was taken away, and the address is still here");
         }
     }
@@ -164,7 +274,7 @@ impl World {
         match (stays && self.idle_since(h).is_none(), self.hosts[h].stray_since) {
             (true, None) => self.hosts[h].stray_since = Some((self.now, self.idle(h))),
             (true, Some((since, idle))) => {
-                if (self.now - since) - (self.idle(h) - idle).min(self.now - since) > 3 * S {
+                if (self.now - since) - (self.idle(h) - idle).min(self.now - since) > 5 * S {
                     self.fail(h, "P7", "an address without the right to it stays");
                 }
             }
@@ -175,8 +285,9 @@ impl World {
     /// A daemon that is stuck must not keep others waiting.
     fn audit_stuck(&mut self, h: usize) {
         let Some(since) = self.idle_since(h) else { return };
-        let since = since.max(self.etcd.elected_at).max(self.etcd.leaderless_until);
-        if self.lock_is_of(h) && self.now > since + 30 * S && self.etcd.tampered.is_none() {
+        // A question that was under way is asked to the end.
+        let since = since.max(self.etcd.elected_at).max(self.etcd.leaderless_until).max(self.hosts[h].kept_at);
+        if self.lock_is_of(h) && self.now > since + self.belief() + 10 * S && self.etcd.tampered.is_none() {
             self.fail(h, "L", "V outlives a daemon that does not run");
         }
     }
@@ -192,7 +303,8 @@ impl World {
         };
         self.rightful = rightful.map(|h| (h, since));
         let Some(h) = rightful else { return };
-        if self.now <= self.healed || self.plan.has_clone() {
+        let misnamed = self.hosts[h].name != self.hosts[h].member;
+        if self.now <= self.healed || self.plan.has_clone() || misnamed {
             return;
         }
         let waited = self.now - since.max(self.healed);
@@ -200,7 +312,7 @@ impl World {
             return;
         }
         self.longest_wait = self.longest_wait.max(waited);
-        if waited > LIVENESS {
+        if waited > self.liveness() {
             let why = self.hosts[h].process.as_ref().map(|p| p.node.status(self.local(h)).vips.remove(0).why);
             self.fail(h, "L", &format!("primary with K for {} s, and the VIP is not here: {why:?}", waited / S));
         }

@@ -39,6 +39,8 @@ pub(crate) struct State {
     /// V.
     pub(crate) lock: Option<LockKey>,
     pub(crate) config: PatroniConfig,
+    /// `initialize` is there.
+    pub(crate) initialized: bool,
     /// Patroni's `members/`: which host registered last under a name.
     pub(crate) registered: BTreeMap<String, Ipv4Addr>,
 }
@@ -52,12 +54,17 @@ pub(crate) struct Etcd {
     pub(crate) parts: Vec<Part>,
     /// Until then there is no leader, or no etcd at all: nothing is answered.
     pub(crate) leaderless_until: Nanos,
+    /// When it was last rebuilt from a backup, and whether it got another cluster ID by that.
+    pub(crate) restored: Option<Nanos>,
+    pub(crate) renamed: bool,
     /// When leases were last prolonged by an election.
     pub(crate) elected_at: Nanos,
     /// Linearizable reads of a lagging member are stale.
     pub(crate) stale_reads: bool,
     /// When somebody last deleted V by hand, or restored etcd: until D of that time V is no fence.
     pub(crate) tampered: Option<Nanos>,
+    /// The TTL that V had then.
+    pub(crate) tampered_ttl: Nanos,
     /// What an older backup holds.
     pub(crate) backup: Option<Box<State>>,
 }
@@ -67,8 +74,14 @@ pub(crate) struct Etcd {
 pub(crate) enum Ask {
     Keep(LeaseId),
     Read(String),
+    /// How long does this lease live?
+    Left(LeaseId),
     Grant(u64),
-    Put { value: LockValue, expect: Expect, lease: LeaseId },
+    Put {
+        value: LockValue,
+        expect: Expect,
+        lease: LeaseId,
+    },
     Revoke(LeaseId),
 }
 
@@ -77,6 +90,7 @@ pub(crate) enum Ask {
 pub(crate) enum Answer {
     Kept(i64),
     Read(Box<Observation>),
+    Left(Option<u64>),
     Granted(LeaseId, i64),
     Put(i64),
     Refused,
@@ -92,15 +106,19 @@ impl Etcd {
                 leader: None,
                 lock: None,
                 config,
+                initialized: true,
                 registered: BTreeMap::new(),
             },
             leases: BTreeMap::new(),
             next_lease: 1000,
             parts: vec![Part::default(); members],
             leaderless_until: 0,
+            restored: None,
+            renamed: false,
             elected_at: 0,
             stale_reads,
             tampered: None,
+            tampered_ttl: 0,
             backup: None,
         }
     }
@@ -120,6 +138,7 @@ impl Etcd {
         Some(match ask {
             Ask::Keep(lease) => Answer::Kept(self.keep(now, *lease).unwrap_or(0)),
             Ask::Read(name) => Answer::Read(Box::new(observe(&self.state, name, part))),
+            Ask::Left(lease) => Answer::Left(self.leases.get(lease).map(|lease| lease.ends.saturating_sub(now) / S)),
             Ask::Grant(ttl) => {
                 let ttl = i64::try_from(*ttl).unwrap_or(i64::MAX);
                 Answer::Granted(self.grant(now, ttl), ttl)
@@ -186,8 +205,9 @@ impl Etcd {
     pub(crate) fn set_leader(&mut self, member: Option<(&str, LeaseId)>) {
         self.state.revision += 1;
         let create_revision = self.state.revision;
-        self.state.leader =
-            member.map(|(member, lease)| (LeaderKey { member: member.to_owned(), create_revision }, lease));
+        self.state.leader = member.map(|(member, lease)| {
+            (LeaderKey { member: member.to_owned(), create_revision, lease, remaining: None }, lease)
+        });
     }
 
     pub(crate) fn leads(&self, member: &str) -> bool {
@@ -213,9 +233,10 @@ impl Etcd {
             self.leases.entry(lease).or_insert(Lease { ttl: 20, ends: 0 });
         }
         let cluster_id = self.state.cluster_id + u64::from(new_id);
-        self.state = State { cluster_id, ..*backup };
+        // Patroni puts `initialize` back.
+        self.state = State { cluster_id, initialized: true, ..*backup };
         self.elected(now);
-        self.tampered = Some(now);
+        (self.restored, self.renamed) = (Some(now), new_id);
         for part in &mut self.parts {
             part.lagging = None;
         }
@@ -229,11 +250,15 @@ fn observe(state: &State, name: &str, part: usize) -> Observation {
         endpoint: format!("etcd{part}"),
         cluster_id: state.cluster_id,
         revision: state.revision,
-        leader: state.leader.as_ref().map(|(leader, _)| leader.clone()),
+        leader: state.leader.as_ref().map(|(leader, lease)| LeaderKey { lease: *lease, ..leader.clone() }),
         locks: vec![state.lock.clone()],
         config: Some(state.config),
-        system_identifier: Some("42".to_owned()),
-        member: address.map(|address| Member { host: address.to_string(), addresses: vec![(*address).into()] }),
+        system_identifier: state.initialized.then(|| "42".to_owned()),
+        member: address.map(|address| Member {
+            host: address.to_string(),
+            addresses: vec![(*address).into()],
+            api_url: Some("http://patroni".to_owned()),
+        }),
         member_key: format!("/service/odoo/members/{name}"),
     }
 }

@@ -16,10 +16,15 @@ impl World {
         let wait = self.dice.below(2 * self.plan.gap);
         self.after(wait, |w| {
             if w.now < w.plan.trouble {
+                if w.plan.faults.contains(&Fault::Restore) && w.dice.chance(300_000) {
+                    w.etcd.backup = Some(Box::new(w.etcd.state.clone()));
+                }
                 let fault = *w.dice.pick(&w.plan.faults.clone());
                 let h = w.dice.below(w.hosts.len() as u64) as usize;
-                // Those that hold have more to lose.
-                let holder = (0..w.hosts.len()).find(|&h| w.hosts[h].kernel.holds(w.now));
+                // Those that hold have more to lose; then those that are about to.
+                let hosts = 0..w.hosts.len();
+                let holder = hosts.clone().find(|&h| w.hosts[h].kernel.holds(w.now));
+                let holder = holder.or_else(|| hosts.clone().find(|&h| w.etcd.leads(&w.hosts[h].member)));
                 let h = if w.dice.chance(600_000) { holder.unwrap_or(h) } else { h };
                 let span = w.dice.stretch(50 * MS, 90 * S);
                 w.befall(fault, h, span);
@@ -30,6 +35,7 @@ impl World {
 
     /// A fault of this length.
     pub(crate) fn befall(&mut self, fault: Fault, h: usize, span: Nanos) {
+        let span = span.min(self.left());
         *self.faults.entry(fault).or_default() += 1;
         self.say("FAULT", || format!("{fault:?} db{} {} ms", h + 1, span / MS));
         let hosts = self.hosts.len();
@@ -120,12 +126,19 @@ impl World {
                     }
                 });
             }
+            Fault::Demoted => self.restart_as_standby(h),
             Fault::HostDeath => {
                 self.power_off(h);
                 self.after(span, move |w| w.power_on(h));
             }
             Fault::Suspend => self.suspend(h, span),
             Fault::Paused => {
+                // Often to stop Patroni on the primary for maintenance, until its leader key is gone.
+                let span = if self.dice.chance(500_000) { (span + 45 * S).min(self.left()) } else { span };
+                if span > 45 * S {
+                    self.after(S, move |w| w.kill_patroni(h));
+                    self.after(span - S, move |w| w.start_patroni(h));
+                }
                 let before = self.etcd.state.revision;
                 self.etcd.state.config.paused = true;
                 self.etcd.state.revision += 1;
@@ -139,25 +152,34 @@ impl World {
             }
             Fault::LeaderKeyDeleted => {
                 let before = self.etcd.state.revision;
-                self.etcd.set_leader(None);
+                let other = (0..hosts).find(|o| *o != h && self.hosts[*o].patroni.alive);
+                // Over Patroni's failsafe mode that would be two primaries, and nobody's fence.
+                let failsafe = self.hosts.iter().any(|host| self.now < host.patroni.failsafe.accepted_until);
+                match other.filter(|_| !failsafe && self.dice.chance(500_000)) {
+                    // Somebody puts it by hand, for another.
+                    Some(other) => self.give_leader(other),
+                    None => self.etcd.set_leader(None),
+                }
                 self.etcd_changed(before);
             }
             Fault::LockDeleted => {
-                if self.etcd.state.lock.take().is_some() {
-                    self.etcd.tampered = Some(self.now);
+                if let Some(lock) = self.etcd.state.lock.take() {
+                    let ttl = self.etcd.leases.get(&lock.lease).map_or(0, |lease| lease.ttl as u64 * S);
+                    (self.etcd.tampered, self.etcd.tampered_ttl) = (Some(self.now), ttl);
                     self.etcd.state.revision += 1;
                     let before = self.etcd.state.revision - 1;
                     self.etcd_changed(before);
                 }
             }
             Fault::TtlChanged => {
-                let (paused, before) = (self.etcd.state.config.paused, self.etcd.state.revision);
+                let (former, before) = (self.etcd.state.config, self.etcd.state.revision);
                 self.etcd.state.config = *self.dice.pick(&[
                     super::plan::config(20, 1, 3),
                     super::plan::config(30, 10, 10),
                     super::plan::config(25, 5, 8),
                 ]);
-                self.etcd.state.config.paused = paused;
+                self.etcd.state.config.paused = former.paused;
+                self.etcd.state.config.failsafe_mode = former.failsafe_mode;
                 self.etcd.state.revision += 1;
                 self.etcd_changed(before);
             }
@@ -173,8 +195,26 @@ impl World {
                 self.wake(h);
                 self.after(6 * S, move |w| w.start(h));
             }
+            Fault::HandedOver => {
+                self.hosts[h].inbox.hand_over = true;
+                self.wake(h);
+                let next = self.dice.stretch(100 * MS, 8 * S);
+                self.after(next, move |w| w.start(h));
+            }
             // In the world from the beginning.
-            Fault::Cloned => {}
+            Fault::Cloned | Fault::Misnamed => {}
+            Fault::Unresolved => {
+                self.hosts[h].unresolved = true;
+                self.after(span, move |w| w.hosts[h].unresolved = false);
+            }
+            Fault::Uninitialized => {
+                self.etcd.state.initialized = false;
+                self.after(span, |w| w.etcd.state.initialized = true);
+            }
+            Fault::WrongServer => {
+                self.hosts[h].pg.other_server_until = self.now + span;
+                self.end_session(h);
+            }
             Fault::ForeignDelete => {
                 if self.hosts[h].kernel.vips().next().is_some() {
                     self.hosts[h].kernel.removed_by_others = Some(self.now);
@@ -270,6 +310,11 @@ impl World {
         self.stop_for(h, span, true);
     }
 
+    /// Until then all faults are over.
+    pub(crate) fn left(&self) -> Nanos {
+        self.plan.trouble.saturating_sub(self.now).max(MS)
+    }
+
     /// Everything is well from now on.
     pub(crate) fn heal(&mut self) {
         self.say("FAULT", || "healed".to_owned());
@@ -278,6 +323,7 @@ impl World {
             rates: self.plan.rates.clone(),
             members: self.plan.members,
             config: self.plan.config,
+            policy: self.plan.policy,
             faults: self.plan.faults.clone(),
             trouble: self.plan.trouble,
             calm: self.plan.calm,
@@ -287,11 +333,14 @@ impl World {
         self.lan.down.clear();
         self.etcd.parts.iter_mut().for_each(|part| *part = super::etcd::Part::default());
         self.etcd.state.config.paused = false;
+        self.etcd.state.initialized = true;
         self.etcd.state.revision += 1;
         let before = self.etcd.state.revision - 1;
         for h in 0..self.hosts.len() {
             let host = &mut self.hosts[h];
             (host.cut_requests, host.cut_answers, host.silent_watch) = (false, false, false);
+            host.unresolved = false;
+            host.pg.other_server_until = self.now;
             (host.pg.hangs_until, host.pg.full_until) = (host.pg.hangs_until.min(self.now), self.now);
             host.stopped_until = host.stopped_until.min(self.now);
             host.suspended_until = host.suspended_until.min(self.now);

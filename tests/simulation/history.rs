@@ -1,11 +1,7 @@
-//! One history from one seed: trouble, then calm; and what many of them amount to.
+//! One history from one seed: trouble, then calm.
 
-use std::collections::BTreeMap;
-use std::fmt;
-
-use super::clock::{Nanos, S};
 use super::dice::Dice;
-use super::plan::{Fault, Plan};
+use super::plan::Plan;
 use super::world::World;
 
 /// How a history ended.
@@ -57,49 +53,8 @@ pub(crate) fn environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|value| value.parse().ok())
 }
 
-/// What many histories amount to.
-#[derive(Default)]
-pub(crate) struct Sum {
-    seeds: u64,
-    broken: u64,
-    passes: u64,
-    binds: u64,
-    leaderless: u64,
-    longest: (Nanos, u64),
-    with: BTreeMap<Fault, u64>,
-    counts: BTreeMap<&'static str, u64>,
-}
-
-impl Sum {
-    pub(crate) fn add(&mut self, seed: u64, done: &Done) {
-        let world = &done.world;
-        self.seeds += 1;
-        self.broken += u64::from(matches!(done.verdict, Verdict::Broken(_)));
-        self.passes += world.passes;
-        self.binds += world.binds;
-        self.leaderless += u64::from(world.rightful.is_none());
-        self.longest = self.longest.max((world.longest_wait, seed));
-        for fault in world.faults.keys() {
-            *self.with.entry(*fault).or_default() += 1;
-        }
-        for (what, count) in &world.counts {
-            *self.counts.entry(what).or_default() += count;
-        }
-    }
-}
-
-impl fmt::Display for Sum {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seeds, broken, passes, binds, leaderless, longest: (wait, seed), .. } = self;
-        writeln!(f, "{seeds} histories, {broken} broken, {passes} passes, {binds} binds")?;
-        writeln!(f, "{leaderless} ended without a primary that holds K")?;
-        writeln!(f, "longest wait after healing {:.1} s, seed {seed}", *wait as f64 / S as f64)?;
-        for (fault, count) in &self.with {
-            writeln!(f, "  {:>5.1} % of the histories with {fault:?}", 100.0 * *count as f64 / *seeds as f64)?;
-        }
-        for (what, count) in &self.counts {
-            writeln!(f, "  {count:>9} {what}")?;
-        }
-        Ok(())
-    }
+#[cfg(feature = "sabotage")]
+#[allow(clippy::disallowed_methods, reason = "as above")]
+pub(crate) fn environment_text(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }

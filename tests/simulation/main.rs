@@ -1,27 +1,39 @@
 //! The deterministic simulator: real nodes in a world of small models, in which everything goes wrong that can.
 //!
-//! `PGVRRP_SEED=n` replays one seed and prints it; `PGVRRP_SEEDS=n` sets how many seeds are tried. See
-//! `docs/SIMULATION.md`.
+//! The environment says which seeds are tried: `PGVRRP_SEED=n` one, in words; `PGVRRP_FIRST=n` and `PGVRRP_SEEDS=n` so many
+//! from that on; `PGVRRP_SECONDS=n` as many as fit into that time; `PGVRRP_JOBS=n` on so many cores; `PGVRRP_GO_ON=1` past
+//! those that break. `cargo xtask simulate` sets them. See `docs/SIMULATION.md`.
 
 mod asker;
 mod checks;
 mod clock;
 mod dice;
 mod etcd;
+mod exhaustive;
+mod failsafe;
 mod faults;
 mod history;
 mod kernel;
 mod lan;
+mod milestones;
 mod patroni;
 mod plan;
 mod postgres;
 mod process;
+mod recorded;
 mod sabotage;
+#[cfg(feature = "sabotage")]
+mod sabotaged;
+mod search;
+mod sum;
 mod world;
 
-use history::{Verdict, environment, explain, history};
+use std::time::Duration;
 
-/// Every seed of the suite, or as many as asked for.
+use history::{Verdict, environment, explain};
+use search::Search;
+
+/// Every seed of the suite, or those that were asked for.
 #[test]
 fn no_seed_breaks_a_promise() {
     if let Some(seed) = environment("PGVRRP_SEED") {
@@ -30,22 +42,19 @@ fn no_seed_breaks_a_promise() {
         }
         return;
     }
-    let first = environment("PGVRRP_FIRST").unwrap_or(1);
-    let seeds = environment("PGVRRP_SEEDS").unwrap_or(100);
-    let mut sum = history::Sum::default();
-    for seed in first..first + seeds {
-        let done = history(seed, false);
-        sum.add(seed, &done);
-        if let Verdict::Broken(how) = &done.verdict {
-            if environment("PGVRRP_GO_ON").is_some() {
-                println!("seed {seed}: {how}");
-                continue;
-            }
-            explain(seed, 150);
-            panic!("seed {seed}: {how}\nreplay: PGVRRP_SEED={seed} cargo test --test simulation -- --nocapture");
-        }
-    }
+    let limit = environment("PGVRRP_SECONDS").map(Duration::from_secs);
+    let usual = if limit.is_some() { u64::MAX } else { 100 };
+    let search = Search {
+        first: environment("PGVRRP_FIRST").unwrap_or(1),
+        seeds: environment("PGVRRP_SEEDS").unwrap_or(usual),
+        limit,
+        jobs: environment("PGVRRP_JOBS").unwrap_or(1) as usize,
+        go_on: environment("PGVRRP_GO_ON").is_some(),
+    };
+    let sum = search.run().unwrap_or_else(|broken| panic!("{broken}"));
     println!("{sum}");
+    let gaps = sum.gaps();
+    assert!(gaps.is_empty(), "these histories did not go everywhere: {gaps:?}");
 }
 
 /// A day in which nothing happens.
@@ -64,22 +73,5 @@ fn nothing_moves_on_a_calm_day() {
         let status = process.node.status(world.local(h)).vips.remove(0);
         let moves = (status.counters.gained, status.counters.lost, status.counters.repaired);
         assert_eq!(moves, (u64::from(h == 0), 0, 0), "{status:?}");
-    }
-}
-
-/// Takes a guard away that lives outside the pure parts: a history that keeps the promises with it breaks one without.
-#[test]
-fn guards_around_the_node_matter() {
-    for (guard, shown) in sabotage::SHOWN {
-        let seeds = environment("PGVRRP_SABOTAGE").map_or(shown..shown + 1, |last| 1..last + 1);
-        sabotage::remove(Some(guard));
-        let broken = seeds.into_iter().find_map(|seed| match history(seed, false).verdict {
-            Verdict::Broken(how) => Some((seed, how)),
-            Verdict::Kept => None,
-        });
-        sabotage::remove(None);
-        let (seed, how) = broken.unwrap_or_else(|| panic!("without {guard:?} nothing broke"));
-        println!("{guard:?}: seed {seed}: {how}");
-        assert!(matches!(history(seed, false).verdict, Verdict::Kept), "seed {seed} breaks with every guard in place");
     }
 }

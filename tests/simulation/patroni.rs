@@ -3,6 +3,7 @@
 use pgvrrp::gate::evidence::LeaseId;
 
 use super::clock::{MS, Nanos, S};
+use super::failsafe::Failsafe;
 use super::postgres::State;
 use super::world::World;
 
@@ -10,20 +11,38 @@ use super::world::World;
 #[derive(Debug)]
 pub(crate) struct Patroni {
     pub(crate) alive: bool,
-    /// Cycles of a former life, or of a former turn, are void.
+    /// What a former life had under way is void.
+    life: u64,
+    /// Cycles of a former turn are void.
     turn: u64,
     pub(crate) lease: Option<LeaseId>,
+    /// It has read etcd since its start; until then it waits for that, and does nothing.
+    started: bool,
     /// Since when etcd has not answered.
     failing: Option<Nanos>,
-    /// A switchover or a stop is under way: it does not restart PostgreSQL.
+    /// A switchover, a stop or a start is under way: it does not restart PostgreSQL.
     pub(crate) busy: bool,
+    /// Which one: the next ends the one before.
+    task: u64,
     /// It does not run for the leadership before that.
     hold_off: Nanos,
+    pub(crate) failsafe: Failsafe,
 }
 
 impl Patroni {
     pub(crate) fn new() -> Self {
-        Self { alive: false, turn: 0, lease: None, failing: None, busy: false, hold_off: 0 }
+        Self {
+            alive: false,
+            life: 0,
+            turn: 0,
+            lease: None,
+            started: false,
+            failing: None,
+            busy: false,
+            task: 0,
+            hold_off: 0,
+            failsafe: Failsafe::default(),
+        }
     }
 }
 
@@ -39,16 +58,30 @@ impl World {
     pub(crate) fn start_patroni(&mut self, h: usize) {
         let host = &mut self.hosts[h];
         if host.up && !host.patroni.alive {
-            host.patroni = Patroni { alive: true, turn: host.patroni.turn + 1, ..Patroni::new() };
+            let failsafe = host.patroni.failsafe.restarted();
+            let (life, turn) = (host.patroni.life, host.patroni.turn + 1);
+            host.patroni = Patroni { alive: true, life, turn, failsafe, ..Patroni::new() };
             self.who(h, || "Patroni starts".to_owned());
             self.cycle_in(h, 100 * MS);
         }
     }
 
     pub(crate) fn kill_patroni(&mut self, h: usize) {
+        self.leave_failsafe(h);
         let patroni = &mut self.hosts[h].patroni;
         patroni.alive = false;
+        patroni.life += 1;
         patroni.turn += 1;
+        // Its member key has a lease as well.
+        let (life, ttl) = (patroni.life, self.etcd.state.config.ttl.as_nanos() as Nanos);
+        self.after(ttl, move |w| {
+            if w.hosts[h].patroni.life == life {
+                let (member, address) = (&w.hosts[h].member, w.hosts[h].address);
+                if w.etcd.state.registered.get(member) == Some(&address) {
+                    w.etcd.state.registered.remove(member);
+                }
+            }
+        });
     }
 
     /// The watch wakes every Patroni that it reaches.
@@ -89,15 +122,16 @@ impl World {
         if !self.patroni_reaches(h) {
             let since = *self.hosts[h].patroni.failing.get_or_insert(self.now);
             let retry = self.etcd.state.config.retry_timeout.as_nanos() as Nanos;
-            let failsafe = self.plan.config.failsafe_mode && self.now < self.etcd.leaderless_until;
-            let spared = self.etcd.state.config.paused || failsafe;
-            if self.now - since >= retry && self.hosts[h].pg.is_primary() && !spared {
+            let host = &self.hosts[h];
+            let in_doubt = host.patroni.started && self.now - since >= retry && host.pg.is_primary();
+            if in_doubt && !self.etcd.state.config.paused && !self.failsafe_allows(h) {
                 self.who(h, || "Patroni: etcd does not answer, demoting".to_owned());
                 self.demote(h);
             }
             return self.cycle_in(h, S);
         }
-        self.hosts[h].patroni.failing = None;
+        (self.hosts[h].patroni.started, self.hosts[h].patroni.failing) = (true, None);
+        self.leave_failsafe(h);
         let wait = self.loop_wait();
         self.cycle_in(h, wait);
         let host = &self.hosts[h];
@@ -159,6 +193,10 @@ impl World {
         if !host.patroni.alive || !self.patroni_reaches(h) || !absent || host.patroni.busy {
             return;
         }
+        let paused = self.etcd.state.config.paused;
+        if (paused || self.now < host.patroni.failsafe.accepted_until) && !host.pg.is_primary() {
+            return;
+        }
         // "Primary is still alive": seen by REST if its Patroni answers.
         let others = (0..self.hosts.len()).filter(|o| *o != h);
         let rival = others.into_iter().any(|o| {
@@ -168,21 +206,24 @@ impl World {
         if rival && !self.hosts[h].pg.is_primary() && self.dice.chance(950_000) {
             return;
         }
-        let lease = self.etcd.grant(self.now, self.patroni_ttl());
-        self.hosts[h].patroni.lease = Some(lease);
+        // Nobody reached the primary that its failsafe mode keeps, and this member has forgotten, by a restart, that it
+        // accepted that one. Two primaries, and again nothing that a VIP could do about it.
+        let others = (0..self.hosts.len()).filter(|o| *o != h);
+        if others.into_iter().any(|o| self.is_in_failsafe(o)) {
+            self.count("K taken over a failsafe mode");
+            self.two_primaries = true;
+        }
         let before = self.etcd.state.revision;
-        let name = self.hosts[h].member.clone();
-        self.etcd.set_leader(Some((&name, lease)));
+        self.give_leader(h);
         self.count("K acquired");
-        self.who(h, || "Patroni: K is mine".to_owned());
-        self.await_expiry(lease);
         self.etcd_changed(before);
         match self.hosts[h].pg.state {
             State::Standby => {
                 let delay = self.dice.between(5 * MS, 150 * MS);
                 let epoch = self.hosts[h].pg.epoch;
                 self.after(delay, move |w| {
-                    if w.hosts[h].pg.epoch == epoch {
+                    // What it gave up meanwhile, in a pause, it does not promote for.
+                    if w.hosts[h].pg.epoch == epoch && w.etcd.leads(&w.hosts[h].member) {
                         w.promote(h);
                     }
                 });
@@ -190,6 +231,16 @@ impl World {
             State::Down => self.start_postgres(h, State::Primary),
             _ => {}
         }
+    }
+
+    /// K becomes this host's, under a lease of its Patroni's.
+    pub(crate) fn give_leader(&mut self, h: usize) {
+        let lease = self.etcd.grant(self.now, self.patroni_ttl());
+        self.hosts[h].patroni.lease = Some(lease);
+        let name = self.hosts[h].member.clone();
+        self.etcd.set_leader(Some((&name, lease)));
+        self.who(h, || "Patroni: K is mine".to_owned());
+        self.await_expiry(lease);
     }
 
     pub(crate) fn delete_leader(&mut self, h: usize) {
@@ -222,17 +273,35 @@ impl World {
     }
 
     fn start_postgres(&mut self, h: usize, state: State) {
-        let patroni = &mut self.hosts[h].patroni;
-        patroni.busy = true;
-        let turn_of = self.hosts[h].life;
+        let task = self.begin_task(h);
         let takes = if state == State::Primary {
             self.dice.stretch(500 * MS, 30 * S)
         } else {
             self.dice.between(500 * MS, 4 * S)
         };
-        let _ = turn_of;
         self.become_in(h, takes, state);
-        self.after(takes, move |w| w.hosts[h].patroni.busy = false);
+        self.after(takes, move |w| w.end_task(h, task));
+    }
+
+    /// By somebody's hand, behind Patroni's back.
+    pub(crate) fn restart_as_standby(&mut self, h: usize) {
+        if self.hosts[h].pg.is_primary() {
+            self.set_postgres(h, State::Down);
+            let takes = self.dice.stretch(20 * MS, 4 * S);
+            self.become_in(h, takes, State::Standby);
+        }
+    }
+
+    fn begin_task(&mut self, h: usize) -> u64 {
+        let patroni = &mut self.hosts[h].patroni;
+        patroni.busy = true;
+        patroni.task += 1;
+        patroni.task
+    }
+
+    fn end_task(&mut self, h: usize, task: u64) {
+        let patroni = &mut self.hosts[h].patroni;
+        patroni.busy &= patroni.task != task;
     }
 
     /// Fast stop, then a start as standby.
@@ -247,14 +316,27 @@ impl World {
         if !host.patroni.alive || !self.patroni_reaches(h) || !self.etcd.leads(&host.member) || !host.pg.is_primary() {
             return;
         }
-        self.hosts[h].patroni.busy = true;
+        let task = self.begin_task(h);
         let stop = self.dice.between(20 * MS, S);
         let delete = stop + self.dice.between(1200 * MS, 3 * S);
         let back = delete + self.dice.between(500 * MS, 3 * S);
-        self.after(stop, move |w| w.set_postgres(h, State::Down));
-        self.after(delete, move |w| w.delete_leader(h));
+        let life = self.hosts[h].patroni.life;
+        let lives = move |w: &Self| w.hosts[h].patroni.life == life && w.hosts[h].patroni.task == task;
+        self.after(stop, move |w| {
+            if lives(w) {
+                w.set_postgres(h, State::Down);
+            }
+        });
+        self.after(delete, move |w| {
+            if lives(w) {
+                w.delete_leader(h);
+            }
+        });
         self.after(back, move |w| {
-            w.hosts[h].patroni.busy = false;
+            if !lives(w) {
+                return;
+            }
+            w.end_task(h, task);
             if ends {
                 w.kill_patroni(h);
             } else if w.hosts[h].up && w.hosts[h].pg.state == State::Down {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use pgvrrp::gate::evidence::PatroniConfig;
+use pgvrrp::gate::policy::{Failsafe, Fence, ForeignActive, Paused, Policy, PostgresDown};
 
 use super::clock::{MS, Nanos, S};
 use super::dice::Dice;
@@ -30,6 +31,8 @@ pub(crate) enum Fault {
     PostgresFull,
     SessionKilled,
     SmartShutdown,
+    /// Somebody restarts the primary as a standby.
+    Demoted,
     HostDeath,
     Suspend,
     PatroniKilled,
@@ -42,7 +45,17 @@ pub(crate) enum Fault {
     ThreadStuck,
     Killed,
     Restarted,
+    /// The next process comes, soon or late.
+    HandedOver,
     Cloned,
+    /// This host's daemon is configured with another member's name.
+    Misnamed,
+    /// The member's conn_url does not resolve on this host.
+    Unresolved,
+    /// Patroni's `initialize` key is missing.
+    Uninitialized,
+    /// Behind pgvrrp's connection is another cluster's server, a primary.
+    WrongServer,
     ForeignDelete,
     ForeignAdd,
     ForeignRouter,
@@ -50,7 +63,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 36] = [
+    pub(crate) const ALL: [Self; 42] = [
         Self::CutEtcd,
         Self::CutRequests,
         Self::CutAnswers,
@@ -70,6 +83,7 @@ impl Fault {
         Self::PostgresFull,
         Self::SessionKilled,
         Self::SmartShutdown,
+        Self::Demoted,
         Self::HostDeath,
         Self::Suspend,
         Self::PatroniKilled,
@@ -82,7 +96,12 @@ impl Fault {
         Self::ThreadStuck,
         Self::Killed,
         Self::Restarted,
+        Self::HandedOver,
         Self::Cloned,
+        Self::Misnamed,
+        Self::Unresolved,
+        Self::Uninitialized,
+        Self::WrongServer,
         Self::ForeignDelete,
         Self::ForeignAdd,
         Self::ForeignRouter,
@@ -96,6 +115,7 @@ pub(crate) struct Plan {
     pub(crate) nodes: usize,
     pub(crate) members: usize,
     pub(crate) config: PatroniConfig,
+    pub(crate) policy: Policy,
     /// Local seconds per second of master time, per node.
     pub(crate) rates: Vec<f64>,
     /// What can befall it, and the mean time between two such events.
@@ -109,6 +129,8 @@ pub(crate) struct Plan {
     pub(crate) pause: u32,
     pub(crate) longest_pause: Nanos,
     pub(crate) slow_call: u32,
+    /// Somebody else holds the kernel's lock over all interfaces (RTNL) when the address is to be bound, for up to a second.
+    pub(crate) rtnl: u32,
     pub(crate) bind_refused: u32,
     pub(crate) unbind_refused: u32,
     pub(crate) notice_lost: u32,
@@ -135,6 +157,7 @@ impl Plan {
             nodes,
             members: 3,
             config: config(20, 1, 3),
+            policy: Policy::default(),
             rates: vec![1.0; nodes],
             faults: Vec::new(),
             gap: 60 * S,
@@ -143,6 +166,7 @@ impl Plan {
             pause: 0,
             longest_pause: 0,
             slow_call: 0,
+            rtnl: 0,
             bind_refused: 0,
             unbind_refused: 0,
             notice_lost: 0,
@@ -170,6 +194,7 @@ impl Plan {
         let mut plan = Self::calm(if dice.chance(300_000) { 3 } else { 2 });
         plan.members = if dice.chance(300_000) { 1 } else { 3 };
         plan.config = if dice.chance(500_000) { config(20, 1, 3) } else { config(30, 10, 10) };
+        plan.config.failsafe_mode = dice.chance(300_000);
         let skewed = dice.chance(600_000);
         for rate in &mut plan.rates {
             *rate = match (skewed, dice.below(4)) {
@@ -191,6 +216,7 @@ impl Plan {
         };
         plan.pause = rate(300_000, 20, 5_000);
         plan.slow_call = rate(300_000, 1_000, 300_000);
+        plan.rtnl = rate(200_000, 1_000, 300_000);
         plan.bind_refused = rate(150_000, 300, 30_000);
         plan.unbind_refused = rate(150_000, 10_000, 700_000);
         plan.notice_lost = rate(250_000, 1_000, 300_000);
@@ -206,7 +232,52 @@ impl Plan {
         plan.stale_reads = dice.chance(100_000);
         plan.lease_late = if dice.chance(500_000) { 1500 * MS } else { 500 * MS };
         plan.address_late = if dice.chance(500_000) { S } else { 150 * MS };
+        if dice.chance(100_000) {
+            // Evidence that is old when the promotion ends at last.
+            plan.faults.extend([Fault::Switchover, Fault::Stopped, Fault::ThreadStuck]);
+            (plan.promotion, plan.gap) = (180 * S, dice.stretch(2 * S, 8 * S));
+        }
+        if dice.chance(200_000) {
+            plan.policy.postgres_down = PostgresDown::Hold;
+        }
+        if dice.chance(200_000) {
+            plan.policy.paused = Paused::Release;
+        }
+        if dice.chance(200_000) {
+            plan.policy.foreign_active = ForeignActive::BindAtOnce;
+        }
+        if dice.chance(200_000) {
+            plan.policy.failsafe = Failsafe::Drop;
+        }
+        if dice.chance(100_000) {
+            plan.guard_by_leader_key();
+        }
         plan
+    }
+
+    /// With K as the only fence, without what P1 is not promised for then: a daemon that does not run or a kernel that does
+    /// not obey for seconds while Patroni moves, a K that somebody else than Patroni moves, and two Patronis of one name.
+    fn guard_by_leader_key(&mut self) {
+        self.policy.fence = Fence::LeaderKey;
+        // The configuration refuses anything else.
+        self.policy.postgres_down = PostgresDown::Release;
+        let beyond = [
+            Fault::Stopped,
+            Fault::ThreadStuck,
+            Fault::Killed,
+            Fault::HandedOver,
+            Fault::Suspend,
+            Fault::LeaderKeyDeleted,
+            // In a pause Patroni then gives K away, at once.
+            Fault::Demoted,
+            Fault::Restore,
+            Fault::Cloned,
+            Fault::Misnamed,
+        ];
+        self.faults.retain(|fault| !beyond.contains(fault));
+        self.stale_reads = false;
+        self.pause = 0;
+        self.unbind_refused = 0;
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pgvrrp::gate::evidence::{Role, RoleReport};
+use pgvrrp::gate::policy::PostgresDown;
 
 use super::clock::{MS, Nanos, S, US};
 use super::world::World;
@@ -31,6 +32,8 @@ pub(crate) struct Postgres {
     pub(crate) hangs_until: Nanos,
     /// New sessions are refused until then: 53300, or 57P03 of a smart shutdown.
     pub(crate) full_until: Nanos,
+    /// Until then somebody else's server answers in its place, which is a primary.
+    pub(crate) other_server_until: Nanos,
     // The asker.
     pub(crate) every: Duration,
     turn: u64,
@@ -48,6 +51,7 @@ impl Postgres {
             postmaster: 1,
             hangs_until: 0,
             full_until: 0,
+            other_server_until: 0,
             every: Duration::from_secs(1),
             turn: 0,
             session: None,
@@ -69,7 +73,10 @@ impl World {
         }
         pg.state = state;
         pg.epoch += 1;
-        if (before == State::Primary) != (state == State::Primary) {
+        // With `postgres_down = "hold"` what counts is the end of being down.
+        let held = before == State::Down && self.plan.policy.postgres_down == PostgresDown::Hold;
+        // And a server that goes down says so, whatever it kept silent about before.
+        if (before == State::Primary) != (state == State::Primary) || held || state == State::Down {
             pg.since = self.now;
             self.postgres_changed(h);
         }
@@ -127,6 +134,16 @@ impl World {
             detail: detail.to_owned(),
         };
         let again = Duration::from_millis(100);
+        if self.now < pg.other_server_until {
+            let other = RoleReport {
+                asked,
+                role: Role::Primary,
+                system_identifier: Some("43".to_owned()),
+                detail: "accepts writes".to_owned(),
+            };
+            let every = pg.every;
+            return self.answer(h, life, turn, 120 * US, other, every);
+        }
         if pg.state == State::Down {
             self.hosts[h].pg.session = None;
             return self.answer(h, life, turn, 200 * US, report(Role::Down, "57P03"), again);
@@ -136,6 +153,11 @@ impl World {
             return self.answer(h, life, turn, 500 * MS, report(Role::Unknown, "no answer"), again);
         }
         if !pg.connected && self.now < pg.full_until {
+            // Another postmaster than the last session's: that one went down, be it for a moment.
+            if pg.session.is_some_and(|of| of != pg.postmaster) {
+                self.hosts[h].pg.session = None;
+                return self.answer(h, life, turn, 100 * MS, report(Role::Down, "53300"), again);
+            }
             return self.answer(h, life, turn, MS, report(Role::Unknown, "53300"), again);
         }
         if pg.session.is_some_and(|of| of != pg.postmaster) {
@@ -165,9 +187,11 @@ impl World {
                 return;
             }
             w.deliver_role(h, life, report);
-            // On the host's own clock, but what that is in master time does not matter here.
-            let again = u64::try_from(again.as_nanos()).unwrap_or(S);
-            w.after(again.max(MS), move |w| w.ask_role(h, life, turn));
+            // On the host's own clock, but what that is in master time does not matter here. Milliseconds of a busy host do:
+            // an armed node's every question would be most of the history's work.
+            let again = u64::try_from(again.as_nanos()).unwrap_or(S).max(MS);
+            let again = if again < 10 * MS { w.dice.stretch(again, 30 * MS) } else { again };
+            w.after(again, move |w| w.ask_role(h, life, turn));
         });
     }
 

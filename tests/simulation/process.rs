@@ -4,8 +4,7 @@
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 
-use pgvrrp::gate::evidence::{EtcdReport, RoleReport, VipId};
-use pgvrrp::gate::policy::Policy;
+use pgvrrp::gate::evidence::{EtcdReport, PatroniReport, RoleReport, VipId};
 use pgvrrp::node::io::{Address, Input, Link, Outcome, Output};
 use pgvrrp::node::{Identity, Node, Settings, VipSettings};
 use vrrp::router::ChecksumPolicy;
@@ -24,8 +23,10 @@ const V: VipId = VipId(0);
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     pub(crate) stop: bool,
+    pub(crate) hand_over: bool,
     pub(crate) postgres: VecDeque<RoleReport>,
     pub(crate) etcd: VecDeque<EtcdReport>,
+    pub(crate) patroni: VecDeque<PatroniReport>,
     pub(crate) kernel: VecDeque<Told>,
     pub(crate) adverts: VecDeque<Advert>,
     pub(crate) claims: VecDeque<[u8; 6]>,
@@ -90,11 +91,12 @@ impl World {
             checksum: ChecksumPolicy::Auto,
         };
         let me = Identity {
-            member: host.member.clone(),
+            member: host.name.clone(),
             boot_id: format!("boot{}", host.boot),
             incarnation: format!("inc{}", host.incarnation),
         };
-        let settings = Settings { me, interface: "eth0".to_owned(), policy: Policy::default(), vips: vec![vip] };
+        let policy = self.plan.policy;
+        let settings = Settings { me, interface: "eth0".to_owned(), policy, vips: vec![vip] };
         host.process = Some(Process {
             node: Node::new(settings, now),
             pending: VecDeque::new(),
@@ -113,6 +115,7 @@ impl World {
         self.running(h, true);
         self.who(h, || format!("daemon starts, life {life}"));
         self.ask_role_now(h);
+        self.keep_by_itself(h, life);
         self.watch_again(h);
         self.wake(h);
     }
@@ -121,6 +124,8 @@ impl World {
     pub(crate) fn kill(&mut self, h: usize) {
         let host = &mut self.hosts[h];
         host.life += 1;
+        // There is no next instruction; the lifetime ends it.
+        host.bound_late = false;
         if host.process.take().is_some() {
             self.running(h, false);
             self.who(h, || "daemon is gone".to_owned());
@@ -158,7 +163,7 @@ impl World {
         self.running(h, false);
         let life = self.hosts[h].life;
         self.at(until, move |w| {
-            if w.hosts[h].life == life && w.hosts[h].stopped_until <= w.now {
+            if w.hosts[h].life == life && w.hosts[h].stopped_until <= w.now && w.hosts[h].process.is_some() {
                 w.running(h, true);
                 w.wake(h);
             }
@@ -211,7 +216,9 @@ impl World {
                 return true;
             }
         }
-        p.pending.extend(p.outcomes.drain(..).map(Input::Done));
+        if !p.outcomes.is_empty() {
+            p.pending.push_front(Input::Done(std::mem::take(&mut p.outcomes)));
+        }
         if let Some(input) = p.pending.pop_front() {
             self.handle(h, p, input);
             return true;
@@ -224,6 +231,11 @@ impl World {
                 p.over = true;
                 return false;
             }
+        }
+        if p.node.is_handed_over() {
+            self.count("handed over");
+            p.over = true;
+            return false;
         }
         let Some(input) = self.next_input(h, p, now) else { return false };
         p.pending.push_back(input);
@@ -246,6 +258,9 @@ impl World {
         if let Some(report) = inbox.etcd.pop_front() {
             return Some(Input::Etcd(report));
         }
+        if let Some(report) = inbox.patroni.pop_front() {
+            return Some(Input::Patroni(report));
+        }
         if let Some(told) = inbox.kernel.pop_front() {
             let link = self.hosts[h].kernel.link.then_some(Link { index: ETH0, up: true });
             return Some(match told {
@@ -262,7 +277,10 @@ impl World {
         if let Some(advert) = inbox.adverts.pop_front() {
             return Some(Input::Advert(advert));
         }
-        inbox.claims.pop_front().map(|mac| Input::ArpClaim { address: VIP, mac })
+        if let Some(mac) = inbox.claims.pop_front() {
+            return Some(Input::ArpClaim { address: VIP, mac });
+        }
+        std::mem::take(&mut inbox.hand_over).then_some(Input::HandOver)
     }
 
     fn handle(&mut self, h: usize, p: &mut Process, input: Input) {
@@ -271,17 +289,39 @@ impl World {
             return self.fail(h, "S5", "no end of what one input leads to");
         }
         self.passes += 1;
+        self.check_late_bind(h);
         self.who(h, || format!("< {}", brief(&input)));
+        if let Some(told) = &mut self.told {
+            told.push((h, input.clone()));
+        }
         let now = self.local(h);
+        let before = gate(&p.node);
         let outputs = p.node.handle(now, input);
+        let after = gate(&p.node);
+        if after.1 != before.1 {
+            if after.1 == "lock_lost" {
+                self.check_lost(h, &p.node);
+            }
+            *self.edges.entry((before.0, after.1)).or_default() += 1;
+        }
         self.check_outputs(h, &outputs);
         p.failed = false;
         p.outputs = outputs.into();
     }
 
     fn maybe_pause(&mut self, h: usize) {
+        match &mut self.hosts[h].pause_in {
+            Some((0, span)) => {
+                let span = *span;
+                self.hosts[h].pause_in = None;
+                self.stop_for(h, span, true);
+            }
+            Some((left, _)) => *left -= 1,
+            None => {}
+        }
         if self.dice.chance(self.plan.pause) {
             let span = self.dice.stretch(MS, self.plan.longest_pause);
+            let span = span.min(self.left());
             let whole = self.dice.chance(700_000);
             self.count("pause between instructions");
             self.stop_for(h, span, whole);
@@ -306,6 +346,7 @@ impl World {
                     self.ask_etcd(h, request);
                 }
                 Output::AskPostgres { every } => self.set_cadence(h, every),
+                Output::AskPatroni { url } => self.ask_patroni(h, url.is_some()),
                 Output::Tell(notice) => self.who(h, || format!("! {}", notice.text)),
                 output => {
                     if let Some(not_after) = not_after(&output)
@@ -320,8 +361,15 @@ impl World {
                         return;
                     }
                     p.stage = Some(Stage::Call(output, self.now));
+                    let bind = matches!(p.stage, Some(Stage::Call(Output::Bind { .. }, _)));
                     self.maybe_pause(h);
                     self.maybe_slow(h);
+                    if let Some((_, takes)) = self.dies_in_bind.filter(|(from, _)| bind && self.now >= *from) {
+                        self.stop_for(h, takes, false);
+                    } else if bind && self.dice.chance(self.plan.rtnl) {
+                        let span = self.dice.between(50 * MS, 990 * MS);
+                        self.stop_for(h, span, false);
+                    }
                 }
             },
             Stage::Call(output, read) => {
@@ -408,20 +456,34 @@ impl World {
         let lifetime = (!removed(Model::Lifetime)).then_some(lifetime.get());
         let host = &mut self.hosts[h];
         let before = host.kernel.vips().count();
+        (host.bound_at, host.bound_in) = (self.now, host.life);
         let bound = host.kernel.bind(self.now, &host.clock, lifetime, timely);
         let new = self.hosts[h].kernel.vips().count() > before;
+        if new && timely {
+            self.check_bind(h);
+        }
         if new || !timely {
             self.who(h, || format!("= bound for {lifetime:?} s{}", if timely { "" } else { ", excused" }));
         }
         if new {
             self.binds += 1;
         }
+        self.hosts[h].bound_late |= !timely;
         self.address_added(h, bound);
+        if self.dies_in_bind.is_some_and(|(from, _)| self.now >= from) {
+            // What happens to a process in the kernel happens when it leaves it.
+            self.stop_for(h, S, true);
+            self.after(1, move |w| w.kill(h));
+        }
     }
 }
 
+fn gate(node: &Node) -> (bool, &'static str) {
+    node.gates().next().map_or((false, ""), |(bound, why)| (bound, why.label()))
+}
+
 fn is_of_vip(output: &Output) -> bool {
-    !matches!(output, Output::Etcd(_) | Output::AskPostgres { .. } | Output::Tell(_))
+    !matches!(output, Output::Etcd(_) | Output::AskPostgres { .. } | Output::AskPatroni { .. } | Output::Tell(_))
 }
 
 fn not_after(output: &Output) -> Option<Instant> {

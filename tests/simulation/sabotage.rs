@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 /// Guards that live outside the pure parts: in the actuator, in the askers, in etcd's transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Model {
     /// The actuator reads the clock just before a call, and after a bind.
     NotAfter,
@@ -23,33 +24,29 @@ pub(crate) enum Model {
     FreshLease,
     /// A keepalive that timed out closes its stream.
     OneKeepalive,
+    /// The keepalive is an Output; without this the asker keeps the lease alive by itself.
+    KeepaliveIsOutput,
     /// The read is sent after the keepalive's answer.
     ReadAfterKeepalive,
     /// Reads are linearizable.
     Linearizable,
 }
 
-/// Guards without which a promise is known to be broken, and a seed that shows it. The others' seeds are still looked for:
-/// `PGVRRP_SABOTAGE=n` tries seeds 1 to n.
-pub(crate) const SHOWN: [(Model, u64); 6] = [
-    (Model::NotAfter, 55),
-    (Model::Lifetime, 5),
-    (Model::ReleaseOrder, 11),
-    (Model::FenceLeader, 184),
-    (Model::FreshLease, 169),
-    (Model::Linearizable, 16),
-];
-
 thread_local! {
-    static REMOVED: Cell<Option<Model>> = const { Cell::new(None) };
+    static REMOVED: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Whether this guard is taken away.
 pub(crate) fn removed(guard: Model) -> bool {
-    REMOVED.with(Cell::get) == Some(guard)
+    REMOVED.with(Cell::get) & bit(guard) != 0
 }
 
-/// Takes one guard away from everything on this thread, or puts all back.
-pub(crate) fn remove(guard: Option<Model>) {
-    REMOVED.with(|cell| cell.set(guard));
+const fn bit(guard: Model) -> u32 {
+    1 << guard as u8
+}
+
+/// Takes these guards away from everything on this thread, and puts all others back.
+#[cfg(feature = "sabotage")]
+pub(crate) fn remove(guards: impl IntoIterator<Item = Model>) {
+    REMOVED.with(|cell| cell.set(guards.into_iter().fold(0, |bits, guard| bits | bit(guard))));
 }

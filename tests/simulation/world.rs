@@ -1,9 +1,11 @@
 //! The world: one master time, one queue of what happens next, and all the parts.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::Ipv4Addr;
 
 use pgvrrp::gate::evidence::{EtcdReport, LeaseId};
+use pgvrrp::node::io::Input;
 use vrrp::time::Instant;
 
 use super::asker::Then;
@@ -17,12 +19,40 @@ use super::plan::{Fault, Plan};
 use super::postgres::{Postgres, State};
 use super::process::{Inbox, Process, Told};
 
-type Event = Box<dyn FnOnce(&mut World)>;
+/// Something that will happen: what is due first comes first, and of two at one moment the one that was planned first.
+struct Event {
+    when: Nanos,
+    sequence: u64,
+    what: Box<dyn FnOnce(&mut World)>,
+}
+
+impl Ord for Event {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.when, other.sequence).cmp(&(self.when, self.sequence))
+    }
+}
+
+impl PartialOrd for Event {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Event {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Event {}
 
 /// One machine.
 #[derive(Debug)]
 pub(crate) struct Host {
+    /// Patroni's.
     pub(crate) member: String,
+    /// `node` in pgvrrp's configuration.
+    pub(crate) name: String,
     pub(crate) address: Ipv4Addr,
     pub(crate) up: bool,
     pub(crate) boot: u64,
@@ -36,6 +66,8 @@ pub(crate) struct Host {
     pub(crate) life: u64,
     /// When it will look what there is to do.
     pub(crate) wakes: Option<Nanos>,
+    /// After so many instructions it pauses for so long.
+    pub(crate) pause_in: Option<(u32, Nanos)>,
     pub(crate) stopped_until: Nanos,
     pub(crate) stopped_whole: bool,
     pub(crate) suspended_until: Nanos,
@@ -47,6 +79,11 @@ pub(crate) struct Host {
     pub(crate) idle_at_change: Nanos,
     /// When a bound address was last seen to have a right to be here, as far as K goes.
     pub(crate) right: Nanos,
+    /// When, and in which life, the daemon last bound the address.
+    pub(crate) bound_at: Nanos,
+    pub(crate) bound_in: u64,
+    /// By a call that came too late, and it has not been undone.
+    pub(crate) bound_late: bool,
     /// Since when a VIP that somebody else put here has been here, and what idle was then.
     pub(crate) stray_since: Option<(Nanos, Nanos)>,
     // Its way to etcd.
@@ -54,8 +91,12 @@ pub(crate) struct Host {
     pub(crate) cut_requests: bool,
     pub(crate) cut_answers: bool,
     pub(crate) silent_watch: bool,
-    pub(crate) late_answers: Vec<(LeaseId, i64)>,
+    /// Its resolver knows no member's name.
+    pub(crate) unresolved: bool,
+    pub(crate) late_answers: VecDeque<(LeaseId, i64)>,
     pub(crate) kept_lease: Option<(LeaseId, i64)>,
+    /// When a round last sent a keepalive.
+    pub(crate) kept_at: Nanos,
     pub(crate) pg: Postgres,
     pub(crate) patroni: Patroni,
 }
@@ -76,7 +117,7 @@ pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) dice: Dice,
     pub(crate) now: Nanos,
-    queue: BTreeMap<(Nanos, u64), Event>,
+    queue: BinaryHeap<Event>,
     sequence: u64,
     /// Events at one moment.
     spins: u32,
@@ -85,6 +126,10 @@ pub(crate) struct World {
     pub(crate) lan: Lan,
     pub(crate) calls: BTreeMap<u64, Then>,
     seen_epoch: Option<i64>,
+    /// From then on a bind takes so long, and the daemon dies in it.
+    pub(crate) dies_in_bind: Option<(Nanos, Nanos)>,
+    /// Patroni itself has allowed two primaries.
+    pub(crate) two_primaries: bool,
     /// The last moment of trouble.
     pub(crate) healed: Nanos,
     /// What was broken first.
@@ -92,11 +137,15 @@ pub(crate) struct World {
     loud: bool,
     tail: VecDeque<String>,
     pub(crate) counts: BTreeMap<&'static str, u64>,
+    /// How often a node came to a reason, from a bound address or without one.
+    pub(crate) edges: BTreeMap<(bool, &'static str), u64>,
     pub(crate) faults: BTreeMap<Fault, u64>,
     pub(crate) passes: u64,
     pub(crate) binds: u64,
     pub(crate) rightful: Option<(usize, Nanos)>,
     pub(crate) longest_wait: Nanos,
+    /// All that the nodes are told, if somebody wants to know.
+    pub(crate) told: Option<Vec<(usize, Input)>>,
 }
 
 impl World {
@@ -107,6 +156,7 @@ impl World {
             let address = Ipv4Addr::new(10, 0, 20, 11 + h as u8);
             Host {
                 member: format!("db{}", h + 1),
+                name: format!("db{}", h + 1),
                 address,
                 up: true,
                 boot: 100 * (h as u64 + 1),
@@ -118,6 +168,7 @@ impl World {
                 inbox: Inbox::default(),
                 life: 0,
                 wakes: None,
+                pause_in: None,
                 stopped_until: 0,
                 stopped_whole: false,
                 suspended_until: 0,
@@ -126,13 +177,18 @@ impl World {
                 unbind_refused: None,
                 idle_at_change: 0,
                 right: 0,
+                bound_at: 0,
+                bound_in: 0,
+                bound_late: false,
                 stray_since: None,
                 preferred: 0,
                 cut_requests: false,
                 cut_answers: false,
                 silent_watch: false,
-                late_answers: Vec::new(),
+                unresolved: false,
+                late_answers: VecDeque::new(),
                 kept_lease: None,
+                kept_at: 0,
                 pg: Postgres::new(if h == 0 { State::Primary } else { State::Standby }),
                 patroni: Patroni::new(),
             }
@@ -145,25 +201,40 @@ impl World {
             plan,
             dice,
             now: 0,
-            queue: BTreeMap::new(),
+            queue: BinaryHeap::new(),
             sequence: 0,
             spins: 0,
             calls: BTreeMap::new(),
             seen_epoch: None,
+            dies_in_bind: None,
+            two_primaries: false,
             broken: None,
             loud,
             tail: VecDeque::new(),
             counts: BTreeMap::new(),
+            edges: BTreeMap::new(),
             faults: BTreeMap::new(),
             passes: 0,
             binds: 0,
             rightful: None,
             longest_wait: 0,
+            told: None,
         };
         if world.plan.has_clone() {
-            let (member, incarnation) = (world.hosts[0].member.clone(), world.hosts[0].incarnation);
+            let Host { member, incarnation, boot, .. } = &world.hosts[0];
+            let (member, incarnation, boot) = (member.clone(), *incarnation, *boot);
+            // A virtual machine was copied, or a container on the same kernel.
+            let machine = world.dice.chance(500_000);
             let copy = &mut world.hosts[2];
-            (copy.member, copy.incarnation) = (member, incarnation);
+            (copy.name, copy.member) = (member.clone(), member);
+            if machine {
+                copy.incarnation = incarnation;
+            } else {
+                copy.boot = boot;
+            }
+        }
+        if world.plan.faults.contains(&Fault::Misnamed) {
+            world.hosts[1].name = world.hosts[0].member.clone();
         }
         for h in 0..world.hosts.len() {
             world.start_patroni(h);
@@ -178,7 +249,7 @@ impl World {
 
     pub(crate) fn at(&mut self, when: Nanos, what: impl FnOnce(&mut Self) + 'static) {
         self.sequence += 1;
-        self.queue.insert((when.max(self.now), self.sequence), Box::new(what));
+        self.queue.push(Event { when: when.max(self.now), sequence: self.sequence, what: Box::new(what) });
     }
 
     pub(crate) fn after(&mut self, delay: Nanos, what: impl FnOnce(&mut Self) + 'static) {
@@ -193,17 +264,16 @@ impl World {
     /// Runs until `end`, or until a promise is broken.
     pub(crate) fn run_until(&mut self, end: Nanos) {
         while self.broken.is_none() {
-            match self.queue.first_key_value() {
-                Some((&(when, _), _)) if when <= end => {}
-                _ => break,
+            if self.queue.peek().is_none_or(|event| event.when > end) {
+                break;
             }
-            let Some(((when, _), event)) = self.queue.pop_first() else { break };
+            let Some(Event { when, what, .. }) = self.queue.pop() else { break };
             self.spins = if when == self.now { self.spins + 1 } else { 0 };
             self.now = when;
             if self.spins > 100_000 {
                 self.fail(0, "MODEL", "time stands still");
             }
-            event(self);
+            what(self);
         }
         if self.broken.is_none() {
             self.now = end;
@@ -431,11 +501,16 @@ impl World {
         let host = &self.hosts[h];
         self.etcd.state.lock.as_ref().is_some_and(|lock| match &lock.holder {
             LockHolder::Known(value) => {
-                value.member == host.member
-                    && value.boot_id == format!("boot{}", host.boot)
-                    && value.incarnation == format!("inc{}", host.incarnation)
+                value.member == host.name
+                    && ends_with(&value.boot_id, host.boot)
+                    && ends_with(&value.incarnation, host.incarnation)
             }
             LockHolder::Unknown(_) => false,
         })
     }
+}
+
+/// Whether a name such as `boot301` is that of this number.
+fn ends_with(name: &str, number: u64) -> bool {
+    name.trim_start_matches(|c: char| !c.is_ascii_digit()).parse() == Ok(number)
 }

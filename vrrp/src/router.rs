@@ -47,6 +47,8 @@ pub struct Settings {
 
 /// Which checksum form to send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum ChecksumPolicy {
     /// RFC 9568's, until a router of this VRID is heard to use the other one: Keepalived 2.2 rejects what differs.
     #[default]

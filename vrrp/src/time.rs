@@ -8,6 +8,7 @@ use core::time::Duration;
 ///
 /// `CLOCK_BOOTTIME` goes on during suspend, as a lease in etcd does; `CLOCK_MONOTONIC` would stand still.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Instant(u64);
 
 impl Instant {

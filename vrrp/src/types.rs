@@ -6,6 +6,7 @@ use core::time::Duration;
 
 /// A Virtual Router Identifier, 1 to 255 (RFC 9568 section 5.2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Vrid(NonZeroU8);
 
 impl Vrid {
@@ -31,6 +32,7 @@ impl fmt::Display for Vrid {
 
 /// A virtual router's own priority, 1 to 255 (RFC 9568 section 5.2.4). 0 exists on the wire only ("I stop being Active").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Priority(NonZeroU8);
 
 impl Priority {
@@ -64,6 +66,8 @@ impl fmt::Display for Priority {
 
 /// An Advertisement_Interval: 1 to 4095 centiseconds, that is 10 ms to 40.95 s (RFC 9568 section 5.2.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "u16"))]
 pub struct Interval(u16);
 
 impl Interval {
@@ -83,6 +87,15 @@ impl Interval {
     /// The interval as a duration.
     pub const fn duration(self) -> Duration {
         Duration::from_millis(self.0 as u64 * 10)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl TryFrom<u16> for Interval {
+    type Error = &'static str;
+
+    fn try_from(centis: u16) -> Result<Self, Self::Error> {
+        Self::from_centis(centis).ok_or("an advertisement interval has 1 to 4095 centiseconds")
     }
 }
 

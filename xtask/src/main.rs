@@ -1,7 +1,8 @@
-//! Developer commands: `cargo xtask demo` and `cargo xtask test`.
+//! Developer commands: `cargo xtask demo`, `cargo xtask test` and `cargo xtask simulate`.
 
 mod demo;
 mod interrupt;
+mod simulate;
 mod test;
 mod workspace;
 
@@ -29,6 +30,8 @@ enum Command {
         #[arg(long)]
         full: bool,
     },
+    /// Run many histories of the simulator, each of more than ten minutes, and stop at the first that breaks a promise
+    Simulate(simulate::Histories),
 }
 
 fn main() -> Result<()> {
@@ -37,6 +40,7 @@ fn main() -> Result<()> {
     let result = match cli.command {
         Command::Demo { keep } => demo::run(keep),
         Command::Test { full } => test::run(full),
+        Command::Simulate(histories) => simulate::run(&histories),
     };
     interrupt::wait_if_interrupted();
     result

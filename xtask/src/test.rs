@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use lab::{Time, prerequisites};
 
+use crate::simulate;
 use crate::workspace::{self, LAB_PACKAGE, ROOT_PACKAGE, cargo};
 
 /// The integration test of the root package that needs a whole lab per scenario.
@@ -67,6 +68,7 @@ fn steps() -> Result<Vec<(&'static str, Command)>> {
         own.args(["--test", name]);
     }
     steps.push(("tests of the daemon", own));
+    steps.extend(simulate::suite());
     Ok(steps)
 }
 

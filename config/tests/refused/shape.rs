@@ -286,18 +286,6 @@ fn what_is_not_available_in_this_version() {
             "remove it: etcd decides who holds the VIP, and the holder advertises priority 255",
         );
     }
-    one(
-        "",
-        "fence = «\"leader-key\"»",
-        &not_yet("fence = \"leader-key\""),
-        "write \"lock\", and let the etcd user write below /pgvrrp/",
-    );
-    one(
-        "[policy]",
-        "failsafe = «\"auto\"»",
-        &not_yet("failsafe = \"auto\""),
-        "write \"drop\": without etcd the VIP leaves at its deadline, in Patroni's failsafe mode too",
-    );
     one("[etcd]", "endpoints = [«\"https://10.0.20.13:2379\"»]", &not_yet("https"), no_tls);
     one("[etcd]", "«cafile» = \"/etc/ca.pem\"", &not_yet("`cafile` in [etcd]"), no_tls);
     one(

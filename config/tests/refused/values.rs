@@ -1,6 +1,6 @@
 //! Values that are out of range, or do not fit each other.
 
-use crate::{RIGHT, one, refuse};
+use crate::{RIGHT, one, refuse, with};
 
 #[test]
 fn the_top() {
@@ -56,7 +56,18 @@ fn patroni_http_log_and_policy() {
         "foreign_active must be \"advertise-first\" or \"bind-at-once\"",
         "did you mean \"bind-at-once\"?",
     );
-    one("[policy]", "failsafe = «\"hold\"»", "failsafe must be \"drop\"", "write failsafe = \"drop\"");
+    one(
+        "[policy]",
+        "failsafe = «\"hold\"»",
+        "failsafe must be \"auto\" or \"drop\"",
+        "write failsafe = \"auto\" or \"drop\"",
+    );
+    one(
+        "",
+        "fence = «\"leader\"»",
+        "fence must be \"lock\" or \"leader-key\"",
+        "write fence = \"lock\" or \"leader-key\"",
+    );
 }
 
 #[test]
@@ -238,4 +249,13 @@ error: virtual_router_id 155 is that of another [[vip]]
 
 3 errors"#;
     assert_eq!(refuse(&text), expected);
+}
+
+#[test]
+fn holding_without_postgresql_by_the_leader_key() {
+    let text = with("", "fence = \"leader-key\"").0.replace("[policy]\n", "[policy]\npostgres_down = \"hold\"\n");
+    let told = refuse(&text);
+    assert!(told.contains("postgres_down = \"hold\" cannot be had with fence = \"leader-key\""), "{told}");
+    let alone = with("", "fence = \"leader-key\"").0;
+    assert!(pgvrrp_config::Config::parse("pgvrrp.toml".as_ref(), &alone, "/".as_ref()).is_ok());
 }

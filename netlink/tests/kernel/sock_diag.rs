@@ -78,6 +78,19 @@ fn clients_of_the_address_are_reset_and_nobody_else() {
 }
 
 #[test]
+fn whether_it_can_be_done_is_found_out_without_doing_it() {
+    with_addresses(|| {
+        let everywhere = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let on_vip = TcpListener::bind((VIP, 0)).unwrap();
+        let mut all = [pair(&everywhere, VIP), pair(&on_vip, VIP), pair(&everywhere, Ipv4Addr::LOCALHOST)];
+        let mut diag = SockDiag::open().unwrap();
+        assert!(diag.can_destroy(AMPLE).unwrap());
+        assert!(all.iter_mut().all(is_alive), "no connection is touched");
+        assert!(is_alive(&mut pair(&everywhere, OTHER)) && is_alive(&mut pair(&on_vip, VIP)), "no listener either");
+    });
+}
+
+#[test]
 fn ipv6_sockets_that_serve_ipv4_are_found() {
     with_addresses(|| {
         let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();

@@ -13,8 +13,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
-/// etcd versions from which on linearizable reads are never stale and leases are never revoked early.
-const SOUND: [(u32, u32, u32); 2] = [(3, 5, 28), (3, 6, 9)];
+use super::version::Version;
 
 /// User and password for etcd.
 #[derive(Clone)]
@@ -68,8 +67,7 @@ impl fmt::Debug for State {
 impl Endpoints {
     pub(super) fn new(urls: Vec<String>, credentials: Option<Credentials>, timeout: Duration) -> Self {
         let all = urls.into_iter().map(|url| {
-            let authority =
-                url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).trim_end_matches('/').to_owned();
+            let authority = authority(&url).to_owned();
             Endpoint { url, authority, state: Mutex::default(), version_seen: AtomicBool::new(false) }
         });
         Self { all: all.collect(), credentials, timeout, preferred: AtomicUsize::new(0), moved: Notify::new() }
@@ -145,12 +143,8 @@ impl Endpoints {
         }
         state.address = self.resolve(endpoint, state.address).await;
         let address = state.address.ok_or_else(|| format!("{} does not resolve", endpoint.authority))?;
-        let mut options = ConnectOptions::new().with_connect_timeout(self.timeout).with_require_leader(true);
-        if let Some(credentials) = &self.credentials {
-            options = options.with_user(&credentials.user, &credentials.password).with_auto_token_refresh(true);
-        }
-        let connect = Client::connect([format!("http://{address}")], Some(options));
-        let client = match timeout(self.timeout, connect).await {
+        let options = ConnectOptions::new().with_connect_timeout(self.timeout).with_require_leader(true);
+        let client = match timeout(self.timeout, connect(address, self.credentials.as_ref(), options)).await {
             Ok(Ok(client)) => client,
             Ok(Err(error)) => return Err(describe(&error)),
             Err(_) => return Err(format!("no connection within {:?}", self.timeout)),
@@ -177,8 +171,26 @@ impl Endpoints {
     }
 }
 
+/// `host:port` of an endpoint's URL.
+pub(crate) fn authority(url: &str) -> &str {
+    url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/')
+}
+
+/// A client for one member. With credentials it has proved who it is when this returns; without, nothing may have been
+/// sent yet.
+pub(crate) async fn connect(
+    address: SocketAddr,
+    credentials: Option<&Credentials>,
+    mut options: ConnectOptions,
+) -> Result<Client, etcd_client::Error> {
+    if let Some(Credentials { user, password }) = credentials {
+        options = options.with_user(user, password).with_auto_token_refresh(true);
+    }
+    Client::connect([format!("http://{address}")], Some(options)).await
+}
+
 /// etcd's own words, without the client's wrapping.
-pub(super) fn describe(error: &etcd_client::Error) -> String {
+pub(crate) fn describe(error: &etcd_client::Error) -> String {
     match error {
         etcd_client::Error::GRpcStatus(status) => {
             // gRPC code 7, PermissionDenied.
@@ -197,7 +209,7 @@ pub(super) fn describe(error: &etcd_client::Error) -> String {
 async fn warn_of_version(url: String, mut client: Client, limit: Duration) {
     let Ok(Ok(status)) = timeout(limit, client.status()).await else { return };
     let version = status.version();
-    if is_sound(version) {
+    if Version::parse(version).is_sound() {
         info!(endpoint = url, version, "etcd");
     } else {
         warn!(
@@ -205,34 +217,5 @@ async fn warn_of_version(url: String, mut client: Client, limit: Duration) {
             version,
             "this etcd can serve stale reads or revoke leases early while it stalls or elects; 3.5.28, 3.6.9 or newer cannot"
         );
-    }
-}
-
-fn is_sound(version: &str) -> bool {
-    let mut parts = version.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
-    let mut next = || parts.next().unwrap_or(0);
-    let version = (next(), next(), next());
-    SOUND.iter().any(|&sound| (version.0, version.1) == (sound.0, sound.1) && version >= sound) || version > SOUND[1]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions() {
-        for (version, sound) in [
-            ("3.4.23", false),
-            ("3.5.27", false),
-            ("3.5.28", true),
-            ("3.6.0", false),
-            ("3.6.8", false),
-            ("3.6.9", true),
-            ("3.7.0-rc.1", true),
-            ("4.0.0", true),
-            ("nonsense", false),
-        ] {
-            assert_eq!(is_sound(version), sound, "{version}");
-        }
     }
 }

@@ -6,6 +6,7 @@ mod endpoints;
 pub mod keys;
 pub mod parse;
 mod round;
+mod version;
 mod watch;
 
 use std::sync::Arc;
@@ -17,7 +18,9 @@ use tokio::task::spawn_local;
 use crate::gate::evidence::{EtcdReport, EtcdRequest};
 pub use endpoints::Credentials;
 use endpoints::Endpoints;
+pub(crate) use endpoints::{authority, connect, describe};
 use keys::Keys;
+pub(crate) use version::Version;
 
 /// What the asker has to know.
 #[derive(Clone, Debug)]
@@ -49,7 +52,9 @@ pub async fn run(
         let resolver = resolver.clone();
         spawn_local(async move {
             let report = match request {
-                EtcdRequest::Round { keep_alive } => round::round(&endpoints, &keys, &resolver, keep_alive).await,
+                EtcdRequest::Round { keep_alive, leader_lease } => {
+                    round::round(&endpoints, &keys, &resolver, keep_alive, leader_lease).await
+                }
                 EtcdRequest::Acquire { vip, value, ttl, expect } => {
                     let outcome = acquire::acquire(&endpoints, &keys, vip, &value, ttl, expect).await;
                     EtcdReport::Acquire { vip, outcome }

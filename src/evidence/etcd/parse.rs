@@ -69,8 +69,8 @@ pub fn lock_holder(value: &[u8]) -> LockHolder {
 
 /// The host part of `conn_url` in a member key; `None` if there is none.
 pub fn member_host(value: &[u8]) -> Option<String> {
-    let value: Value = serde_json::from_slice(value).ok()?;
-    let (_, rest) = value.get("conn_url")?.as_str()?.split_once("://")?;
+    let url = text_of(value, "conn_url")?;
+    let (_, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?']).next()?;
     let host_port = authority.rsplit('@').next()?;
     let host = match host_port.strip_prefix('[') {
@@ -80,6 +80,11 @@ pub fn member_host(value: &[u8]) -> Option<String> {
     (!host.is_empty()).then(|| host.to_owned())
 }
 
+fn text_of(value: &[u8], key: &str) -> Option<String> {
+    let value: Value = serde_json::from_slice(value).ok()?;
+    Some(value.get(key)?.as_str()?.to_owned())
+}
+
 /// Turns names into addresses, and keeps what a name meant for the time when DNS is down.
 #[derive(Debug, Default)]
 pub struct Resolver(Mutex<HashMap<String, Vec<IpAddr>>>);
@@ -87,12 +92,13 @@ pub struct Resolver(Mutex<HashMap<String, Vec<IpAddr>>>);
 impl Resolver {
     /// What this node's member key points to.
     pub async fn member(&self, value: &[u8]) -> Member {
+        let api_url = text_of(value, "api_url");
         let Some(host) = member_host(value) else {
             let host = String::from_utf8_lossy(value).chars().take(SHOWN).collect();
-            return Member { host, addresses: Vec::new() };
+            return Member { host, addresses: Vec::new(), api_url };
         };
         if let Ok(address) = host.parse() {
-            return Member { host, addresses: vec![address] };
+            return Member { host, addresses: vec![address], api_url };
         }
         let found = tokio::time::timeout(RESOLVE, tokio::net::lookup_host((host.clone(), 0))).await;
         let mut known = self.0.lock().await;
@@ -100,7 +106,7 @@ impl Resolver {
             known.insert(host.clone(), found.map(|address| address.ip()).collect());
         }
         let addresses = known.get(&host).cloned().unwrap_or_default();
-        Member { host, addresses }
+        Member { host, addresses, api_url }
     }
 }
 

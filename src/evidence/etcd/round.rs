@@ -1,4 +1,4 @@
-//! A proof round: the keepalives, and then one linearizable read of everything.
+//! A proof round: the keepalives, or what is left of K's lease, and then one linearizable read of everything.
 
 use etcd_client::{Client, Error, GetResponse, KeyValue, Txn, TxnOp, TxnOpResponse};
 use tokio::time::timeout;
@@ -7,7 +7,7 @@ use super::endpoints::{Endpoints, describe};
 use super::keys::Keys;
 use super::parse::{Resolver, lock_holder, patroni_config};
 use crate::clock;
-use crate::gate::evidence::{EtcdReport, Kept, LeaderKey, LeaseId, LockKey, Observation, VipId};
+use crate::gate::evidence::{EtcdReport, Kept, LeaderKey, LeaseId, LockKey, Observation, Remaining, VipId};
 
 /// Keeps the leases alive and then reads. The read is sent to the endpoint that answered the keepalives, after it did.
 pub(super) async fn round(
@@ -15,6 +15,7 @@ pub(super) async fn round(
     keys: &Keys,
     resolver: &Resolver,
     keep_alive: Vec<(VipId, LeaseId)>,
+    leader_lease: Option<LeaseId>,
 ) -> EtcdReport {
     let answer = endpoints
         .ask(async |mut client: Client, url: &str| {
@@ -24,7 +25,15 @@ pub(super) async fn round(
             for &(vip, lease) in &keep_alive {
                 kept.push(timeout(limit, keepalive(&mut client, vip, lease)).await.map_err(late)??);
             }
-            let observation = timeout(limit, read(&mut client, keys, resolver, url)).await.map_err(late)??;
+            let remaining = match leader_lease {
+                Some(lease) => timeout(limit, time_to_live(&mut client, lease)).await.map_err(late)??,
+                None => None,
+            };
+            let mut observation = timeout(limit, read(&mut client, keys, resolver, url)).await.map_err(late)??;
+            // What is left of another lease than the one that K has now says nothing about K.
+            if let Some(leader) = observation.leader.as_mut().filter(|leader| Some(leader.lease) == leader_lease) {
+                leader.remaining = remaining;
+            }
             Ok((kept, observation))
         })
         .await;
@@ -52,6 +61,13 @@ async fn keepalive(client: &mut Client, vip: VipId, lease: LeaseId) -> Result<Ke
         Some(answer) => Err(format!("etcd answered for lease {:x} instead of {lease:x}", answer.id())),
         None => Err("etcd closed the keepalive's stream".to_owned()),
     }
+}
+
+/// What is left of somebody else's lease; `None` if it is gone. etcd rounds down to whole seconds.
+async fn time_to_live(client: &mut Client, lease: LeaseId) -> Result<Option<Remaining>, String> {
+    let asked = clock::now();
+    let answer = client.lease_time_to_live(lease, None).await.map_err(|error| describe(&error))?;
+    Ok(u64::try_from(answer.ttl()).ok().map(|ttl| Remaining { asked, ttl }))
 }
 
 /// Everything at one revision. A transaction of reads alone is linearizable unless its reads ask not to be.
@@ -87,7 +103,12 @@ async fn read(client: &mut Client, keys: &Keys, resolver: &Resolver, url: &str) 
         endpoint: url.to_owned(),
         cluster_id,
         revision,
-        leader: value(0).map(|kv| LeaderKey { member: text(kv), create_revision: kv.create_revision() }),
+        leader: value(0).map(|kv| LeaderKey {
+            member: text(kv),
+            create_revision: kv.create_revision(),
+            lease: kv.lease(),
+            remaining: None,
+        }),
         locks: (0..keys.locks.len())
             .map(|lock| {
                 value(4 + lock).map(|kv| LockKey {

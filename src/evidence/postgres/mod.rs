@@ -12,7 +12,7 @@
 //! | no answer in time on a session that did not end | unknown |
 //! | alive, but it does not let us ask | unknown, with the reason |
 
-mod session;
+pub(crate) mod session;
 
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ const CANNOT_CONNECT_NOW: &str = "57P03";
 
 /// Where the server is, and as whom to ask it.
 #[derive(Debug)]
-pub(super) struct Target {
+pub(crate) struct Target {
     config: Config,
     place: Place,
 }
@@ -27,7 +27,7 @@ enum Place {
 
 /// Why there is no session.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// There is no server, or it is starting up or shutting down.
     Down(String),
     /// A server answers and does not let us ask.
@@ -40,19 +40,19 @@ pub(super) enum Failure {
 }
 
 /// A session, and the first answers on it.
-pub(super) struct Session {
+pub(crate) struct Session {
     client: Client,
     postmaster: Option<i32>,
     /// Of the server; `None` if this role may not see it.
-    pub(super) system_identifier: Option<String>,
+    pub(crate) system_identifier: Option<String>,
 }
 
 /// Resolves when a session is over.
-pub(super) struct Ended(oneshot::Receiver<String>);
+pub(crate) struct Ended(oneshot::Receiver<String>);
 
 impl Ended {
     /// Waits for the end; says how it came. Stays resolved.
-    pub(super) async fn wait(&mut self) -> String {
+    pub(crate) async fn wait(&mut self) -> String {
         if self.0.is_terminated() {
             return "the session is over".to_owned();
         }
@@ -62,7 +62,7 @@ impl Ended {
 
 impl Target {
     /// The first host of the connection string; by default the directory where Debian's PostgreSQL puts its socket.
-    pub(super) fn new(mut config: Config) -> Self {
+    pub(crate) fn new(mut config: Config) -> Self {
         let port = config.get_ports().first().copied().unwrap_or(5432);
         let place = match config.get_hosts().first() {
             Some(Host::Unix(directory)) => Place::Unix(directory.join(format!(".s.PGSQL.{port}"))),
@@ -76,7 +76,7 @@ impl Target {
 
 impl Session {
     /// Connects, sets the session up and asks which server this is. The second value tells when the session is over.
-    pub(super) async fn open(target: &Target) -> Result<(Self, Ended), Failure> {
+    pub(crate) async fn open(target: &Target) -> Result<(Self, Ended), Failure> {
         match &target.place {
             Place::Unix(path) => {
                 let stream = UnixStream::connect(path).await;
@@ -121,12 +121,12 @@ impl Session {
     }
 
     /// The process that listens, if the connection is by a Unix socket.
-    pub(super) fn postmaster(&self) -> Option<i32> {
+    pub(crate) fn postmaster(&self) -> Option<i32> {
         self.postmaster
     }
 
     /// Whether the server is in recovery.
-    pub(super) async fn ask(&self) -> Result<bool, String> {
+    pub(crate) async fn ask(&self) -> Result<bool, String> {
         match self.value("SELECT pg_catalog.pg_is_in_recovery()").await {
             Ok(Some(value)) if value == "t" => Ok(true),
             Ok(Some(value)) if value == "f" => Ok(false),
@@ -135,7 +135,8 @@ impl Session {
         }
     }
 
-    async fn value(&self, query: &str) -> Result<Option<String>, Error> {
+    /// The first column of the first row of the answer, if there is one and it is not NULL.
+    pub(crate) async fn value(&self, query: &str) -> Result<Option<String>, Error> {
         let answers = self.client.simple_query(query).await?;
         Ok(answers.iter().find_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
@@ -166,7 +167,7 @@ fn classify(error: &Error, postmaster: Option<i32>) -> Failure {
 }
 
 /// The server's own words, with their code.
-fn describe(error: &Error) -> String {
+pub(crate) fn describe(error: &Error) -> String {
     match error.as_db_error() {
         Some(db) => {
             let help = match db.code().code() {

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use super::world::World;
-use crate::gate::evidence::Member;
+use vrrp::time::Instant;
+
+use super::world::{World, me};
+use crate::gate::evidence::{Acquisition, Expect, Member, VipId};
+use crate::node::lock::Lock;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -34,21 +37,23 @@ fn a_member_that_exists_nowhere() {
 #[test]
 fn a_member_that_is_another_host() {
     let mut world = World::new();
-    world.member = Some(Member { host: "10.0.20.12".to_owned(), addresses: vec![[10, 0, 20, 12].into()] });
+    world.member =
+        Some(Member { host: "10.0.20.12".to_owned(), addresses: vec![[10, 0, 20, 12].into()], api_url: None });
     assert_eq!(refused(&mut world), "member_elsewhere");
 }
 
 #[test]
 fn the_vip_itself_does_not_make_a_member_local() {
     let mut world = World::new();
-    world.member = Some(Member { host: "10.0.20.155".to_owned(), addresses: vec![[10, 0, 20, 155].into()] });
+    world.member =
+        Some(Member { host: "10.0.20.155".to_owned(), addresses: vec![[10, 0, 20, 155].into()], api_url: None });
     assert_eq!(refused(&mut world), "member_elsewhere");
 }
 
 #[test]
 fn a_member_whose_name_does_not_resolve() {
     let mut world = World::new();
-    world.member = Some(Member { host: "db1.lan".to_owned(), addresses: Vec::new() });
+    world.member = Some(Member { host: "db1.lan".to_owned(), addresses: Vec::new(), api_url: None });
     assert_eq!(refused(&mut world), "member_unresolved");
 }
 
@@ -93,4 +98,17 @@ fn a_stale_read_proves_nothing() {
     world.revision += 1;
     assert!(world.is_bound());
     assert!(world.vip().lock.deadline_in.unwrap() <= deadline);
+}
+
+#[test]
+fn what_was_being_acquired_when_etcd_turned_out_to_be_another_is_given_back() {
+    let now = Instant::from_millis(1_000_000);
+    let mut lock = Lock::None;
+    let _ = lock.acquire(VipId(0), &me(), 60, 17, Expect::Absent);
+    let Lock::Acquiring { void, .. } = &mut lock else { panic!("{lock:?}") };
+    // As `Vip::etcd_rebuilt` does.
+    *void = true;
+    let outcome = Acquisition::Acquired { asked: now, lease: 7, ttl: 17, mod_revision: 5 };
+    assert!(lock.acquired(now, outcome).is_err());
+    assert!(matches!(lock, Lock::Revoking { lease: 7, .. }), "{lock:?}");
 }

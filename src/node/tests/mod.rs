@@ -2,6 +2,9 @@
 //! can be told not to be. `world` has them; the other files say what has to come of it.
 
 mod evidence;
+mod failsafe;
+mod handover;
+mod leader_key;
 mod moves;
 mod refusals;
 mod restart;

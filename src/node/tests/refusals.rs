@@ -101,6 +101,22 @@ fn a_deleted_address_is_back_in_the_same_instant_and_announced() {
 }
 
 #[test]
+fn an_address_that_is_gone_is_put_back_only_on_a_primary() {
+    let mut world = World::holding();
+    world.postgres(Role::Unknown);
+    assert!(world.is_bound(), "silence is no reason to leave");
+    let vip = vip_at(ETH0, 32, Some(2));
+    world.addresses.retain(|address| address.address != vip.address);
+    world.give(Input::AddressRemoved(vip));
+    world.run(3 * SECOND);
+    assert!(!world.is_bound(), "{}", world.why());
+    assert_eq!(world.vip().reason, "postgres_unknown");
+    world.postgres(Role::Primary);
+    world.run(SECOND);
+    assert!(world.is_bound(), "{}", world.why());
+}
+
+#[test]
 fn an_address_without_the_right_to_it_is_gone_in_the_same_instant() {
     for stray in [vip_at(ETH0, 32, None), vip_at(ETH0, 24, Some(3)), vip_at(3, 32, Some(2))] {
         let mut world = World::new();
@@ -238,7 +254,7 @@ fn after_a_stall_nothing_is_bound_or_announced_before_fresh_evidence() {
     assert_eq!(world.vip().reason, "stalled");
     world.etcd_up = true;
     world.role = Role::Primary;
-    world.run(2 * SECOND);
+    world.run(4 * SECOND);
     assert!(world.is_bound(), "{}", world.why());
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use vrrp::time::Instant;
 
 use super::world::{ETH0, VIP, World, lock_of, me, settings};
-use crate::gate::evidence::{LockKey, Role};
+use crate::gate::evidence::{Acquisition, LockKey, Role};
 use crate::gate::policy::Policy;
 use crate::node::io::{Address, Input};
 use crate::node::{Identity, Node};
@@ -102,4 +102,20 @@ fn an_address_found_on_a_server_that_is_no_primary_goes_before_etcd_answers() {
         world.postgres(role);
         assert!(!world.is_bound(), "{role:?}");
     }
+}
+
+#[test]
+fn an_adoption_whose_outcome_is_unknown_revokes_nothing_before_the_address_is_gone() {
+    let vip = Address { link: ETH0, address: VIP.into(), prefix_len: 32, lifetime: Some(3) };
+    let mut world = World::before(Policy::default(), ("db1", Role::Primary), vec![vip], Some(lock_of(&me(), 5)));
+    world.acquire_outcome = Some(|lease| Acquisition::Unknown { lease, reason: "no answer".to_owned() });
+    world.unbind_fails = true;
+    world.begin();
+    world.run(Duration::from_millis(200));
+    assert!(world.count("unbind") > 1, "{:?}", world.deeds());
+    assert_eq!(world.count("revoke"), 0, "V is all that keeps others from taking what is still here");
+    world.unbind_fails = false;
+    world.run(5 * SECOND);
+    assert!(world.count("revoke") > 0);
+    assert!(world.is_bound(), "{}", world.why());
 }

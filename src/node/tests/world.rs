@@ -10,7 +10,7 @@ use vrrp::types::{Interval, Vrid};
 
 use crate::gate::evidence::{
     Acquisition, EtcdReport, EtcdRequest, Expect, Kept, LeaderKey, LeaseId, LockHolder, LockKey, LockValue, Member,
-    Observation, PatroniConfig, Role, RoleReport, VipId,
+    Observation, PatroniConfig, PatroniReport, PatroniState, Remaining, Role, RoleReport, VipId,
 };
 use crate::gate::policy::Policy;
 use crate::node::io::{Address, Input, Link, Outcome, Output};
@@ -20,6 +20,7 @@ use crate::node::{Identity, Node, Settings, VipSettings};
 pub(super) const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 20, 155);
 pub(super) const ME: Ipv4Addr = Ipv4Addr::new(10, 0, 20, 11);
 pub(super) const ETH0: u32 = 2;
+pub(super) const API_URL: &str = "http://10.0.20.11:8008/patroni";
 const START: Instant = Instant::from_millis(1_000_000);
 
 pub(super) fn me() -> Identity {
@@ -39,6 +40,12 @@ pub(super) fn settings(policy: Policy) -> Settings {
     Settings { me: me(), interface: "eth0".to_owned(), policy, vips: vec![vip] }
 }
 
+/// What this world says to an output.
+enum Answer {
+    Done(Outcome),
+    Later(Input),
+}
+
 /// One node and all it can see.
 pub(super) struct World {
     pub(super) node: Node,
@@ -55,7 +62,13 @@ pub(super) struct World {
     next_lease: LeaseId,
     pub(super) config: PatroniConfig,
     pub(super) member: Option<Member>,
+    /// What is left of K's lease.
+    pub(super) leader_ttl: Option<u64>,
     pub(super) acquire_outcome: Option<fn(LeaseId) -> Acquisition>,
+    // Patroni's REST API, which is asked twice a second while somebody wants it.
+    pub(super) patroni: Result<PatroniState, String>,
+    pub(super) patroni_url: Option<String>,
+    patroni_next: Instant,
     // PostgreSQL
     pub(super) role: Role,
     pub(super) server: &'static str,
@@ -107,7 +120,7 @@ impl World {
             etcd_up: true,
             cluster_id: 1,
             revision: 100,
-            leader: Some(LeaderKey { member: leader.to_owned(), create_revision: 60 }),
+            leader: Some(leader_key(leader, 60)),
             lock,
             leases,
             next_lease: 1000,
@@ -117,8 +130,16 @@ impl World {
                 retry_timeout: Duration::from_secs(3),
                 ..PatroniConfig::DEFAULT
             },
-            member: Some(Member { host: ME.to_string(), addresses: vec![ME.into()] }),
+            member: Some(Member {
+                host: ME.to_string(),
+                addresses: vec![ME.into()],
+                api_url: Some(API_URL.to_owned()),
+            }),
+            leader_ttl: Some(20),
             acquire_outcome: None,
+            patroni: Ok(PatroniState { primary: true, failsafe_active: false }),
+            patroni_url: None,
+            patroni_next: START,
             role,
             server: "42",
             asked_every: Duration::from_secs(1),
@@ -156,7 +177,7 @@ impl World {
     pub(super) fn lead(&mut self, member: Option<&str>) {
         self.revision += 1;
         let create_revision = self.revision;
-        self.leader = member.map(|member| LeaderKey { member: member.to_owned(), create_revision });
+        self.leader = member.map(|member| leader_key(member, create_revision));
         self.hint();
     }
 
@@ -179,13 +200,19 @@ impl World {
         loop {
             steps += 1;
             assert!(steps < 100_000, "the node's deadline does not move: {}", self.why());
+            let patroni = self.patroni_url.is_some().then_some(self.patroni_next);
             let next = self.node.deadline().min(self.ask_next);
+            let next = patroni.into_iter().fold(next, Instant::min);
             if next > end {
                 break;
             }
             self.now = self.now.max(next);
             if self.ask_next <= self.now {
                 self.answer_role();
+            } else if patroni.is_some_and(|at| at <= self.now) {
+                self.patroni_next = self.now + Duration::from_millis(500);
+                self.now += Duration::from_nanos(1);
+                self.give(Input::Patroni(PatroniReport { asked: self.now, answer: self.patroni.clone() }));
             } else {
                 self.give(Input::Timer);
             }
@@ -213,19 +240,30 @@ impl World {
             // No two things happen in the same nanosecond.
             self.now += Duration::from_nanos(1);
             let outputs = self.node.handle(self.now, input);
-            let mut skip = false;
+            let mut outcomes = Vec::new();
+            let mut failed = false;
             for output in outputs {
-                let about_vip = !matches!(output, Output::Etcd(_) | Output::AskPostgres { .. } | Output::Tell(_));
-                if !(skip && about_vip) {
-                    let answer = self.carry_out(output);
-                    skip |= matches!(
-                        answer,
-                        Some(Input::Done(
-                            Outcome::BindRefused { .. } | Outcome::UnbindFailed { .. } | Outcome::Late { .. }
-                        ))
-                    );
-                    inputs.extend(answer);
+                let about_vip = !matches!(
+                    output,
+                    Output::Etcd(_) | Output::AskPostgres { .. } | Output::AskPatroni { .. } | Output::Tell(_)
+                );
+                if failed && about_vip {
+                    continue;
                 }
+                match self.carry_out(output) {
+                    Some(Answer::Done(outcome)) => {
+                        failed |= matches!(
+                            outcome,
+                            Outcome::BindRefused { .. } | Outcome::UnbindFailed { .. } | Outcome::Late { .. }
+                        );
+                        outcomes.push(outcome);
+                    }
+                    Some(Answer::Later(input)) => inputs.push(input),
+                    None => {}
+                }
+            }
+            if !outcomes.is_empty() {
+                inputs.insert(0, Input::Done(outcomes));
             }
         }
     }
@@ -267,14 +305,18 @@ impl World {
         self.give(Input::Postgres(RoleReport { asked: self.now, role: self.role, system_identifier: server, detail }));
     }
 
-    fn carry_out(&mut self, output: Output) -> Option<Input> {
+    fn carry_out(&mut self, output: Output) -> Option<Answer> {
         self.log.push((self.now, output.clone()));
         let vip = VipId(0);
         let outcome = match output {
-            Output::Etcd(request) => return self.etcd(request).map(Input::Etcd),
+            Output::Etcd(request) => return self.etcd(request).map(|report| Answer::Later(Input::Etcd(report))),
             Output::AskPostgres { every } => {
                 self.asked_every = every;
                 self.ask_next = self.now;
+                return None;
+            }
+            Output::AskPatroni { url } => {
+                (self.patroni_url, self.patroni_next) = (url, self.now);
                 return None;
             }
             Output::Tell(_) => return None,
@@ -308,18 +350,23 @@ impl World {
             Output::Advertise { .. } => Outcome::Advertised { vip },
             Output::Announce { .. } => Outcome::Announced { vip },
         };
-        Some(Input::Done(outcome))
+        Some(Answer::Done(outcome))
     }
 
     fn etcd(&mut self, request: EtcdRequest) -> Option<EtcdReport> {
         let failed = || "no answer".to_owned();
         match request {
-            EtcdRequest::Round { keep_alive } if self.etcd_up => {
+            EtcdRequest::Round { keep_alive, leader_lease } if self.etcd_up => {
                 let kept = keep_alive.into_iter().map(|(vip, lease)| {
                     let ttl = self.leases.get(&lease).map_or(0, |ttl| i64::try_from(*ttl).unwrap());
                     Kept { vip, lease, asked: self.now, ttl }
                 });
-                Some(EtcdReport::Round { kept: kept.collect(), observation: Ok(Box::new(self.observation())) })
+                let kept = kept.collect();
+                let mut observation = self.observation();
+                if let Some(leader) = observation.leader.as_mut().filter(|leader| Some(leader.lease) == leader_lease) {
+                    leader.remaining = self.leader_ttl.map(|ttl| Remaining { asked: self.now, ttl });
+                }
+                Some(EtcdReport::Round { kept, observation: Ok(Box::new(observation)) })
             }
             EtcdRequest::Round { .. } => Some(EtcdReport::Round { kept: Vec::new(), observation: Err(failed()) }),
             EtcdRequest::Acquire { vip, .. } if !self.etcd_up => {
@@ -382,6 +429,10 @@ impl World {
     }
 }
 
+fn leader_key(member: &str, create_revision: i64) -> LeaderKey {
+    LeaderKey { member: member.to_owned(), create_revision, lease: 500, remaining: None }
+}
+
 /// V as somebody put it.
 pub(super) fn lock_of(who: &Identity, lease: LeaseId) -> LockKey {
     let Identity { member, boot_id, incarnation } = who.clone();
@@ -400,6 +451,10 @@ fn deed(output: &Output) -> &'static str {
         Output::Announce { .. } => "announce",
         Output::Etcd(EtcdRequest::Acquire { .. }) => "acquire",
         Output::Etcd(EtcdRequest::Revoke { .. }) => "revoke",
-        Output::CountConnections { .. } | Output::Etcd(_) | Output::AskPostgres { .. } | Output::Tell(_) => "",
+        Output::CountConnections { .. }
+        | Output::Etcd(_)
+        | Output::AskPostgres { .. }
+        | Output::AskPatroni { .. }
+        | Output::Tell(_) => "",
     }
 }

@@ -7,10 +7,17 @@ use super::{
     Surroundings, Vip, VipSettings,
 };
 use crate::gate::deadline;
+use crate::gate::evidence::Role;
+use crate::gate::guard::{Guard, stands};
 use crate::gate::policy::ForeignActive;
 use crate::gate::reason::Reason;
 use crate::gate::verdict::{Verdict, is_fresh, patroni_config, verdict};
 use crate::node::io::{Level, Output};
+
+/// The TTL to ask for V's lease, in seconds.
+fn lock_ttl(around: &Surroundings<'_>) -> u64 {
+    deadline::lock_ttl(&patroni_config(around.evidence.etcd), around.evidence.policy.failsafe)
+}
 
 impl Vip {
     /// Brings the address and V in line with the evidence. Called after every input, and when a deadline has come.
@@ -23,7 +30,10 @@ impl Vip {
             Phase::Releasing { again: Some(again), .. } if again <= around.evidence.now => self.unbind(out),
             Phase::Releasing { .. } => {}
         }
-        if let Some(request) = self.lock.due(around.evidence.now, self.id) {
+        // An adopted address may still be here when the outcome of putting V anew turns out to be unknown.
+        if !around.kernel.is_present(self.settings.address)
+            && let Some(request) = self.lock.due(around.evidence.now, self.id)
+        {
             out.push(Output::Etcd(request));
         }
         self.advertise(around, out);
@@ -40,7 +50,11 @@ impl Vip {
         }
         let claim = self.claim(around);
         let address = self.settings.address;
-        if around.kernel.is_present(address) && matches!(self.phase, Phase::Closed) && !self.may_stay(around, &claim) {
+        if stands(Guard::Expel)
+            && around.kernel.is_present(address)
+            && matches!(self.phase, Phase::Closed)
+            && !self.may_stay(around, &claim)
+        {
             // Present without the right: somebody else put it here, or our predecessor left what is not ours to keep.
             self.adopt_until = None;
             self.enter(now, Phase::Releasing { again: None, what: Leaving::Stray });
@@ -54,9 +68,20 @@ impl Vip {
         match claim {
             Claim::Take(epoch, expect) => {
                 self.record.claimed(now);
-                let ttl = deadline::lock_ttl(&patroni_config(around.evidence.etcd));
+                let ttl = lock_ttl(around);
                 out.push(Output::Etcd(self.lock.acquire(self.id, around.me, epoch, ttl, expect)));
                 self.explain(Reason::Acquiring, out);
+            }
+            Claim::Hold => {
+                let etcd = around.evidence.etcd;
+                let asked = etcd.and_then(|etcd| etcd.leader.as_ref()).is_some_and(|key| key.remaining.is_some());
+                if etcd.is_some_and(|etcd| self.lock.hold_by_leader_key(now, etcd)) {
+                    self.record.claimed(now);
+                    self.record.locked(now);
+                    self.explain(Reason::PostgresUnasked, out);
+                } else {
+                    self.explain(if asked { Reason::Deadline } else { Reason::EtcdUnasked }, out);
+                }
             }
             // The kernel is slow; hammering it makes it no faster.
             Claim::Open(reason) if self.late.is_some() => self.explain(reason, out),
@@ -65,10 +90,10 @@ impl Vip {
                 self.tell_slow_promotion(now, &reason, out);
                 self.explain(reason, out);
             }
-            Claim::GiveUp(reason, lease) => {
+            Claim::GiveUp(reason) => {
                 // Nothing to unbind: the address is absent, or `may_stay` would have said no above.
                 self.record.abandoned();
-                self.lock.revoke(now, lease);
+                self.lock.let_go(now);
                 self.enter(now, Phase::Closed);
                 self.explain(reason, out);
             }
@@ -101,7 +126,9 @@ impl Vip {
                 self.record.opened(now);
                 self.reason = reason;
                 self.leave_vrrp(around);
-                if self.bind(around, out) {
+                if let Some(held) = self.lock.held()
+                    && self.bind(around, held.deadline, out)
+                {
                     let actions = self.router.handle(now, Event::Startup);
                     self.enter(now, Phase::Active { confirmed: false, renew: now + RENEW, announce: now, bursts: 0 });
                     self.carry_out(around, actions, out);
@@ -128,7 +155,7 @@ impl Vip {
     pub(super) fn keep(&mut self, around: &Surroundings<'_>, reason: Reason, out: &mut Vec<Output>) {
         let now = around.evidence.now;
         let VipSettings { address, prefix_len, .. } = self.settings;
-        let ttl = deadline::lock_ttl(&patroni_config(around.evidence.etcd));
+        let ttl = lock_ttl(around);
         if let Some(request) = self.lock.refresh(self.id, around.me, ttl) {
             out.push(Output::Etcd(request));
         }
@@ -139,17 +166,28 @@ impl Vip {
         // After a stall nothing is bound or announced before fresh evidence; that the hold itself ends is not the
         // stall's business but D's.
         if !self.lock.held().is_some_and(|held| is_fresh(&around.evidence, held)) {
+            // What somebody else put in its place meanwhile has no lifetime, and no renewal gives it one now.
+            if around.kernel.is_unlimited(address) {
+                return self.release(around, Reason::Stalled, out);
+            }
             if let Phase::Active { renew, announce, .. } = &mut self.phase {
                 let later = now + LOOK_AGAIN;
                 (*renew, *announce) = ((*renew).max(later), (*announce).max(later));
             }
             return self.explain(Reason::Stalled, out);
         }
+        // By somebody's hand, or with its lifetime: what may stay while nothing says that PostgreSQL is primary may not be
+        // bound anew that way (P6).
+        let deleted = self.is_confirmed() && !around.kernel.is_in_place(address, prefix_len);
+        let role = around.evidence.postgres.filter(|report| report.role != Role::Primary);
+        if let Some(unknown) = role.filter(|_| deleted && stands(Guard::Repair)) {
+            return self.release(around, Reason::PostgresUnknown(unknown.detail.clone()), out);
+        }
         self.explain(reason, out);
         let Phase::Active { confirmed, renew, announce, bursts } = &mut self.phase else { return };
-        let deleted = *confirmed && !around.kernel.is_in_place(address, prefix_len);
-        let renew_due = now >= *renew;
         let announce_due = *confirmed && (deleted || now >= *announce);
+        // What is announced has been renewed just before: its lifetime does not end in between.
+        let renew_due = now >= *renew || announce_due;
         if renew_due || deleted {
             *renew = now + RENEW;
         }
@@ -161,7 +199,8 @@ impl Vip {
             self.record.counters.repaired += 1;
             self.tell(Level::Warning, format!("{address} was removed by somebody else: putting it back"), out);
         }
-        if (renew_due || deleted) && !self.bind(around, out) {
+        let until = self.lock.held().map(|held| held.stays_until(&around.evidence));
+        if (renew_due || deleted) && !until.is_some_and(|until| self.bind(around, until, out)) {
             return;
         }
         if announce_due {

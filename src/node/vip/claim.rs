@@ -2,6 +2,8 @@
 
 use super::{Claim, Vip, VipSettings};
 use crate::gate::evidence::{Expect, Role};
+use crate::gate::guard::{Guard, stands};
+use crate::gate::policy::Fence;
 use crate::gate::reason::Reason;
 use crate::gate::verdict::{Verdict, eligible, verdict};
 use crate::node::lock::{Lock, holder_name};
@@ -12,21 +14,23 @@ impl Vip {
     pub(super) fn claim(&self, around: &Surroundings<'_>) -> Claim {
         match &self.lock {
             Lock::None => match self.may_acquire(around) {
+                Ok(_) if around.evidence.policy.fence == Fence::LeaderKey => Claim::Hold,
                 Ok((epoch, expect)) => Claim::Take(epoch, expect),
                 Err(reason) => Claim::No(reason),
             },
             Lock::Acquiring { .. } => Claim::Wait(Reason::Acquiring),
             Lock::Revoking { .. } if around.stopping => Claim::Wait(Reason::Stopping),
             Lock::Revoking { .. } => Claim::Wait(Reason::Unlocking),
-            Lock::Held { held, .. } if around.stopping => Claim::GiveUp(Reason::Stopping, held.lease),
+            Lock::Held { .. } if around.stopping => Claim::GiveUp(Reason::Stopping),
+            Lock::Held { .. } if around.handing_over => Claim::Wait(Reason::HandingOver),
             // Without the interface there is nothing to bind to, and V only keeps others from serving.
-            Lock::Held { held, .. } if around.kernel.link.is_none() => {
-                Claim::GiveUp(Reason::NoInterface(around.kernel.interface.clone()), held.lease)
+            Lock::Held { .. } if around.kernel.link.is_none() => {
+                Claim::GiveUp(Reason::NoInterface(around.kernel.interface.clone()))
             }
             Lock::Held { held, .. } => match verdict(&around.evidence, held, false) {
                 Verdict::Open(reason) => Claim::Open(reason),
                 Verdict::Armed(reason) => Claim::Wait(reason),
-                Verdict::Drain(reason) | Verdict::Shut(reason) => Claim::GiveUp(reason, held.lease),
+                Verdict::Drain(reason) | Verdict::Shut(reason) => Claim::GiveUp(reason),
             },
         }
     }
@@ -35,6 +39,9 @@ impl Vip {
         let evidence = &around.evidence;
         if around.stopping {
             return Err(Reason::Stopping);
+        }
+        if around.handing_over {
+            return Err(Reason::HandingOver);
         }
         if around.kernel.link.is_none() {
             return Err(Reason::NoInterface(around.kernel.interface.clone()));
@@ -62,18 +69,20 @@ impl Vip {
         let ours = around.kernel.places(address).all(|place| place.lifetime.is_some_and(|left| left <= 3))
             && !around.kernel.has_strays(address, prefix_len);
         let deserved = match claim {
-            Claim::Take(_, Expect::Mine(_)) | Claim::Open(_) => true,
-            Claim::Take(_, Expect::Absent) | Claim::GiveUp(..) => false,
+            Claim::Take(_, Expect::Mine(_)) | Claim::Hold | Claim::Open(_) => true,
+            Claim::Take(_, Expect::Absent) | Claim::GiveUp(_) => false,
             Claim::Wait(reason) | Claim::No(reason) => reason.is_undecided(),
         };
-        // Without our predecessor's lock there is no right to wait for.
+        // Without our predecessor's lock, or K where that is the fence, there is no right to wait for.
         let etcd = around.evidence.etcd;
-        let lock = etcd.is_none_or(|etcd| {
-            etcd.locks.get(self.id.0).and_then(Option::as_ref).is_some_and(|key| around.me.owns(key))
+        let lock = etcd.is_none_or(|etcd| match around.evidence.policy.fence {
+            Fence::Lock => etcd.locks.get(self.id.0).and_then(Option::as_ref).is_some_and(|key| around.me.owns(key)),
+            Fence::LeaderKey => etcd.leader.as_ref().is_some_and(|leader| leader.member == around.me.member),
         });
         // Whatever etcd will say, on a server that is no primary the address has no business.
         let refuted = around.evidence.postgres.is_some_and(|report| matches!(report.role, Role::Standby | Role::Down));
-        ours && deserved && lock && !refuted && self.adopt_until.is_some_and(|until| around.evidence.now < until)
+        let right = (deserved && lock && !refuted) || !stands(Guard::Adoption);
+        ours && right && self.adopt_until.is_some_and(|until| around.evidence.now < until)
     }
 
     /// A V of our own that is neither held nor about to be: from before a restart, or from an answer that never came.

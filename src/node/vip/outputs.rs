@@ -5,15 +5,16 @@ use vrrp::time::Instant;
 
 use super::{ANNOUNCE_REPLY, Leaving, Phase, RESET_AFTER, RESET_BEFORE, Surroundings, Vip};
 use crate::gate::deadline;
+use crate::gate::guard::{Guard, stands};
 use crate::gate::reason::Reason;
 use crate::node::io::{Level, Output};
 
 impl Vip {
-    /// Binds or renews. `false` if D is too near for even the shortest lifetime.
-    pub(super) fn bind(&self, around: &Surroundings<'_>, out: &mut Vec<Output>) -> bool {
+    /// Binds or renews, to be gone again before `until`. `false` if that is too near for even the shortest lifetime.
+    pub(super) fn bind(&self, around: &Surroundings<'_>, until: Instant, out: &mut Vec<Output>) -> bool {
         let now = around.evidence.now;
-        let (Some(link), Some(held)) = (around.kernel.link, self.lock.held()) else { return false };
-        let Some(lifetime) = deadline::lifetime(now, held.deadline) else { return false };
+        let Some(link) = around.kernel.link else { return false };
+        let Some(lifetime) = deadline::lifetime(now, until) else { return false };
         let not_after = deadline::not_after(now);
         out.push(Output::Bind { vip: self.id, link: link.index, lifetime, not_after });
         true
@@ -35,9 +36,13 @@ impl Vip {
         self.enter(now, Phase::Releasing { again: None, what });
         self.reason = reason;
         // Past D another node may be holding the VIP: resetting connections first would only prolong that.
-        let overdue = self.lock.held().is_none_or(|held| now >= held.deadline);
+        let overdue = self.lock.held().is_none_or(|held| now >= held.stays_until(&around.evidence));
         if !overdue {
             out.push(Output::Reset { vip: self.id, budget: RESET_BEFORE });
+        }
+        if !stands(Guard::RevokeAfterUnbind) {
+            self.lock.let_go(now);
+            out.extend(self.lock.due(now, self.id).map(Output::Etcd));
         }
         self.unbind(out);
         let actions = self.router.handle(now, Event::Shutdown);
@@ -90,13 +95,14 @@ impl Vip {
         }
     }
 
-    /// Somebody disputes the VIP. That proves nothing (P5): look at etcd again, and tell the segment again.
+    /// Somebody disputes the VIP. That proves nothing (P5): look at etcd again, and tell the segment again; also after
+    /// a while, since a rival's own announcements may come after ours (Keepalived's do, for up to 20 ms).
     pub(super) fn conflict(&mut self, now: Instant, what: &str, out: &mut Vec<Output>) {
         self.look_again = true;
         if self.announced.is_none_or(|last| now.since(last) >= ANNOUNCE_REPLY) {
             self.tell(Level::Alarm, format!("conflict: {what}; etcd decides, announcing again"), out);
-            if let Phase::Active { announce, .. } = &mut self.phase {
-                *announce = now;
+            if let Phase::Active { announce, bursts, .. } = &mut self.phase {
+                (*announce, *bursts) = (now, 0);
             }
         }
     }

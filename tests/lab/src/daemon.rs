@@ -92,13 +92,15 @@ pub struct Launch {
     pub name: String,
     /// A command that starts it, with arguments, such as `setpriv` with a user and capabilities. Empty: as root.
     pub wrapper: Vec<String>,
+    /// The file that it records to, `run --record`.
+    pub record: Option<PathBuf>,
 }
 
 impl Launch {
     /// With the reference setup's configuration, as root.
     #[must_use]
     pub fn reference(lab: &Lab, node: Node) -> Self {
-        Self { config: Config::reference(lab, node), name: "pgvrrp".to_owned(), wrapper: Vec::new() }
+        Self { config: Config::reference(lab, node), name: "pgvrrp".to_owned(), wrapper: Vec::new(), record: None }
     }
 }
 
@@ -114,7 +116,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Writes the configuration and starts `binary run --config FILE` on a node. Returns at once.
+    /// Writes the configuration and starts `binary run --config FILE` on a node, with `--record FILE` if that is wanted. Returns at once.
     ///
     /// # Errors
     /// When the file cannot be written or the program cannot be started.
@@ -134,6 +136,9 @@ impl Daemon {
             }
         };
         command.arg("run").arg("--config").arg(&config_path).stdout(log.try_clone()?).stderr(log);
+        if let Some(recording) = &launch.record {
+            command.arg("--record").arg(recording);
+        }
         let process = Process::spawn(&format!("{} on {node}", launch.name), command)?;
         Ok(Self { node, binary: binary.to_owned(), config_path, log_path, namespace, process })
     }

@@ -40,7 +40,7 @@ pub mod etcd;
 pub mod faults;
 pub mod history;
 pub mod http;
-
+pub mod keepalived;
 pub mod netns;
 pub mod network;
 pub mod patroni;

@@ -26,6 +26,8 @@ const ADVERTISEMENT: u8 = 1;
 
 /// What the checksum covers over IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum ChecksumForm {
     /// The message alone: RFC 9568 section 5.2.8.
     Rfc9568,
@@ -35,6 +37,7 @@ pub enum ChecksumForm {
 
 /// A VRRPv3 advertisement for IPv4 addresses, as received or to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Advert {
     /// The sender's primary address.
     pub source: Ipv4Addr,

@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::{
-    PATRONI, Tools, etcd_program, has_patroni, home, postgres_bin, require_root, succeeds, unpacked_dir, venv_dir,
+    PATRONI, Tools, etcd_program, has_patroni, home, keepalived_program, postgres_bin, require_root, succeeds,
+    unpacked_dir, venv_dir,
 };
 
 /// Debian's own interpreter, whatever else may come first in `PATH`: a version manager's below /root could not be run
@@ -72,6 +73,9 @@ fn missing_servers() -> Vec<&'static str> {
     }
     if etcd_program("etcdctl").is_none() {
         packages.push("etcd-client");
+    }
+    if keepalived_program().is_none() {
+        packages.push("keepalived");
     }
     packages
 }

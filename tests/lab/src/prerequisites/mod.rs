@@ -1,12 +1,13 @@
 //! The programs a lab is made of: what is used, and where it comes from.
 //!
-//! Servers (PostgreSQL, etcd) that the machine does not have are downloaded as Debian packages and unpacked below
+//! Servers (PostgreSQL, etcd, Keepalived) that the machine does not have are downloaded as Debian packages and unpacked below
 //! `target/lab`, not installed: no service is started or enabled, no user or cluster is made, and nothing that is
 //! already there is upgraded. Patroni lives in a Python environment in the same place. Only small tools without a
 //! service (ip, nft, protoc, the venv module) are installed by apt.
 
 mod install;
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,8 @@ pub struct Tools {
     pub etcd: PathBuf,
     /// Its command line client.
     pub etcdctl: PathBuf,
+    /// Keepalived, for a neighbour that is not of our kind.
+    pub keepalived: PathBuf,
     /// The interpreter of the Python environment that has Patroni.
     pub python: PathBuf,
     /// Where the unpacked packages' shared libraries are; to be in `LD_LIBRARY_PATH` for `postgres_bin`.
@@ -57,6 +60,7 @@ impl Tools {
             postgres_bin,
             etcd: etcd_program("etcd").context("no etcd")?,
             etcdctl: etcd_program("etcdctl").context("no etcdctl")?,
+            keepalived: keepalived_program().context("no keepalived")?,
             python: venv_dir()?.join("bin/python"),
             libraries,
             account: account()?,
@@ -76,6 +80,14 @@ impl Tools {
         if let Some(libraries) = &self.libraries {
             command.env("LD_LIBRARY_PATH", libraries);
         }
+    }
+
+    /// Where Keepalived's shared libraries are if it was unpacked: to be its `LD_LIBRARY_PATH`.
+    pub(crate) fn keepalived_libraries(&self) -> Result<Option<OsString>> {
+        let unpacked = unpacked_dir()?;
+        // Packages of before Debian's merge of /lib into /usr/lib, its libraries among them, know both.
+        let directories = ["usr/lib", "lib"].map(|dir| unpacked.join(dir).join(multiarch()));
+        Ok(self.keepalived.starts_with(&unpacked).then(|| std::env::join_paths(directories)).transpose()?)
     }
 }
 
@@ -130,6 +142,12 @@ pub(crate) fn etcd_program(name: &str) -> Option<PathBuf> {
         .chain([unpacked])
         .map(|d| d.join(name))
         .find(|p| p.exists())
+}
+
+/// This machine's Keepalived, or else the unpacked one.
+pub(crate) fn keepalived_program() -> Option<PathBuf> {
+    let unpacked = unpacked_dir().ok()?.join("usr/sbin");
+    [PathBuf::from("/usr/sbin"), unpacked].into_iter().map(|dir| dir.join("keepalived")).find(|path| path.exists())
 }
 
 fn has_patroni() -> bool {

@@ -1,0 +1,167 @@
+//! Each endpoint of etcd by itself: is it there, which version, does it have a leader, and does it answer a linearizable
+//! read, which takes a majority?
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use etcd_client::{Client, ConnectOptions, Error, ResponseHeader};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use super::patience::Patience;
+use crate::clock;
+use crate::evidence::etcd::{Settings, authority, connect, describe};
+use crate::evidence::patroni;
+
+/// What all the questions to one endpoint may take together.
+const TOGETHER: Duration = Duration::from_secs(4);
+
+/// One endpoint, and what it said.
+pub(super) struct Endpoint {
+    /// `host:port`.
+    pub(super) authority: String,
+    /// Why there is no word from it at all, or its words.
+    pub(super) answer: Result<Answer, String>,
+}
+
+/// What a member says about itself.
+pub(super) struct Answer {
+    pub(super) version: Option<String>,
+    pub(super) cluster_id: Option<u64>,
+    pub(super) leader: Option<Leader>,
+    /// A client that is known to work, and how long a linearizable read took on it.
+    pub(super) read: Result<(Client, Duration), Refusal>,
+}
+
+/// Whom a member follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leader {
+    /// Nobody: it is without a majority, or an election is under way.
+    None,
+    /// It is the leader.
+    Itself,
+    /// Another member.
+    Another,
+}
+
+/// Why a read was not answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// etcd does not know this user, or wants one.
+    Rights(String),
+    /// Anything else: no leader, no answer in time.
+    Other(String),
+}
+
+impl Refusal {
+    fn of(error: &Error) -> Self {
+        let text = describe(error);
+        let rights = match error {
+            // gRPC codes: invalid argument, permission denied, failed precondition, unauthenticated.
+            Error::GRpcStatus(status) => match status.code() as i32 {
+                7 | 16 => true,
+                3 | 9 => text.contains("auth") || text.contains("user name"),
+                _ => false,
+            },
+            _ => false,
+        };
+        if rights { Self::Rights(text) } else { Self::Other(text) }
+    }
+}
+
+impl Endpoint {
+    /// A client on which a read was answered.
+    pub(super) fn reader(&mut self) -> Option<Client> {
+        let (client, _) = self.answer.as_ref().ok()?.read.as_ref().ok()?;
+        Some(client.clone())
+    }
+
+    /// What this endpoint said about the user's rights, if it refused for them.
+    pub(super) fn refused_rights(&self) -> Option<&str> {
+        match &self.answer.as_ref().ok()?.read {
+            Err(Refusal::Rights(text)) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// Asks all endpoints at the same time; in the order of the configuration.
+pub(super) async fn ask(settings: &Settings) -> Vec<Endpoint> {
+    let mut asked = JoinSet::new();
+    for (index, url) in settings.endpoints.iter().enumerate() {
+        let (url, settings) = (url.clone(), settings.clone());
+        // A local task: the question for the version by HTTP is one.
+        asked.spawn_local(async move { (index, examine(&url, &settings).await) });
+    }
+    let mut endpoints = asked.join_all().await;
+    endpoints.sort_by_key(|(index, _)| *index);
+    endpoints.into_iter().map(|(_, endpoint)| endpoint).collect()
+}
+
+async fn examine(url: &str, settings: &Settings) -> Endpoint {
+    let authority = authority(url).to_owned();
+    let patience = Patience::of(TOGETHER);
+    let answer = match reach(&authority, patience).await {
+        Ok(address) => Ok(converse(address, settings, patience).await),
+        Err(why) => Err(why),
+    };
+    Endpoint { authority, answer }
+}
+
+/// The address that accepts a connection.
+async fn reach(authority: &str, patience: Patience) -> Result<SocketAddr, String> {
+    let found =
+        patience.wait(tokio::net::lookup_host(authority)).await.map_err(|_| "its name did not resolve in time")?;
+    let found = found.map_err(|error| format!("its name does not resolve: {error}"))?.next();
+    let address = found.ok_or("its name resolves to nothing")?;
+    match patience.wait(TcpStream::connect(address)).await {
+        Ok(Ok(_)) => Ok(address),
+        Ok(Err(error)) => Err(format!("not reachable: {error}")),
+        Err(late) => Err(format!("not reachable: {late}")),
+    }
+}
+
+async fn converse(address: SocketAddr, settings: &Settings, patience: Patience) -> Answer {
+    let mut answer = Answer { version: None, cluster_id: None, leader: None, read: Err(Refusal::Other(String::new())) };
+    // Without credentials, and without asking for a leader: what a member says about itself needs neither.
+    let status = match patience.wait(connect(address, None, ConnectOptions::new())).await {
+        Ok(Ok(mut client)) => patience.wait(client.status()).await,
+        Ok(Err(error)) => Ok(Err(error)),
+        Err(late) => Err(late),
+    };
+    if let Ok(Ok(status)) = &status {
+        answer.version = Some(status.version().to_owned());
+        answer.cluster_id = status.header().map(ResponseHeader::cluster_id);
+        answer.leader = status.header().map(|header| match status.leader() {
+            0 => Leader::None,
+            leader if leader == header.member_id() => Leader::Itself,
+            _ => Leader::Another,
+        });
+    }
+    // One that refuses the question may still tell its version; one that is silent is not asked again.
+    if let Ok(Err(_)) = status
+        && let Ok(Ok(body)) = patience.wait(patroni::ask(&format!("http://{address}/version"))).await
+    {
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        answer.version = body["etcdserver"].as_str().map(str::to_owned);
+    }
+    answer.read = read(address, settings, patience).await;
+    answer
+}
+
+/// One read as the daemon makes it.
+async fn read(address: SocketAddr, settings: &Settings, patience: Patience) -> Result<(Client, Duration), Refusal> {
+    let options = ConnectOptions::new().with_require_leader(true);
+    let client = patience.wait(connect(address, settings.credentials.as_ref(), options)).await;
+    let mut client = client.map_err(Refusal::Other)?.map_err(|error| Refusal::of(&error))?;
+    // The first question on a connection also makes it.
+    let _ = patience.wait(client.status()).await;
+    let asked = clock::now();
+    let answer = patience.wait(client.get(settings.keys.leader.as_str(), None)).await.map_err(Refusal::Other)?;
+    match answer {
+        Ok(_) => Ok((client, clock::now().since(asked))),
+        // Whether this user may read that very key is the next area's question: the client works.
+        Err(Error::GRpcStatus(status)) if status.code() as i32 == 7 => Ok((client, clock::now().since(asked))),
+        Err(error) => Err(Refusal::of(&error)),
+    }
+}

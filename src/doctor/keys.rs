@@ -1,0 +1,191 @@
+//! What is in etcd below Patroni's prefix and below pgvrrp's own, and what this user may do there.
+
+use std::time::Duration;
+
+use etcd_client::{Client, Error, GetOptions};
+
+use super::patience::Patience;
+use crate::evidence::etcd::{Settings, describe};
+
+/// What reading everything may take together.
+const TOGETHER: Duration = Duration::from_secs(2);
+
+/// gRPC's PermissionDenied.
+const DENIED: i32 = 7;
+
+/// A key's value, if there is such a key, or why it could not be read.
+pub(super) type Read = Result<Option<Vec<u8>>, Unread>;
+
+/// Why a key could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unread {
+    /// etcd's words, or that it did not answer.
+    pub(super) why: String,
+    /// It is for the user's rights.
+    pub(super) denied: bool,
+}
+
+/// What was read.
+pub(super) struct Contents {
+    pub(super) leader: Read,
+    pub(super) config: Read,
+    pub(super) initialize: Read,
+    pub(super) member: Read,
+    /// V of each VIP, in the order of the configuration; none with `fence = "leader-key"`.
+    pub(super) locks: Vec<Read>,
+    /// Names and values of all member keys.
+    pub(super) members: Result<Vec<(String, Vec<u8>)>, Unread>,
+    pub(super) permissions: Permissions,
+}
+
+/// What the user may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Permissions {
+    /// Authentication is off: everything.
+    Open,
+    /// The sum of the user's roles.
+    Granted {
+        /// The names of the roles.
+        roles: Vec<String>,
+        /// What they allow.
+        ranges: Vec<Range>,
+    },
+    /// etcd did not say.
+    Unknown(String),
+}
+
+/// A permission: from `key` up to `end`, which is excluded; one key if `end` is empty, all keys from `key` on if it is a
+/// zero byte (`authpb.Permission`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) read: bool,
+    pub(super) write: bool,
+    pub(super) key: Vec<u8>,
+    pub(super) end: Vec<u8>,
+}
+
+impl Range {
+    pub(super) fn covers(&self, key: &str) -> bool {
+        let key = key.as_bytes();
+        match self.end.as_slice() {
+            [] => key == self.key,
+            [0] => key >= self.key.as_slice(),
+            end => key >= self.key.as_slice() && key < end,
+        }
+    }
+}
+
+impl Contents {
+    /// The cluster's system identifier, as Patroni wrote it when it made the cluster.
+    pub(super) fn system_identifier(&self) -> Option<String> {
+        let value = self.initialize.as_ref().ok()?.as_ref()?;
+        let text = String::from_utf8_lossy(value).trim().to_owned();
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+/// Reads everything, each key by itself: a right that is missing for one must not hide the others.
+pub(super) async fn read(client: Client, settings: &Settings) -> Contents {
+    let patience = Patience::of(TOGETHER);
+    let keys = &settings.keys;
+    let one = async |key: &str| get(client.clone(), key, patience).await;
+    let mut locks = Vec::new();
+    for key in &keys.locks {
+        locks.push(one(key).await);
+    }
+    let user = settings.credentials.as_ref().map(|credentials| credentials.user.as_str());
+    Contents {
+        leader: one(&keys.leader).await,
+        config: one(&keys.config).await,
+        initialize: one(&keys.initialize).await,
+        member: one(&keys.member).await,
+        locks,
+        members: members(client.clone(), &keys.member, patience).await,
+        permissions: permissions(client.clone(), user, patience).await,
+    }
+}
+
+async fn get(mut client: Client, key: &str, patience: Patience) -> Read {
+    let answer = patience.wait(client.get(key, None)).await.map_err(late)?.map_err(|error| refused(&error))?;
+    Ok(answer.kvs().first().map(|kv| kv.value().to_vec()))
+}
+
+/// All members of the cluster. The daemon does not need them, so being refused this is no fault.
+async fn members(mut client: Client, member: &str, patience: Patience) -> Result<Vec<(String, Vec<u8>)>, Unread> {
+    let prefix = member.rsplit_once('/').map_or(String::new(), |(path, _)| format!("{path}/"));
+    let options = GetOptions::new().with_prefix().with_limit(100);
+    let answer = patience.wait(client.get(prefix.as_str(), Some(options))).await.map_err(late)?;
+    let answer = answer.map_err(|error| refused(&error))?;
+    let named = answer.kvs().iter().map(|kv| {
+        let name = String::from_utf8_lossy(kv.key()).trim_start_matches(&prefix).to_owned();
+        (name, kv.value().to_vec())
+    });
+    Ok(named.collect())
+}
+
+/// Without credentials a read that is answered shows that authentication is off. With them, any user may ask for itself
+/// and for its own roles.
+async fn permissions(client: Client, user: Option<&str>, patience: Patience) -> Permissions {
+    let Some(user) = user else { return Permissions::Open };
+    match granted(client, user, patience).await {
+        Ok((roles, ranges)) => Permissions::Granted { roles, ranges },
+        Err(why) => Permissions::Unknown(why),
+    }
+}
+
+async fn granted(mut client: Client, user: &str, patience: Patience) -> Result<(Vec<String>, Vec<Range>), String> {
+    /// etcd's own role, which may everything and has no list of permissions.
+    const ROOT: &str = "root";
+    let user = patience.wait(client.user_get(user)).await?.map_err(|error| describe(&error))?;
+    let roles = user.roles().to_vec();
+    let mut ranges = Vec::new();
+    for role in &roles {
+        if role == ROOT {
+            ranges.push(Range { read: true, write: true, key: vec![0], end: vec![0] });
+            continue;
+        }
+        let role = patience.wait(client.role_get(role.as_str())).await?.map_err(|error| describe(&error))?;
+        ranges.extend(role.permissions().iter().map(|permission| {
+            // READ = 0, WRITE = 1, READWRITE = 2.
+            let kind = permission.get_type();
+            Range {
+                read: kind != 1,
+                write: kind != 0,
+                key: permission.key().to_vec(),
+                end: permission.range_end().to_vec(),
+            }
+        }));
+    }
+    Ok((roles, ranges))
+}
+
+fn late(why: String) -> Unread {
+    Unread { why, denied: false }
+}
+
+fn refused(error: &Error) -> Unread {
+    let denied = matches!(error, Error::GRpcStatus(status) if status.code() as i32 == DENIED);
+    Unread { why: describe(error), denied }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(key: &[u8], end: &[u8]) -> Range {
+        Range { read: true, write: true, key: key.to_vec(), end: end.to_vec() }
+    }
+
+    #[test]
+    fn what_a_permission_covers() {
+        let one = range(b"/service/odoo/leader", b"");
+        assert!(one.covers("/service/odoo/leader") && !one.covers("/service/odoo/leader2"));
+        let prefix = range(b"/service/odoo/", b"/service/odoo0");
+        assert!(prefix.covers("/service/odoo/leader") && prefix.covers("/service/odoo/"));
+        assert!(!prefix.covers("/service/odoo2/leader") && !prefix.covers("/service/odoo"));
+        let from = range(b"/service/", b"\0");
+        assert!(from.covers("/service/odoo/leader") && !from.covers("/pgvrrp/v1/service/odoo/10.0.20.155"));
+        let everything = range(b"\0", b"\0");
+        assert!(everything.covers("/pgvrrp/v1/service/odoo/10.0.20.155"));
+    }
+}

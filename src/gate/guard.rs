@@ -1,0 +1,84 @@
+//! The guards that the pure parts stand on, by name, so that each can be taken away and missed.
+//!
+//! In a build without the feature `sabotage`, which is every build but that of the simulator's own test, all of them
+//! stand and the compiler sees nothing but `true`.
+
+/// One guard: one condition at one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Guard {
+    /// While bound, evidence against holding closes the gate.
+    Verdict,
+    /// While bound, K seen to be another's, or gone, closes the gate.
+    LeaderKey,
+    /// The gate closes at D.
+    Deadline,
+    /// D is counted as if this host's clock were 10 % slow.
+    ClockRate,
+    /// 1.5 s are kept back from D.
+    Reserve,
+    /// The address's lifetime ends 1.5 s before D.
+    LifetimeMargin,
+    /// A round proves nothing unless it reads V after the keepalive.
+    ProofReadsLock,
+    /// A read from before our put says nothing about it.
+    ReadNotOlder,
+    /// With K as the fence, what was known of a former lease of K's says nothing any more.
+    LeaderLease,
+    /// Binding needs a positive "primary".
+    Primary,
+    /// ... to a question asked since V is ours.
+    AskedSinceAcquired,
+    /// An address that is gone is put back only while PostgreSQL says "primary".
+    Repair,
+    /// After a stall, nothing is bound before fresh evidence.
+    FreshAfterStall,
+    /// Acquiring needs an answer to a question asked since the last release.
+    ArmedSinceRelease,
+    /// A PostgreSQL with another system identifier than the cluster's is another cluster's.
+    SystemIdentifier,
+    /// Acquiring needs Patroni's member of this name to be on this host.
+    LocalMember,
+    /// Nothing is acquired for a while in an etcd that is another one.
+    Quarantine,
+    /// V of another incarnation is another's.
+    Incarnation,
+    /// V of another boot is another's.
+    Boot,
+    /// An address found at start stays only by right of V.
+    Adoption,
+    /// V's lease is revoked only when the address is confirmed gone.
+    RevokeAfterUnbind,
+    /// An address that is here without the right is removed.
+    Expel,
+}
+
+#[cfg(not(feature = "sabotage"))]
+pub(crate) const fn stands(_: Guard) -> bool {
+    true
+}
+
+#[cfg(feature = "sabotage")]
+pub(crate) fn stands(guard: Guard) -> bool {
+    removed::REMOVED.with(std::cell::Cell::get) & removed::bit(guard) == 0
+}
+
+/// Taking guards away, for the test that shows what each is for.
+#[cfg(feature = "sabotage")]
+pub mod removed {
+    use super::Guard;
+    use std::cell::Cell;
+
+    thread_local! {
+        pub(super) static REMOVED: Cell<u64> = const { Cell::new(0) };
+    }
+
+    pub(super) const fn bit(guard: Guard) -> u64 {
+        1 << guard as u8
+    }
+
+    /// Takes these guards away from every node on this thread, and puts all others back.
+    pub fn set(guards: impl IntoIterator<Item = Guard>) {
+        REMOVED.with(|cell| cell.set(guards.into_iter().fold(0, |bits, guard| bits | bit(guard))));
+    }
+}

@@ -1,0 +1,85 @@
+//! The process makes room for the next one.
+
+use std::time::Duration;
+
+use super::world::World;
+use crate::gate::evidence::Role;
+use crate::gate::policy::Policy;
+use crate::node::io::{Address, Input, Output};
+use crate::node::status::PhaseLabel;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn what_is_bound_is_renewed_and_nothing_is_released() {
+    let mut world = World::holding();
+    world.give(Input::HandOver);
+    assert!(world.node.is_handed_over());
+    assert_eq!(world.deeds(), ["bind"]);
+    assert!(world.is_bound() && world.lock.is_some());
+}
+
+#[test]
+fn the_next_process_goes_on_with_it() {
+    let mut first = World::holding();
+    first.give(Input::HandOver);
+    let vip: Vec<Address> = first.addresses.iter().filter(|address| address.lifetime.is_some()).copied().collect();
+    let mut next = World::with(Policy::default(), ("db1", Role::Primary), vip, first.lock.clone());
+    next.run(5 * SECOND);
+    assert!(next.is_bound(), "{}", next.why());
+    assert_eq!(next.count("unbind") + next.count("reset"), 0);
+}
+
+#[test]
+fn a_node_that_holds_nothing_hands_over_at_once_and_begins_nothing() {
+    let mut world = World::new();
+    world.give(Input::HandOver);
+    assert!(world.node.is_handed_over());
+    world.lead(Some("db1"));
+    world.role = Role::Primary;
+    world.run(SECOND / 2);
+    assert_eq!(world.vip().reason, "handing_over");
+    assert_eq!(world.count("bind") + world.count("acquire"), 0);
+}
+
+#[test]
+fn what_has_begun_to_go_goes_first() {
+    let mut world = World::holding();
+    world.connections = 1;
+    world.lead(Some("db2"));
+    world.postgres(Role::Down);
+    assert_ne!(world.vip().phase, PhaseLabel::Active, "{}", world.why());
+    world.give(Input::HandOver);
+    if world.is_bound() {
+        assert!(!world.node.is_handed_over());
+    }
+    world.run(SECOND / 2);
+    assert!(!world.is_bound());
+    assert!(world.node.is_handed_over());
+}
+
+#[test]
+fn without_fresh_evidence_nothing_is_renewed_and_the_daemon_goes_on() {
+    let mut world = World::holding();
+    world.etcd_up = false;
+    world.freeze(5 * SECOND / 2);
+    world.give(Input::HandOver);
+    assert!(!world.node.is_handed_over());
+    world.run(6 * SECOND / 5);
+    world.etcd_up = true;
+    world.run(3 * SECOND);
+    assert!(world.is_bound(), "{}", world.why());
+    assert!(!world.node.is_handed_over(), "given up long ago, or done: it was not");
+    let told = |output: &Output| matches!(output, Output::Tell(notice) if notice.text.contains("handover is given up"));
+    assert!(world.log.iter().any(|(_, output)| told(output)));
+}
+
+#[test]
+fn a_signal_ends_a_handover_by_releasing() {
+    let mut world = World::holding();
+    world.give(Input::HandOver);
+    world.give(Input::Stop);
+    world.run(SECOND);
+    assert!(!world.node.is_handed_over());
+    assert!(world.node.is_gone() && !world.is_bound() && world.lock.is_none());
+}
