@@ -86,12 +86,7 @@ fn reference(stage: &Stage<'_>, node: Node) -> Result<Config> {
 }
 
 fn user(stage: &Stage<'_>, config: &mut Config, name: &str, password: &str) -> Result<()> {
-    let file = stage.lab.dir().join(format!("password-{password}"));
-    std::fs::write(&file, password)?;
-    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-    config.set("etcd", "username", &format!("\"{name}\""));
-    config.set("etcd", "password_file", &format!("\"{}\"", file.display()));
-    Ok(())
+    config.set_etcd_user(name, password, &stage.lab.dir().join(format!("password-{password}")))
 }
 
 /// The whole of what it changes in etcd: nothing.

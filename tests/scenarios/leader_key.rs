@@ -1,6 +1,5 @@
 //! `fence = "leader-key"`, with an etcd user that may not write anything.
 
-use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -13,15 +12,10 @@ use crate::stage::{Stage, play_with, times};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn password(stage: &Stage<'_>) -> PathBuf {
-    stage.lab.dir().join("reader-password")
-}
-
 fn start_daemon(stage: &Stage<'_>, node: Node) -> Result<()> {
     let mut launch = Launch::reference(stage.lab, node);
     launch.config.set("", "fence", "\"leader-key\"");
-    launch.config.set("etcd", "username", "\"reader\"");
-    launch.config.set("etcd", "password_file", &format!("\"{}\"", password(stage).display()));
+    launch.config.set_etcd_user("reader", "may-only-read", &stage.lab.dir().join("reader-password"))?;
     stage.launch(node, &launch)
 }
 
@@ -35,8 +29,6 @@ fn start(stage: &Stage<'_>) -> Result<()> {
     ] {
         stage.lab.etcd().etcdctl(&command.split_whitespace().collect::<Vec<_>>())?;
     }
-    std::fs::write(password(stage), "may-only-read\n")?;
-    std::fs::set_permissions(password(stage), std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
     for node in Node::DATABASES {
         start_daemon(stage, node)?;
     }

@@ -44,13 +44,10 @@ fn an_own_user_with_two_capabilities_and_what_the_readme_grants() {
             std::fs::create_dir(&dir)?;
             std::os::unix::fs::chown(&dir, Some(65534), Some(65534))?;
             let password = dir.join("etcd-password");
-            std::fs::write(&password, "secret-of-the-readme\n")?;
-            std::os::unix::fs::chown(&password, Some(65534), Some(65534))?;
-            std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o400))?;
             let mut launch = Launch::reference(stage.lab, node);
             launch.config.set("", "runtime_dir", &format!("\"{}/run\"", dir.display()));
-            launch.config.set("etcd", "username", "\"pgvrrp\"");
-            launch.config.set("etcd", "password_file", &format!("\"{}\"", password.display()));
+            launch.config.set_etcd_user("pgvrrp", "secret-of-the-readme", &password)?;
+            std::os::unix::fs::chown(&password, Some(65534), Some(65534))?;
             launch.wrapper = [
                 "setpriv",
                 "--reuid=65534",

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
@@ -56,6 +58,22 @@ impl Config {
     pub fn set(&mut self, section: &str, key: &str, value: &str) -> &mut Self {
         self.sections.entry(section.to_owned()).or_default().insert(key.to_owned(), value.to_owned());
         self
+    }
+
+    /// Writes a password file that only its owner may read, and names both in `[etcd]`. The file is replaced as a whole:
+    /// a daemon that was just started may be reading it.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn set_etcd_user(&mut self, name: &str, password: &str, file: &Path) -> Result<()> {
+        let new = file.with_extension("new");
+        let _ = fs::remove_file(&new);
+        let mut secret = File::options().create_new(true).write(true).mode(0o600).open(&new)?;
+        writeln!(secret, "{password}")?;
+        fs::rename(&new, file).with_context(|| format!("cannot write {file:?}"))?;
+        self.set("etcd", "username", &format!("\"{name}\""));
+        self.set("etcd", "password_file", &format!("\"{}\"", file.display()));
+        Ok(())
     }
 
     /// Leaves a key out.
