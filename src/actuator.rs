@@ -137,11 +137,13 @@ impl Actuator {
             return Some(Outcome::Bound { vip, at });
         }
         // The lifetime was counted from the decision; from a call that came late it may reach beyond D.
-        let removed = self.kernel.unbind(address, None);
-        if let Err(error) = &removed {
-            warn!(%address, %error, "bound too late, and not to be removed; its lifetime ends in {lifetime} s");
-        }
-        Some(Outcome::Late { vip, removed: removed.is_ok() })
+        Some(match self.kernel.unbind(address, None) {
+            Ok(_) => Outcome::Late { vip, removed: true },
+            // It has to be proved absent before the lock is given up, as after any bind that went wrong.
+            Err(error) => {
+                Outcome::BindRefused { vip, error: format!("bound too late, and it could not be removed: {error}") }
+            }
+        })
     }
 
     fn unbind(&mut self, vip: VipId) -> Option<Outcome> {

@@ -132,7 +132,7 @@ impl Node {
         self.each_vip(now, &mut out, Vip::advance);
         self.start_round(now, &mut out);
         self.ask_postgres(now, &mut out);
-        self.ask_patroni(now, &mut out);
+        self.ask_patroni(&mut out);
         out
     }
 
@@ -346,12 +346,10 @@ impl Node {
         }
     }
 
-    /// Patroni is asked while a VIP is held, etcd is silent, and the failsafe mode is on. Every pass looks at this, and
-    /// with a VIP bound there is one each second.
-    fn ask_patroni(&mut self, now: Instant, out: &mut Vec<Output>) {
-        let etcd = self.etcd.latest();
-        let due = self.vips.iter().any(Vip::is_bound) && failsafe::is_due(now, self.policy, etcd);
-        let url = etcd.filter(|_| due).and_then(|etcd| etcd.member.as_ref()?.api_url.clone());
+    /// Patroni is asked while a VIP is bound and the failsafe mode is on.
+    fn ask_patroni(&mut self, out: &mut Vec<Output>) {
+        let due = self.vips.iter().any(Vip::is_bound) && failsafe::is_due(self.policy, self.etcd.latest());
+        let url = self.etcd.api_url.clone().filter(|_| due);
         if url != self.asking_patroni {
             self.patroni = None;
             self.asking_patroni.clone_from(&url);
@@ -395,6 +393,7 @@ impl Node {
             now,
             member: &self.me.member,
             etcd: self.etcd.latest(),
+            member_known: self.etcd.member_known,
             system_identifier: self.etcd.system_identifier(),
             quarantine: self.etcd.quarantine(),
             postgres: self.postgres.as_ref(),

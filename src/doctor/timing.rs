@@ -101,6 +101,7 @@ mod tests {
             retry_timeout: Duration::from_secs(retry_timeout),
             paused: false,
             failsafe_mode,
+            standby_cluster: false,
         }
     }
 

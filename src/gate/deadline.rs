@@ -62,7 +62,7 @@ pub fn not_after(now: Instant) -> Instant {
 ///
 /// Patroni renews K once per `loop_wait`, so K outlives a dead host by at least `ttl - loop_wait`: V is gone two seconds
 /// before that, and the next primary need not wait for it. Never so short that a hiccup which Patroni survives
-/// (`retry_timeout`) moves the VIP.
+/// (`retry_timeout`, and the second since the last round) moves the VIP, even if the next primary has to wait then.
 ///
 /// Where the VIP is to be held through Patroni's failsafe mode, D may not come before that can have become active:
 /// after the rest of a cycle, the retries, and two attempts of 2 s to reach the members. With 30/10/10 there is no such
@@ -70,14 +70,20 @@ pub fn not_after(now: Instant) -> Instant {
 pub fn lock_ttl(config: &PatroniConfig, failsafe: Failsafe) -> u64 {
     let [ttl, loop_wait, retry_timeout] = [config.ttl, config.loop_wait, config.retry_timeout].map(|t| t.as_secs());
     let before_k = ttl.saturating_sub(loop_wait).saturating_sub(2);
-    let least = before_k.max(retry_timeout + 3);
+    let least = before_k.max(outlasting(retry_timeout + 1));
     if config.failsafe_mode && failsafe == Failsafe::Auto {
-        // One second to ask Patroni, and 4 s by which the address leaves before nine tenths of the TTL are over.
         let until_active = loop_wait + retry_timeout + 2 * 2;
-        least.max(((until_active + 1 + 4) * 10).div_ceil(9).min(ttl))
+        // One second to ask Patroni.
+        least.max(outlasting(until_active + 1).min(ttl))
     } else {
         least
     }
+}
+
+/// The TTL with which the address stays for so many seconds after the last proof: it leaves 4 s before nine tenths of the
+/// TTL are over.
+fn outlasting(seconds: u64) -> u64 {
+    ((seconds + 4) * 10).div_ceil(9)
 }
 
 /// How long to acquire nothing after etcd turned out to be another one: until a peer that still trusts the former one
@@ -108,8 +114,20 @@ mod tests {
     fn ttl_of_the_lock_follows_patroni() {
         assert_eq!(lock_ttl(&config(30, 10, 10), Failsafe::Auto), 18);
         assert_eq!(lock_ttl(&config(20, 1, 3), Failsafe::Auto), 17);
-        // A long retry_timeout wins: a hiccup that Patroni survives must not move the VIP.
-        assert_eq!(lock_ttl(&config(30, 20, 12), Failsafe::Auto), 15);
+    }
+
+    /// A hiccup that Patroni survives must not move the VIP, whatever its times are.
+    #[test]
+    fn ttl_of_the_lock_outlasts_patronis_retries() {
+        for [ttl, loop_wait, retry_timeout] in
+            [[20, 1, 3], [30, 10, 10], [20, 10, 5], [30, 20, 5], [20, 2, 9], [60, 36, 12], [120, 10, 55]]
+        {
+            let lock = lock_ttl(&config(ttl, loop_wait, retry_timeout), Failsafe::Drop);
+            let last_proof = at(100.0);
+            let outage = last_proof + Duration::from_secs(1);
+            assert!(leave_by(deadline(last_proof, lock)) >= outage + Duration::from_secs(retry_timeout));
+            assert!(lock <= ttl, "{lock} is longer than Patroni's own {ttl}");
+        }
     }
 
     /// The address must not leave while Patroni is still on its way into its failsafe mode.

@@ -114,6 +114,9 @@ pub struct PatroniConfig {
     pub paused: bool,
     /// `failsafe_mode: true`.
     pub failsafe_mode: bool,
+    /// There is a `standby_cluster`: the leader's PostgreSQL follows another cluster, and stays in recovery.
+    #[serde(default)]
+    pub standby_cluster: bool,
 }
 
 impl PatroniConfig {
@@ -124,6 +127,7 @@ impl PatroniConfig {
         retry_timeout: Duration::from_secs(10),
         paused: false,
         failsafe_mode: false,
+        standby_cluster: false,
     };
 }
 

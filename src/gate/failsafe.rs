@@ -15,16 +15,11 @@ use super::policy::{Failsafe, Policy};
 /// How long Patroni's word is good for, from when it was asked. It is asked twice a second.
 pub const VOUCHED: Duration = Duration::from_secs(5);
 
-/// etcd is called silent when its last answer is older than this; Patroni is asked from then on.
-const SILENT: Duration = Duration::from_secs(3);
-
-/// Whether Patroni is to be asked: etcd is silent, or K is gone since it was, and the failsafe mode is on as far as known.
-pub fn is_due(now: Instant, policy: Policy, etcd: Option<&Observation>) -> bool {
-    policy.failsafe == Failsafe::Auto
-        && etcd.is_some_and(|etcd| {
-            let in_doubt = now.since(etcd.asked) > SILENT || etcd.leader.is_none();
-            in_doubt && etcd.config.is_some_and(|config| config.failsafe_mode)
-        })
+/// Whether Patroni is to be asked: its failsafe mode is on as far as known. Not only in etcd's silence, since etcd may be
+/// silent to Patroni alone, and then the first that is seen of it is that K is gone.
+pub fn is_due(policy: Policy, etcd: Option<&Observation>) -> bool {
+    let on = etcd.and_then(|etcd| etcd.config).is_some_and(|config| config.failsafe_mode);
+    policy.failsafe == Failsafe::Auto && on
 }
 
 /// When Patroni was last asked and vouched for this node, if that is still good now.

@@ -15,6 +15,8 @@ pub enum Reason {
     NoLeader,
     /// K is another member's.
     OtherLeads(String),
+    /// K is another member's, and PostgreSQL here accepts writes.
+    SplitBrain(String),
     /// `members/<me>` does not exist.
     UnknownMember(String),
     /// `members/<me>` names a host that does not resolve, so it cannot be told whether it is this one.
@@ -38,6 +40,8 @@ pub enum Reason {
     PostgresUnknown(String),
     /// PostgreSQL is in recovery.
     InRecovery,
+    /// PostgreSQL is in recovery, and is to stay so: Patroni runs a standby cluster.
+    StandbyCluster,
     /// The interface does not exist.
     NoInterface(String),
     /// V is being acquired.
@@ -46,6 +50,8 @@ pub enum Reason {
     AcquireFailed(String),
     /// Another holds V; waited for, never stolen.
     LockHeld(String),
+    /// V is in a format that this build does not know: a holder like any other.
+    LockUnreadable(String),
     /// A lease that may still carry V is being revoked.
     Unlocking,
     /// V was held and is gone, or another's.
@@ -66,7 +72,7 @@ pub enum Reason {
     Holding,
     /// Held although K is gone, since Patroni is paused and V is mine.
     HoldingPaused,
-    /// Held although etcd is silent, since Patroni's failsafe mode vouches for this node.
+    /// Held without a proof from etcd, or without K, since Patroni's failsafe mode vouches for this node.
     HoldingFailsafe,
     /// Held although PostgreSQL does not answer; D decides.
     HoldingUnanswered(String),
@@ -83,6 +89,7 @@ impl Reason {
             Self::EtcdRebuilt => "etcd_rebuilt",
             Self::NoLeader => "no_leader",
             Self::OtherLeads(_) => "other_leads",
+            Self::SplitBrain(_) => "split_brain",
             Self::UnknownMember(_) => "unknown_member",
             Self::MemberUnresolved(_) => "member_unresolved",
             Self::MemberElsewhere(_) => "member_elsewhere",
@@ -92,10 +99,12 @@ impl Reason {
             Self::PostgresDown(_) => "postgres_down",
             Self::PostgresUnknown(_) => "postgres_unknown",
             Self::InRecovery => "in_recovery",
+            Self::StandbyCluster => "standby_cluster",
             Self::NoInterface(_) => "no_interface",
             Self::Acquiring => "acquiring",
             Self::AcquireFailed(_) => "acquire_failed",
             Self::LockHeld(_) => "lock_held",
+            Self::LockUnreadable(_) => "lock_unreadable",
             Self::Unlocking => "unlocking",
             Self::LockLost(_) => "lock_lost",
             Self::Deadline => "deadline",
@@ -139,10 +148,13 @@ impl fmt::Display for Reason {
             ),
             Self::NoLeader => write!(f, "no member holds Patroni's leader key"),
             Self::OtherLeads(member) => write!(f, "{member} holds Patroni's leader key"),
+            Self::SplitBrain(leader) => {
+                write!(f, "split brain: PostgreSQL here accepts writes while {leader} holds Patroni's leader key")
+            }
             Self::UnknownMember(key) => {
                 write!(
                     f,
-                    "there is no key {key} in etcd: is `node` the member's name, is `[patroni] scope` right, and is Patroni running?"
+                    "there is no key {key} in etcd: is Patroni running here, is `node` the member's name, and are `namespace`, `scope` and `group` under `[patroni]` right?"
                 )
             }
             Self::MemberUnresolved(host) => {
@@ -166,11 +178,20 @@ impl fmt::Display for Reason {
             Self::PostgresDown(detail) => write!(f, "PostgreSQL is down: {detail}"),
             Self::PostgresUnknown(detail) => write!(f, "PostgreSQL's role is not known: {detail}"),
             Self::InRecovery => write!(f, "PostgreSQL is in recovery"),
+            Self::StandbyCluster => {
+                write!(f, "this is a standby cluster: no PostgreSQL of it accepts writes until Patroni promotes it")
+            }
             Self::NoInterface(name) => write!(f, "there is no interface {name}"),
             Self::Acquiring => write!(f, "acquiring the lock in etcd"),
             Self::AcquireFailed(reason) => write!(f, "the lock in etcd could not be acquired, trying again: {reason}"),
             Self::LockHeld(holder) => {
                 write!(f, "{holder} still holds the lock in etcd: waiting until it lets go or its lease expires")
+            }
+            Self::LockUnreadable(value) => {
+                write!(
+                    f,
+                    "the lock in etcd has a format that this version does not know, {value:?}: waiting until it is gone"
+                )
             }
             Self::Unlocking => write!(f, "revoking the lock's lease in etcd"),
             Self::LockLost(how) => write!(f, "the lock in etcd is lost: {how}"),
@@ -185,7 +206,10 @@ impl fmt::Display for Reason {
                 write!(f, "the leader key is gone while Patroni is paused; the lock is held and PostgreSQL is primary")
             }
             Self::HoldingFailsafe => {
-                write!(f, "etcd is silent; Patroni's failsafe mode is active and says that this node is the primary")
+                write!(
+                    f,
+                    "Patroni's failsafe mode is active: it cannot reach etcd, and says that this node is the primary"
+                )
             }
             Self::HoldingUnanswered(detail) => {
                 write!(

@@ -19,6 +19,8 @@ pub struct Evidence<'a> {
     pub member: &'a str,
     /// The last good read of etcd; `None` before the first.
     pub etcd: Option<&'a Observation>,
+    /// Whether `members/<me>` was ever read: then the name is right, whatever is missing now.
+    pub member_known: bool,
     /// The cluster's system identifier as it was last read; it does not go with the key that said so.
     pub system_identifier: Option<&'a str>,
     /// Nothing may be acquired before this moment, since etcd turned out to be another one.
@@ -85,8 +87,11 @@ pub enum Verdict {
 /// not take V again while it is shutting down with K still its own.
 pub fn eligible(evidence: &Evidence<'_>, local: impl Fn(&IpAddr) -> bool, released: Instant) -> Result<i64, Reason> {
     let etcd = evidence.etcd.ok_or(Reason::EtcdUnasked)?;
+    let unknown = || Reason::UnknownMember(etcd.member_key.clone());
     // First of all, since a wrong name or scope explains everything else that is seen.
-    let member = etcd.member.as_ref().ok_or_else(|| Reason::UnknownMember(etcd.member_key.clone()))?;
+    if etcd.member.is_none() && !evidence.member_known {
+        return Err(unknown());
+    }
     let leader = etcd.leader.as_ref().ok_or(Reason::NoLeader)?;
     if leader.member != evidence.member {
         return Err(Reason::OtherLeads(leader.member.clone()));
@@ -95,6 +100,7 @@ pub fn eligible(evidence: &Evidence<'_>, local: impl Fn(&IpAddr) -> bool, releas
         return Err(Reason::EtcdRebuilt);
     }
     // The right process: two Patronis that were given one name must not both be served.
+    let member = etcd.member.as_ref().ok_or_else(unknown)?;
     if member.addresses.is_empty() {
         return Err(Reason::MemberUnresolved(member.host.clone()));
     }
@@ -154,6 +160,9 @@ pub fn verdict(evidence: &Evidence<'_>, held: &Held, bound: bool) -> Verdict {
         (Role::Primary, false) => Verdict::Open(open),
         (Role::Standby, true) => Verdict::Shut(Reason::InRecovery),
         (Role::Standby | Role::Unknown, false) if !stands(Guard::Primary) => Verdict::Open(open),
+        (Role::Standby, false) if patroni_config(evidence.etcd).standby_cluster => {
+            Verdict::Armed(Reason::StandbyCluster)
+        }
         (Role::Standby, false) => Verdict::Armed(Reason::InRecovery),
         (Role::Unknown, true) => Verdict::Open(Reason::HoldingUnanswered(detail())),
         (Role::Unknown, false) => Verdict::Armed(Reason::PostgresUnknown(detail())),

@@ -16,6 +16,10 @@ pub(super) struct EtcdView {
     latest: Option<Box<Observation>>,
     /// Of this etcd's last read that had one. A cluster that loses its `initialize` key is the same cluster.
     system_identifier: Option<String>,
+    /// Patroni's member of this name was there once.
+    pub(super) member_known: bool,
+    /// Where its REST API was when the member was last there: without etcd its key expires like K.
+    pub(super) api_url: Option<String>,
     quarantine: Option<Instant>,
     older_reads: u32,
     /// Why the latest round failed.
@@ -94,6 +98,10 @@ impl EtcdView {
     }
 
     fn keep(&mut self, read: Box<Observation>) {
+        if let Some(member) = &read.member {
+            self.member_known = true;
+            self.api_url.clone_from(&member.api_url);
+        }
         if read.system_identifier.is_some() {
             self.system_identifier.clone_from(&read.system_identifier);
         }

@@ -16,6 +16,12 @@ use crate::gate::verdict::Held;
 /// Pause before a revocation whose outcome is unknown is tried again.
 const REVOKE_AGAIN: Duration = Duration::from_millis(500);
 
+/// Pause before V is put under a lease with another TTL again, if that failed.
+const REFRESH_AGAIN: Duration = Duration::from_secs(1);
+
+/// Why a put was refused, as far as etcd says.
+const CHANGED: &str = "the leader key or the lock changed at the same moment";
+
 /// Who this daemon is, as far as V is concerned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
@@ -60,10 +66,37 @@ pub(super) enum Lock {
     None,
     /// A put is under way. `void`: whatever comes of it, it was for another etcd than this one.
     Acquiring { epoch: i64, ttl: u64, void: bool },
-    /// V is ours. `refreshing`: a put is under way that moves it to a fresh lease with this TTL.
-    Held { held: Held, refreshing: Option<u64> },
+    /// V is ours. `refresh`: Patroni's times have changed, and it is to be moved to a fresh lease.
+    Held { held: Held, refresh: Option<Refresh> },
+    /// V is to go, and a put that moves it to a fresh lease is under way: its answer says which lease is to be revoked.
+    Leaving { lease: LeaseId },
     /// A lease that V lives by, or may live by, is being revoked.
     Revoking { lease: LeaseId, under_way: bool, again: Instant, since: Instant },
+}
+
+/// V's way to a fresh lease with another TTL.
+#[derive(Debug)]
+pub(super) struct Refresh {
+    /// The TTL that was asked for, in seconds.
+    ttl: u64,
+    /// When to try again; `None` while the answer is awaited.
+    again: Option<Instant>,
+    /// The D of the fresh lease, which nobody keeps alive yet.
+    cap: Instant,
+    /// The earliest of those of which etcd never said whether V was put under them.
+    doubt: Option<Instant>,
+}
+
+impl Refresh {
+    fn is_awaited(&self) -> bool {
+        self.again.is_none()
+    }
+
+    /// D may not be later than this, since V may live by a lease that nobody keeps alive.
+    fn limit(&self) -> Option<Instant> {
+        let awaited = Some(self.cap).filter(|_| self.is_awaited());
+        [awaited, self.doubt].into_iter().flatten().min()
+    }
 }
 
 impl Lock {
@@ -86,12 +119,20 @@ impl Lock {
     }
 
     /// Moves V to a fresh lease if Patroni's times now ask for another TTL.
-    pub(super) fn refresh(&mut self, vip: VipId, me: &Identity, ttl: u64) -> Option<EtcdRequest> {
-        let Self::Held { held, refreshing: refreshing @ None } = self else { return None };
-        if held.lease.is_none() || held.lost.is_some() || held.ttl_asked == ttl {
+    ///
+    /// What came of a put that was not answered is settled by reading V, or by the next put: only one of the two can find V
+    /// as it was.
+    pub(super) fn refresh(&mut self, now: Instant, vip: VipId, me: &Identity, ttl: u64) -> Option<EtcdRequest> {
+        let Self::Held { held, refresh } = self else { return None };
+        let former = refresh.as_ref();
+        let wait = former.is_some_and(|refresh| refresh.again.is_none_or(|again| now < again));
+        if held.lease.is_none() || held.lost.is_some() || held.ttl_asked == ttl || wait {
             return None;
         }
-        *refreshing = Some(ttl);
+        let cap = deadline::deadline(now, ttl);
+        let doubt = former.and_then(|former| former.doubt);
+        held.deadline = held.deadline.min(cap);
+        *refresh = Some(Refresh { ttl, again: None, cap, doubt });
         Some(EtcdRequest::Acquire { vip, value: me.value(held.epoch), ttl, expect: Expect::Mine(held.mod_revision) })
     }
 
@@ -116,15 +157,17 @@ impl Lock {
         };
         let good = deadline::lifetime(now, held.deadline).is_some();
         if good {
-            *self = Self::Held { held, refreshing: None };
+            *self = Self::Held { held, refresh: None };
         }
         good
     }
 
     /// Gives up what is held: V by revoking its lease, K by forgetting it.
     pub(super) fn let_go(&mut self, now: Instant) {
-        if let Self::Held { held, .. } = self {
+        if let Self::Held { held, refresh } = self {
+            let under_way = refresh.as_ref().is_some_and(Refresh::is_awaited);
             match held.lease {
+                Some(lease) if under_way => *self = Self::Leaving { lease },
                 Some(lease) => self.revoke(now, lease),
                 None => *self = Self::None,
             }
@@ -157,7 +200,7 @@ impl Lock {
 
     /// Takes the end of an acquisition. Returns why it failed, if it did.
     pub(super) fn acquired(&mut self, now: Instant, outcome: Acquisition) -> Result<(), String> {
-        let (epoch, ttl_asked, former) = match std::mem::replace(self, Self::None) {
+        let (epoch, ttl_asked) = match std::mem::replace(self, Self::None) {
             // Decided before etcd turned out to be another one: it does not count, and whoever trusts the former etcd is
             // waited for.
             Self::Acquiring { void: true, .. } => {
@@ -169,8 +212,19 @@ impl Lock {
                 }
                 return Err("etcd turned out to be another one meanwhile".to_owned());
             }
-            Self::Acquiring { epoch, ttl, .. } => (epoch, ttl, None),
-            Self::Held { held, refreshing: Some(ttl) } => (held.epoch, ttl, Some(held)),
+            Self::Acquiring { epoch, ttl, .. } => (epoch, ttl),
+            Self::Held { held, refresh: Some(refresh) } if refresh.is_awaited() => {
+                return self.refreshed(now, held, refresh, outcome);
+            }
+            Self::Leaving { lease } => {
+                // Where etcd did not say, V may live by either: what is left of it is cleaned up when it is read.
+                let lease = match outcome {
+                    Acquisition::Acquired { lease, .. } | Acquisition::Unknown { lease, .. } => lease,
+                    Acquisition::Refused { .. } | Acquisition::Failed { .. } => lease,
+                };
+                self.revoke(now, lease);
+                return Ok(());
+            }
             // Nobody waits for this answer: whatever V became by it, the next read tells.
             other => {
                 *self = other;
@@ -188,45 +242,49 @@ impl Lock {
                         ttl_asked,
                         mod_revision,
                         epoch,
-                        acquired: former.map_or(now, |former| former.acquired),
+                        acquired: now,
                         // The grant is the first keepalive, and the put that succeeded under it the first read.
                         proven: asked,
                         deadline: deadline::deadline(asked, ttl),
                         lost: None,
                     },
-                    refreshing: None,
+                    refresh: None,
                 };
                 Ok(())
             }
-            Acquisition::Failed { reason } => {
-                self.keep(former);
-                Err(reason)
-            }
+            Acquisition::Failed { reason } => Err(reason),
             Acquisition::Refused { lease } => {
-                match former {
-                    Some(former) => self.keep(Some(former)),
-                    None => self.revoke(now, lease),
-                }
-                Err("the leader key or the lock changed at the same moment".to_owned())
+                self.revoke(now, lease);
+                Err(CHANGED.to_owned())
             }
             Acquisition::Unknown { lease, reason } => {
-                match former {
-                    // V may live by either lease now. Holding on to one of them would be a guess.
-                    Some(held) => {
-                        let lost = Some("it was put anew and etcd did not say what came of it".to_owned());
-                        self.keep(Some(Held { lost, ..held }));
-                    }
-                    None => self.revoke(now, lease),
-                }
+                self.revoke(now, lease);
                 Err(reason)
             }
         }
     }
 
-    fn keep(&mut self, former: Option<Held>) {
-        if let Some(held) = former {
-            *self = Self::Held { held, refreshing: None };
-        }
+    /// Takes the end of a put that moves V to a fresh lease. Whatever it is, V stays held, and by what is read of it.
+    fn refreshed(&mut self, now: Instant, held: Held, refresh: Refresh, outcome: Acquisition) -> Result<(), String> {
+        let doubt = refresh.limit();
+        let again = Refresh { again: Some(now + REFRESH_AGAIN), ..refresh };
+        let ttl_asked = again.ttl;
+        let (held, refresh, result) = match outcome {
+            Acquisition::Acquired { asked, lease, ttl, mod_revision } => {
+                let ttl = u64::try_from(ttl).unwrap_or(0);
+                let deadline = deadline::deadline(asked, ttl);
+                (
+                    Held { lease: Some(lease), ttl, ttl_asked, mod_revision, proven: asked, deadline, ..held },
+                    None,
+                    Ok(()),
+                )
+            }
+            Acquisition::Failed { reason } => (held, Some(again), Err(reason)),
+            Acquisition::Refused { .. } => (held, Some(again), Err(CHANGED.to_owned())),
+            Acquisition::Unknown { reason, .. } => (held, Some(Refresh { doubt, ..again }), Err(reason)),
+        };
+        *self = Self::Held { held, refresh };
+        result
     }
 
     /// Takes the end of a revocation.
@@ -247,7 +305,7 @@ impl Lock {
     /// Takes a proof round: the keepalive's answer, and what was read of V after it. Only both together move D: a
     /// lease that still answers is not V, since V can be deleted, and another's.
     pub(super) fn prove(&mut self, me: &Identity, kept: Option<&Kept>, read: Option<&Observation>, vip: VipId) {
-        let Self::Held { held, refreshing } = self else { return };
+        let Self::Held { held, refresh } = self else { return };
         if held.lease.is_none() {
             return prove_by_leader_key(held, me, read);
         }
@@ -272,11 +330,22 @@ impl Lock {
                 if let Some(kept) = kept.filter(|_| !others) {
                     held.ttl = u64::try_from(kept.ttl).unwrap_or(0);
                     held.proven = held.proven.max(kept.asked);
-                    held.deadline = held.deadline.max(deadline::deadline(kept.asked, held.ttl));
+                    let proven = held.deadline.max(deadline::deadline(kept.asked, held.ttl));
+                    let limit = refresh.as_ref().and_then(Refresh::limit);
+                    held.deadline = limit.map_or(proven, |limit| proven.min(limit));
+                }
+                // Lost and taken anew while V stayed ours: the next put has to name the present one.
+                if let Some(leader) = read.leader.as_ref().filter(|_| !others) {
+                    held.epoch = leader.create_revision;
                 }
             }
             // Our own put under a fresh lease, whose answer is still on its way.
-            Some(key) if refreshing.is_some() && me.owns(key) => {}
+            Some(key) if refresh.as_ref().is_some_and(Refresh::is_awaited) && me.owns(key) => {}
+            // ... whose answer never came: this is it. D stays where it is until that lease is kept alive.
+            Some(key) if refresh.as_ref().is_some_and(|refresh| refresh.doubt.is_some()) && me.owns(key) => {
+                held.ttl_asked = refresh.take().map_or(held.ttl_asked, |refresh| refresh.ttl);
+                (held.lease, held.mod_revision) = (Some(key.lease), key.mod_revision);
+            }
             Some(key) => held.lost = Some(format!("it is now {}'s", holder_name(key))),
         }
     }

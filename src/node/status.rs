@@ -27,7 +27,7 @@ pub struct Status {
     pub etcd: EtcdStatus,
     /// What the local PostgreSQL says.
     pub postgres: PostgresStatus,
-    /// What the local Patroni says; `None` while it is not asked, which it is only in etcd's silence.
+    /// What the local Patroni says; `None` while it is not asked: the VIP is not held, or the failsafe mode is off.
     pub failsafe: Option<FailsafeStatus>,
     /// The network interface.
     pub interface: InterfaceStatus,
@@ -100,16 +100,18 @@ pub struct PatroniStatus {
     pub paused: bool,
     /// `failsafe_mode: true`.
     pub failsafe_mode: bool,
+    /// There is a `standby_cluster`.
+    pub standby_cluster: bool,
 }
 
 impl From<PatroniConfig> for PatroniStatus {
     fn from(config: PatroniConfig) -> Self {
-        let PatroniConfig { ttl, loop_wait, retry_timeout, paused, failsafe_mode } = config;
-        Self { ttl, loop_wait, retry_timeout, paused, failsafe_mode }
+        let PatroniConfig { ttl, loop_wait, retry_timeout, paused, failsafe_mode, standby_cluster } = config;
+        Self { ttl, loop_wait, retry_timeout, paused, failsafe_mode, standby_cluster }
     }
 }
 
-/// Patroni's word on its failsafe mode, asked while etcd is silent.
+/// Patroni's word on its failsafe mode, asked while the VIP is held and the mode is on.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct FailsafeStatus {
     /// Where it is asked.
@@ -350,6 +352,8 @@ pub struct VipCounters {
     pub locks_lost: u64,
     /// PostgreSQL was primary while another node owned K.
     pub split_brains: u64,
+    /// Times a foreign Active was made to yield before the address was bound.
+    pub displaced: u64,
     /// Durations of the phases of all moves: name, total seconds, count, and counts per histogram bucket.
     #[serde(skip)]
     pub phases: BTreeMap<&'static str, Histogram>,

@@ -60,6 +60,10 @@ const UNBIND_AGAIN: Duration = Duration::from_millis(50);
 /// Pause after the kernel refused to bind.
 const BIND_AGAIN: Duration = Duration::from_secs(5);
 
+/// Pause after V could not be acquired. Once, if it was only that something had changed at the same moment, the next read of
+/// etcd is enough.
+const ACQUIRE_AGAIN: Duration = Duration::from_secs(1);
+
 /// How long a foreign Active has to yield.
 const DISPLACE: Duration = Duration::from_millis(100);
 
@@ -149,6 +153,17 @@ enum Claim {
     No(Reason),
 }
 
+/// V could not be acquired.
+#[derive(Debug)]
+struct AcquireFailure {
+    reason: String,
+    at: Instant,
+    /// Not tried again before.
+    again: Instant,
+    /// etcd was read since.
+    read: bool,
+}
+
 /// One VIP.
 #[derive(Debug)]
 pub(super) struct Vip {
@@ -159,6 +174,8 @@ pub(super) struct Vip {
     pub(super) phase_since: Instant,
     pub(super) lock: Lock,
     pub(super) reason: Reason,
+    /// The label of the reason that was last told.
+    told: &'static str,
     /// When the address was last released: evidence asked before is of another life.
     released: Instant,
     /// When the last revocation ended: a read asked before may still show the V that is gone.
@@ -170,8 +187,12 @@ pub(super) struct Vip {
     refused: Option<(Instant, String)>,
     /// A bind came too late; when to try again.
     late: Option<Instant>,
-    acquire_error: Option<String>,
+    acquire_failure: Option<AcquireFailure>,
+    /// When V could last not be acquired.
+    failed_at: Option<Instant>,
     announced: Option<Instant>,
+    /// When etcd was last asked again because of a rival.
+    disputed: Option<Instant>,
     slow_promotion_told: bool,
     split_brain: bool,
     /// Something was seen that asks for a new look at etcd.
@@ -197,14 +218,17 @@ impl Vip {
             phase_since: now,
             lock: Lock::None,
             reason: Reason::EtcdUnasked,
+            told: "",
             released: now,
             unlocked: now,
             adopt_until: Some(now + ADOPT),
             renewed: false,
             refused: None,
             late: None,
-            acquire_error: None,
+            acquire_failure: None,
+            failed_at: None,
             announced: None,
+            disputed: None,
             slow_promotion_told: false,
             split_brain: false,
             look_again: false,
@@ -241,20 +265,30 @@ impl Vip {
         let was_lost = self.lock.is_lost();
         self.lock.prove(me, kept, read, self.id);
         self.record.counters.locks_lost += u64::from(self.lock.is_lost() && !was_lost);
-        if read.is_some() {
-            self.acquire_error = None;
+        if let (Some(read), Some(failure)) = (read, &mut self.acquire_failure) {
+            failure.read |= read.asked >= failure.at;
         }
     }
 
     pub(super) fn take_acquisition(&mut self, now: Instant, outcome: Acquisition, out: &mut Vec<Output>) {
         let refreshing = self.lock.held().is_some();
+        let leaving = matches!(self.lock, Lock::Leaving { .. });
+        let refused = matches!(outcome, Acquisition::Refused { .. });
         match self.lock.acquired(now, outcome) {
             Ok(()) if refreshing => {
                 self.tell(Level::Info, "the lock has a fresh lease with the new TTL".to_owned(), out);
             }
+            Ok(()) if leaving => {}
             Ok(()) => self.record.locked(now),
+            Err(reason) if refreshing => {
+                let text = format!("the lock could not be moved to a lease with the new TTL, trying again: {reason}");
+                self.tell(Level::Warning, text, out);
+                self.look_again = true;
+            }
             Err(reason) => {
-                self.acquire_error = Some(reason);
+                let repeated = self.failed_at.replace(now).is_some_and(|last| now.since(last) < ACQUIRE_AGAIN);
+                let again = if refused && !repeated { now } else { now + ACQUIRE_AGAIN };
+                self.acquire_failure = Some(AcquireFailure { reason, at: now, again, read: false });
                 self.look_again = true;
             }
         }
@@ -278,7 +312,7 @@ impl Vip {
                 held.lost = Some("etcd is another cluster or an older copy than before".to_owned());
             }
             Lock::Acquiring { void, .. } => *void = true,
-            Lock::None | Lock::Revoking { .. } => {}
+            Lock::None | Lock::Leaving { .. } | Lock::Revoking { .. } => {}
         }
     }
 
@@ -455,7 +489,8 @@ impl Vip {
         let phase = match &self.phase {
             Phase::Closed => {
                 let refused = self.refused.as_ref().map(|(until, _)| *until);
-                [self.adopt_until, refused, self.late].into_iter().flatten().min()
+                let failed = self.acquire_failure.as_ref().filter(|failure| failure.read).map(|failure| failure.again);
+                [self.adopt_until, refused, self.late, failed].into_iter().flatten().min()
             }
             Phase::Displacing { until } => Some(*until),
             Phase::Active { renew, announce, .. } => Some((*renew).min(*announce)),

@@ -93,6 +93,9 @@ impl Writer<'_> {
         self.each(vips, "deadline_seconds", help, |vip| secs(vip.lock.deadline_in))?;
         let help = "Age of the last proof from etcd, while the lock is held";
         self.each(vips, "proof_age_seconds", help, |vip| secs(vip.lock.proof_age))?;
+        let help =
+            "The granted TTL of the lock's lease in etcd, or what was left of the leader key's at the last proof";
+        self.each(vips, "lock_ttl_seconds", help, |vip| secs(vip.lock.ttl))?;
         let help = "How long another node's lock has been waited for";
         self.each(vips, "lock_waiting_seconds", help, |vip| Some(secs(vip.lock.waiting).unwrap_or(0.0)))?;
 
@@ -215,7 +218,7 @@ fn encode(metric: &mut MetricEncoder<'_>, kind: MetricType, value: f64) -> fmt::
 type Pick = fn(&VipCounters) -> u64;
 
 /// Counters without a label of their own.
-const PLAIN: [(&str, &str, Pick); 7] = [
+const PLAIN: [(&str, &str, Pick); 8] = [
     ("connections_reset", "Client connections that were reset", |counters| counters.connections_reset),
     ("announcements", "Gratuitous ARP announcements sent", |counters| counters.announcements),
     ("send_errors", "Packets that the kernel refused to send", |counters| counters.send_errors),
@@ -224,6 +227,9 @@ const PLAIN: [(&str, &str, Pick); 7] = [
     ("locks_lost", "Locks found gone or another's while they were held", |counters| counters.locks_lost),
     ("split_brains", "Times PostgreSQL was primary while another held the leader key", |counters| {
         counters.split_brains
+    }),
+    ("displaced", "Times a foreign VRRP router was made to yield before the address was bound", |counters| {
+        counters.displaced
     }),
 ];
 

@@ -102,6 +102,7 @@ fn draw_vip(out: &mut String, vip: &VipStatus) -> std::fmt::Result {
         ("late", counters.late),
         ("locks lost", counters.locks_lost),
         ("split brains", counters.split_brains),
+        ("foreign routers displaced", counters.displaced),
         ("send errors", counters.send_errors),
     ]
     .into_iter()
@@ -140,9 +141,10 @@ fn draw_etcd(out: &mut String, etcd: &EtcdStatus) -> std::fmt::Result {
     if let Some(patroni) = &etcd.patroni {
         let paused = if patroni.paused { ", paused" } else { "" };
         let failsafe = if patroni.failsafe_mode { ", failsafe mode" } else { "" };
+        let standby = if patroni.standby_cluster { ", standby cluster" } else { "" };
         let times =
             [patroni.ttl, patroni.loop_wait, patroni.retry_timeout].map(|time| time.as_secs().to_string()).join("/");
-        writeln!(out, "  patroni      ttl/loop_wait/retry_timeout {times}{paused}{failsafe}")?;
+        writeln!(out, "  patroni      ttl/loop_wait/retry_timeout {times}{paused}{failsafe}{standby}")?;
     }
     Ok(())
 }

@@ -12,6 +12,9 @@ use crate::gate::evidence::{LockHolder, LockValue, Member, PatroniConfig};
 /// Longest part of an unreadable value that is kept for people.
 const SHOWN: usize = 80;
 
+/// No time of Patroni's is longer than a day, in seconds: whatever the key says, it can be reckoned with.
+const LONGEST: u64 = 86_400;
+
 /// How long a name may take to resolve within a round.
 const RESOLVE: Duration = Duration::from_millis(500);
 
@@ -27,7 +30,7 @@ pub fn patroni_config(value: &[u8]) -> Option<PatroniConfig> {
             Some(Value::String(text)) => text.trim().parse().ok(),
             _ => None,
         };
-        number.unwrap_or(default.as_secs()).max(least)
+        number.unwrap_or(default.as_secs()).clamp(least, LONGEST)
     };
     let defaults = PatroniConfig::DEFAULT;
     let ttl = seconds("ttl", defaults.ttl, 20);
@@ -45,7 +48,13 @@ pub fn patroni_config(value: &[u8]) -> Option<PatroniConfig> {
         retry_timeout: Duration::from_secs(retry_timeout),
         paused: is_true(object.get("pause")),
         failsafe_mode: is_true(object.get("failsafe_mode")),
+        standby_cluster: object.get("standby_cluster").is_some_and(is_standby_cluster),
     })
+}
+
+/// As Patroni sees it: one of these has to be said.
+fn is_standby_cluster(value: &Value) -> bool {
+    ["host", "port", "restore_command"].iter().any(|key| value.get(key).is_some_and(|said| !said.is_null()))
 }
 
 fn is_true(value: Option<&Value>) -> bool {
@@ -129,6 +138,7 @@ mod tests {
         assert_eq!(times(r#"{"ttl":20,"loop_wait":10,"retry_timeout":10}"#), (20, 1, 9));
         assert_eq!(times(r#"{"ttl":"40","loop_wait":null,"retry_timeout":"10"}"#), (40, 10, 10));
         assert_eq!(times(r#"{"retry_timeout":18446744073709551615}"#), (30, 1, 14));
+        assert_eq!(times(r#"{"ttl":18446744073709551615}"#), (86_400, 10, 10));
     }
 
     #[test]
@@ -137,8 +147,19 @@ mod tests {
         assert!(config.paused && config.failsafe_mode);
         let config = patroni_config(br#"{"pause": false, "failsafe_mode": null}"#).unwrap();
         assert!(!config.paused && !config.failsafe_mode);
+        assert!(!config.standby_cluster);
         assert_eq!(patroni_config(b"nonsense"), None);
         assert_eq!(patroni_config(b"[1]"), None);
+    }
+
+    #[test]
+    fn a_standby_cluster_is_one_that_says_whom_it_follows() {
+        let is = |config: &str| patroni_config(config.as_bytes()).unwrap().standby_cluster;
+        assert!(is(r#"{"standby_cluster": {"host": "10.0.0.1", "port": 5432}}"#));
+        assert!(is(r#"{"standby_cluster": {"restore_command": "cp"}}"#));
+        assert!(!is(r#"{"standby_cluster": null}"#));
+        assert!(!is(r#"{"standby_cluster": {}}"#));
+        assert!(!is(r#"{"standby_cluster": {"host": null}}"#));
     }
 
     #[test]

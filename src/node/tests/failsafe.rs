@@ -62,9 +62,8 @@ fn patroni_has_to_be_primary_and_active() {
 #[test]
 fn patroni_is_not_asked_without_need() {
     let mut world = World::holding();
-    world.config.failsafe_mode = true;
     world.run(60 * SECOND);
-    assert_eq!(world.patroni_url, None, "etcd answers");
+    assert_eq!(world.patroni_url, None, "the mode is off");
     let mut world = silenced(Policy { failsafe: Failsafe::Drop, ..Policy::default() });
     world.patroni = Ok(VOUCHES);
     world.run(9 * SECOND);
@@ -72,12 +71,26 @@ fn patroni_is_not_asked_without_need() {
     world.run(4 * SECOND);
     assert!(!world.is_bound());
     let mut world = silenced(Policy::default());
-    world.run(5 * SECOND);
     assert_eq!(world.patroni_url.as_deref(), Some(API_URL));
+    world.postgres(Role::Down);
+    world.run(SECOND);
+    assert_eq!(world.patroni_url, None, "there is nothing to hold");
+}
+
+/// The first that is seen of it is that K is gone, and the member's key with it.
+#[test]
+fn etcd_is_silent_to_patroni_alone() {
+    let mut world = silenced(Policy::default());
     world.etcd_up = true;
+    world.patroni = Ok(VOUCHES);
     world.run(2 * SECOND);
-    assert_eq!(world.patroni_url, None, "etcd is back");
-    assert_eq!(world.vip().reason, "holding");
+    world.lead(None);
+    world.member = None;
+    world.run(600 * SECOND);
+    assert_eq!((world.count("unbind"), world.vip().reason), (0, "holding_failsafe"));
+    world.patroni = Ok(PatroniState { failsafe_active: false, ..VOUCHES });
+    world.run(SECOND);
+    assert!(!world.is_bound() && world.lock.is_none(), "{}", world.why());
 }
 
 #[test]
@@ -124,6 +137,7 @@ fn etcd_comes_back_with_the_lock_and_nothing_moves() {
     world.lead(None);
     world.run(Duration::from_millis(500));
     world.lead(Some("db1"));
+    world.patroni = Ok(PatroniState { failsafe_active: false, ..VOUCHES });
     world.run(60 * SECOND);
     assert_eq!((world.count("unbind"), world.vip().reason), (0, "holding"));
 }

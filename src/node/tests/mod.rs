@@ -6,6 +6,7 @@ mod failsafe;
 mod handover;
 mod leader_key;
 mod moves;
+mod refresh;
 mod refusals;
 mod restart;
 mod world;

@@ -59,12 +59,14 @@ pub(super) struct World {
     pub(super) leader: Option<LeaderKey>,
     pub(super) lock: Option<LockKey>,
     pub(super) leases: BTreeMap<LeaseId, u64>,
-    next_lease: LeaseId,
+    pub(super) next_lease: LeaseId,
     pub(super) config: PatroniConfig,
     pub(super) member: Option<Member>,
     /// What is left of K's lease.
     pub(super) leader_ttl: Option<u64>,
     pub(super) acquire_outcome: Option<fn(LeaseId) -> Acquisition>,
+    /// Acquisitions are not answered, and not carried out either.
+    pub(super) withhold_acquisitions: bool,
     // Patroni's REST API, which is asked twice a second while somebody wants it.
     pub(super) patroni: Result<PatroniState, String>,
     pub(super) patroni_url: Option<String>,
@@ -78,6 +80,8 @@ pub(super) struct World {
     pub(super) addresses: Vec<Address>,
     pub(super) connections: usize,
     pub(super) bind_refused: bool,
+    /// etcd reads, and writes nothing.
+    pub(super) no_space: bool,
     pub(super) unbind_fails: bool,
     /// The next binds are reported as late.
     pub(super) late: bool,
@@ -137,6 +141,7 @@ impl World {
             }),
             leader_ttl: Some(20),
             acquire_outcome: None,
+            withhold_acquisitions: false,
             patroni: Ok(PatroniState { primary: true, failsafe_active: false }),
             patroni_url: None,
             patroni_next: START,
@@ -147,6 +152,7 @@ impl World {
             addresses: [vec![own], addresses].concat(),
             connections: 0,
             bind_refused: false,
+            no_space: false,
             unbind_fails: false,
             late: false,
         }
@@ -372,10 +378,17 @@ impl World {
             EtcdRequest::Acquire { vip, .. } if !self.etcd_up => {
                 Some(EtcdReport::Acquire { vip, outcome: Acquisition::Failed { reason: failed() } })
             }
+            EtcdRequest::Acquire { vip, .. } if self.no_space => {
+                let reason = "etcdserver: mvcc: database space exceeded".to_owned();
+                Some(EtcdReport::Acquire { vip, outcome: Acquisition::Failed { reason } })
+            }
             EtcdRequest::Acquire { vip, value, ttl, expect } => {
                 self.next_lease += 1;
                 let lease = self.next_lease;
                 self.leases.insert(lease, ttl);
+                if self.withhold_acquisitions {
+                    return None;
+                }
                 let outcome = match self.acquire_outcome.take() {
                     Some(outcome) => outcome(lease),
                     None => self.put(lease, value, ttl, expect),
@@ -396,6 +409,19 @@ impl World {
             self.lock = None;
             self.revision += 1;
         }
+    }
+
+    /// A put that nobody expects any more, of the V that is there, under another lease.
+    pub(super) fn move_lock(&mut self, lease: LeaseId) {
+        self.revision += 1;
+        let lock = self.lock.as_mut().expect("V is there");
+        (lock.lease, lock.mod_revision) = (lease, self.revision);
+    }
+
+    /// Somebody else puts V.
+    pub(super) fn put_foreign_lock(&mut self, holder: LockHolder) {
+        self.revision += 1;
+        self.lock = Some(LockKey { mod_revision: self.revision, lease: 700, holder });
     }
 
     fn put(&mut self, lease: LeaseId, value: LockValue, ttl: u64, expect: Expect) -> Acquisition {

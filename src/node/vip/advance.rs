@@ -45,11 +45,16 @@ impl Vip {
         self.adopt_until = self.adopt_until.filter(|until| now < *until);
         self.refused = self.refused.take().filter(|(until, _)| now < *until);
         self.late = self.late.filter(|until| now < *until);
+        self.acquire_failure = self.acquire_failure.take().filter(|failure| !failure.read || now < failure.again);
         if !around.kernel.is_known() {
             return self.explain(Reason::KernelUnasked, out);
         }
         let claim = self.claim(around);
         let address = self.settings.address;
+        if matches!(self.phase, Phase::Displacing { .. }) && !matches!(claim, Claim::Open(_)) {
+            self.leave_vrrp(around);
+            self.enter(now, Phase::Closed);
+        }
         if stands(Guard::Expel)
             && around.kernel.is_present(address)
             && matches!(self.phase, Phase::Closed)
@@ -60,10 +65,6 @@ impl Vip {
             self.enter(now, Phase::Releasing { again: None, what: Leaving::Stray });
             self.unbind(out);
             return;
-        }
-        if matches!(self.phase, Phase::Displacing { .. }) && !matches!(claim, Claim::Open(_)) {
-            self.leave_vrrp(around);
-            self.enter(now, Phase::Closed);
         }
         match claim {
             Claim::Take(epoch, expect) => {
@@ -98,7 +99,7 @@ impl Vip {
                 self.explain(reason, out);
             }
             Claim::No(reason) => {
-                if matches!(reason, Reason::LockHeld(_)) {
+                if matches!(reason, Reason::LockHeld(_) | Reason::LockUnreadable(_)) {
                     self.record.claimed(now);
                     self.record.waiting.get_or_insert(now);
                 } else {
@@ -116,6 +117,7 @@ impl Vip {
         let wait = around.evidence.policy.foreign_active == ForeignActive::AdvertiseFirst;
         match self.phase {
             Phase::Closed if wait && self.peers.foreign_active(now) => {
+                self.record.counters.displaced += 1;
                 self.enter(now, Phase::Displacing { until: now + DISPLACE });
                 let actions = self.router.handle(now, Event::Startup);
                 self.carry_out(around, actions, out);
@@ -124,6 +126,7 @@ impl Vip {
             Phase::Displacing { until } if now < until && self.peers.foreign_active(now) => {}
             _ => {
                 self.record.opened(now);
+                self.told = reason.label();
                 self.reason = reason;
                 self.leave_vrrp(around);
                 if let Some(held) = self.lock.held()
@@ -156,7 +159,11 @@ impl Vip {
         let now = around.evidence.now;
         let VipSettings { address, prefix_len, .. } = self.settings;
         let ttl = lock_ttl(around);
-        if let Some(request) = self.lock.refresh(self.id, around.me, ttl) {
+        // Without K the put would be refused.
+        let leads = around.evidence.etcd.and_then(|etcd| etcd.leader.as_ref());
+        if leads.is_some_and(|leader| leader.member == around.me.member)
+            && let Some(request) = self.lock.refresh(now, self.id, around.me, ttl)
+        {
             out.push(Output::Etcd(request));
         }
         let Some(link) = around.kernel.link else { return };
@@ -242,10 +249,7 @@ impl Vip {
         let now = around.evidence.now;
         if self.router.deadline().is_some_and(|deadline| deadline <= now) {
             let actions = self.router.handle(now, Event::Timer);
-            // After a stall an advertisement would claim what is not known any more.
-            if self.lock.held().is_some_and(|held| is_fresh(&around.evidence, held)) {
-                self.carry_out(around, actions, out);
-            }
+            self.carry_out(around, actions, out);
         }
     }
 }

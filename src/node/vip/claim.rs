@@ -1,7 +1,7 @@
 //! What this node could do about V now, and by what right.
 
 use super::{Claim, Vip, VipSettings};
-use crate::gate::evidence::{Expect, Role};
+use crate::gate::evidence::{Expect, LockHolder, LockKey, Role};
 use crate::gate::guard::{Guard, stands};
 use crate::gate::policy::Fence;
 use crate::gate::reason::Reason;
@@ -19,8 +19,8 @@ impl Vip {
                 Err(reason) => Claim::No(reason),
             },
             Lock::Acquiring { .. } => Claim::Wait(Reason::Acquiring),
-            Lock::Revoking { .. } if around.stopping => Claim::Wait(Reason::Stopping),
-            Lock::Revoking { .. } => Claim::Wait(Reason::Unlocking),
+            Lock::Revoking { .. } | Lock::Leaving { .. } if around.stopping => Claim::Wait(Reason::Stopping),
+            Lock::Revoking { .. } | Lock::Leaving { .. } => Claim::Wait(Reason::Unlocking),
             Lock::Held { .. } if around.stopping => Claim::GiveUp(Reason::Stopping),
             Lock::Held { .. } if around.handing_over => Claim::Wait(Reason::HandingOver),
             // Without the interface there is nothing to bind to, and V only keeps others from serving.
@@ -46,20 +46,32 @@ impl Vip {
         if around.kernel.link.is_none() {
             return Err(Reason::NoInterface(around.kernel.interface.clone()));
         }
+        if let Some(leader) = self.split_brain_with(around) {
+            return Err(Reason::SplitBrain(leader.to_owned()));
+        }
         let epoch = eligible(evidence, |address| around.kernel.is_local(address), self.released)?;
         if let Some((_, error)) = &self.refused {
             return Err(Reason::BindRefused(error.clone()));
         }
-        if let Some(error) = &self.acquire_error {
-            return Err(Reason::AcquireFailed(error.clone()));
+        if let Some(failure) = &self.acquire_failure {
+            return Err(Reason::AcquireFailed(failure.reason.clone()));
         }
         // A read asked before our last revocation ended may show a V that is gone.
         let etcd = evidence.etcd.filter(|etcd| etcd.asked > self.unlocked).ok_or(Reason::EtcdUnasked)?;
         match etcd.locks.get(self.id.0).and_then(Option::as_ref) {
             None => Ok((epoch, Expect::Absent)),
             Some(key) if around.me.owns(key) => Ok((epoch, Expect::Mine(key.mod_revision))),
+            Some(LockKey { holder: LockHolder::Unknown(value), .. }) => Err(Reason::LockUnreadable(value.clone())),
             Some(key) => Err(Reason::LockHeld(holder_name(key))),
         }
+    }
+
+    /// Who holds K while PostgreSQL here accepts writes. A no like any other; but where Patroni is dead the member's key is
+    /// gone as well, and that is not what has to be said first.
+    fn split_brain_with<'a>(&self, around: &Surroundings<'a>) -> Option<&'a str> {
+        let evidence = &around.evidence;
+        let leader = evidence.etcd?.leader.as_ref()?;
+        (self.split_brain && evidence.member_known && leader.member != evidence.member).then_some(&leader.member)
     }
 
     /// Whether an address that is bound without our doing may stay for now. Only one that our predecessor bound, with

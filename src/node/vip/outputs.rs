@@ -7,6 +7,7 @@ use super::{ANNOUNCE_REPLY, Leaving, Phase, RESET_AFTER, RESET_BEFORE, Surroundi
 use crate::gate::deadline;
 use crate::gate::guard::{Guard, stands};
 use crate::gate::reason::Reason;
+use crate::gate::verdict::is_fresh;
 use crate::node::io::{Level, Output};
 
 impl Vip {
@@ -34,6 +35,7 @@ impl Vip {
         let what = if self.is_confirmed() { Leaving::Held } else { Leaving::Refused };
         self.record.release_began(now);
         self.enter(now, Phase::Releasing { again: None, what });
+        self.told = reason.label();
         self.reason = reason;
         // Past D another node may be holding the VIP: resetting connections first would only prolong that.
         let overdue = self.lock.held().is_none_or(|held| now >= held.stays_until(&around.evidence));
@@ -71,6 +73,9 @@ impl Vip {
         let now = around.evidence.now;
         for action in actions {
             match action {
+                // After a stall an advertisement would claim what is not known any more.
+                Action::SendAdvert { priority: 1.., .. }
+                    if !self.lock.held().is_some_and(|held| is_fresh(&around.evidence, held)) => {}
                 Action::SendAdvert { priority, checksum } => {
                     if let Some(source) = around.kernel.primary_address() {
                         let not_after = deadline::not_after(now);
@@ -98,7 +103,11 @@ impl Vip {
     /// Somebody disputes the VIP. That proves nothing (P5): look at etcd again, and tell the segment again; also after
     /// a while, since a rival's own announcements may come after ours (Keepalived's do, for up to 20 ms).
     pub(super) fn conflict(&mut self, now: Instant, what: &str, out: &mut Vec<Output>) {
-        self.look_again = true;
+        // A flood of claims is no reason to flood etcd.
+        if self.disputed.is_none_or(|last| now.since(last) >= ANNOUNCE_REPLY) {
+            self.disputed = Some(now);
+            self.look_again = true;
+        }
         if self.announced.is_none_or(|last| now.since(last) >= ANNOUNCE_REPLY) {
             self.tell(Level::Alarm, format!("conflict: {what}; etcd decides, announcing again"), out);
             if let Phase::Active { announce, bursts, .. } = &mut self.phase {

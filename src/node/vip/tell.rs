@@ -8,7 +8,7 @@ use crate::gate::reason::Reason;
 use crate::node::io::{Level, Notice, Output};
 
 impl Vip {
-    /// Notes why the gate is as it is; tells it when that is another reason than before.
+    /// Notes why the gate is as it is; tells it when that is another reason than was told before.
     pub(super) fn explain(&mut self, reason: Reason, out: &mut Vec<Output>) {
         let passing = matches!(
             reason,
@@ -18,8 +18,10 @@ impl Vip {
                 | Reason::EtcdUnasked
                 | Reason::PostgresUnasked
         );
-        if reason.label() != self.reason.label() && !passing {
-            self.tell(Level::Info, reason.to_string(), out);
+        if reason.label() != self.told && !passing {
+            let level = if matches!(reason, Reason::LockUnreadable(_)) { Level::Alarm } else { Level::Info };
+            self.tell(level, reason.to_string(), out);
+            self.told = reason.label();
         }
         self.reason = reason;
     }
