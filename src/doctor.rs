@@ -60,7 +60,7 @@ async fn examine(config: &Config, path: &Path, postgres: PostgresSettings) -> Re
     findings.extend(etcd_rights::judge(&settings, &endpoints, keys.as_ref()));
     match &keys {
         Some(keys) => {
-            findings.extend(patroni::judge(config, &settings.keys, keys, host.addresses()).await);
+            findings.extend(patroni::judge(config, &settings.keys, keys, host.addresses(config)).await);
             findings.extend(timing::judge(config, &keys.config));
         }
         None => {
