@@ -15,10 +15,12 @@ mod etcd_rights;
 mod interface;
 mod keys;
 mod listen;
+mod login;
 mod patience;
 mod patroni;
 mod postgres;
 mod process;
+mod refusal;
 mod report;
 mod timing;
 
@@ -31,6 +33,7 @@ use tokio::task::LocalSet;
 
 use crate::daemon::etcd_settings;
 use crate::evidence::postgres::Settings as PostgresSettings;
+use login::Login;
 pub use report::{Finding, Level, Report};
 
 /// Looks at everything, within 8 s. `path` is where the configuration came from.
@@ -47,6 +50,7 @@ pub fn run(config: &Config, path: &Path, postgres: PostgresSettings) -> io::Resu
 
 async fn examine(config: &Config, path: &Path, postgres: PostgresSettings) -> Report {
     let settings = etcd_settings(config);
+    let login = Login::of(&postgres.connection);
     let (etcd, server, daemon) =
         tokio::join!(ask_etcd(&settings), postgres::ask(postgres), daemon::ask(config.runtime_dir.clone()));
     let (endpoints, keys) = etcd;
@@ -68,7 +72,7 @@ async fn examine(config: &Config, path: &Path, postgres: PostgresSettings) -> Re
         }
     }
     let initialize = keys.as_ref().and_then(keys::Contents::system_identifier);
-    findings.extend(postgres::judge(config, &server, initialize.as_deref(), daemon.postgres_role()));
+    findings.extend(postgres::judge(config, &login, &server, initialize.as_deref(), daemon.postgres_role()));
     findings.extend(daemon::judge(config, &daemon));
     Report::new(findings)
 }
