@@ -87,17 +87,22 @@ async fn ask_etcd(settings: &crate::evidence::etcd::Settings) -> (Vec<etcd::Endp
     (endpoints, keys)
 }
 
+/// Where Patroni's keys are, for people: with the Citus group, if there is one.
+pub(crate) fn cluster(config: &Config) -> String {
+    let group = config.patroni.group.map(|group| format!("/{group}")).unwrap_or_default();
+    format!("{}/{}{group}", config.patroni.namespace, config.patroni.scope)
+}
+
 fn configuration(config: &Config, path: &Path) -> Finding {
     let vips: Vec<_> = config.vips.iter().map(|vip| format!("{}/{}", vip.address, vip.prefix_len)).collect();
     Finding::ok(
         areas::CONFIGURATION,
         format!(
-            "configuration {}: valid; node {} on {}, cluster {}/{}, VIP {}",
+            "configuration {}: valid; node {} on {}, cluster {}, VIP {}",
             path.display(),
             config.node,
             config.interface,
-            config.patroni.namespace,
-            config.patroni.scope,
+            cluster(config),
             vips.join(", ")
         ),
     )
