@@ -43,6 +43,9 @@ enum Command {
         record: Option<PathBuf>,
     },
     /// Check a configuration file, and touch nothing. Exits with 78 if it is wrong.
+    ///
+    /// Run it as the daemon's user (`sudo -u pgvrrp pgvrrp check`): it reads the password files too, and root can read what
+    /// the daemon cannot.
     Check {
         /// The file to check.
         #[arg(value_name = "FILE", default_value = "/etc/pgvrrp/pgvrrp.toml")]
@@ -153,12 +156,11 @@ fn check(file: &Path) -> ExitCode {
     }
     let vips: Vec<_> = config.vips.iter().map(|vip| format!("{}/{}", vip.address, vip.prefix_len)).collect();
     print(&format!(
-        "{}: OK\n  node {} on {}, cluster {}/{}, VIP {}\n",
+        "{}: OK\n  node {} on {}, cluster {}, VIP {}\n",
         file.display(),
         config.node,
         config.interface,
-        config.patroni.namespace,
-        config.patroni.scope,
+        doctor::cluster(&config),
         vips.join(", "),
     ))
 }

@@ -15,10 +15,12 @@ mod etcd_rights;
 mod interface;
 mod keys;
 mod listen;
+mod login;
 mod patience;
 mod patroni;
 mod postgres;
 mod process;
+mod refusal;
 mod report;
 mod timing;
 
@@ -31,6 +33,7 @@ use tokio::task::LocalSet;
 
 use crate::daemon::etcd_settings;
 use crate::evidence::postgres::Settings as PostgresSettings;
+use login::Login;
 pub use report::{Finding, Level, Report};
 
 /// Looks at everything, within 8 s. `path` is where the configuration came from.
@@ -47,6 +50,7 @@ pub fn run(config: &Config, path: &Path, postgres: PostgresSettings) -> io::Resu
 
 async fn examine(config: &Config, path: &Path, postgres: PostgresSettings) -> Report {
     let settings = etcd_settings(config);
+    let login = Login::of(&postgres.connection);
     let (etcd, server, daemon) =
         tokio::join!(ask_etcd(&settings), postgres::ask(postgres), daemon::ask(config.runtime_dir.clone()));
     let (endpoints, keys) = etcd;
@@ -60,7 +64,7 @@ async fn examine(config: &Config, path: &Path, postgres: PostgresSettings) -> Re
     findings.extend(etcd_rights::judge(&settings, &endpoints, keys.as_ref()));
     match &keys {
         Some(keys) => {
-            findings.extend(patroni::judge(config, &settings.keys, keys, host.addresses()).await);
+            findings.extend(patroni::judge(config, &settings.keys, keys, host.addresses(config)).await);
             findings.extend(timing::judge(config, &keys.config));
         }
         None => {
@@ -68,7 +72,7 @@ async fn examine(config: &Config, path: &Path, postgres: PostgresSettings) -> Re
         }
     }
     let initialize = keys.as_ref().and_then(keys::Contents::system_identifier);
-    findings.extend(postgres::judge(config, &server, initialize.as_deref(), daemon.postgres_role()));
+    findings.extend(postgres::judge(config, &login, &server, initialize.as_deref(), daemon.postgres_role()));
     findings.extend(daemon::judge(config, &daemon));
     Report::new(findings)
 }
@@ -83,17 +87,22 @@ async fn ask_etcd(settings: &crate::evidence::etcd::Settings) -> (Vec<etcd::Endp
     (endpoints, keys)
 }
 
+/// Where Patroni's keys are, for people: with the Citus group, if there is one.
+pub(crate) fn cluster(config: &Config) -> String {
+    let group = config.patroni.group.map(|group| format!("/{group}")).unwrap_or_default();
+    format!("{}/{}{group}", config.patroni.namespace, config.patroni.scope)
+}
+
 fn configuration(config: &Config, path: &Path) -> Finding {
     let vips: Vec<_> = config.vips.iter().map(|vip| format!("{}/{}", vip.address, vip.prefix_len)).collect();
     Finding::ok(
         areas::CONFIGURATION,
         format!(
-            "configuration {}: valid; node {} on {}, cluster {}/{}, VIP {}",
+            "configuration {}: valid; node {} on {}, cluster {}, VIP {}",
             path.display(),
             config.node,
             config.interface,
-            config.patroni.namespace,
-            config.patroni.scope,
+            cluster(config),
             vips.join(", ")
         ),
     )

@@ -60,6 +60,28 @@ fn a_good_file_is_ok() {
 }
 
 #[test]
+fn a_citus_group_is_part_of_the_clusters_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let group = GOOD.replace("\"odoo\"", "\"odoo\"\ngroup = 0");
+    let (code, out, _) = said(&pgvrrp(&["check", &file(dir.path(), &group)]));
+    assert_eq!(code, Some(0));
+    assert!(out.contains("cluster /service/odoo/0,"), "{out}");
+}
+
+#[test]
+fn check_is_for_the_daemons_user() {
+    assert!(said(&pgvrrp(&["check", "--help"])).1.contains("sudo -u pgvrrp pgvrrp check"));
+}
+
+/// What the unit names as its documentation is there, once the README's commands have been run.
+#[test]
+fn the_units_documentation_is_installed() {
+    let unit = include_str!("../packaging/pgvrrp.service");
+    let path = unit.lines().find_map(|line| line.strip_prefix("Documentation=file://")).unwrap();
+    assert!(include_str!("../README.md").contains(&format!("install -D -m 644 README.md {path}")), "{path}");
+}
+
+#[test]
 fn a_bad_file_is_78_with_every_mistake_and_no_command_runs_on_it() {
     let dir = tempfile::tempdir().unwrap();
     let bad = GOOD.replace("= 155", "= 0").replace("follows = \"primary\"", "follow = \"primary\"");

@@ -1,7 +1,9 @@
 //! What the words of etcd's endpoints mean, each for itself and all together.
 
+use std::collections::BTreeSet;
+
 use super::areas::ETCD as AREA;
-use super::etcd::{Endpoint, Leader, Refusal};
+use super::etcd::{Endpoint, Leader, Refusal, Unreachable};
 use super::report::Finding;
 use crate::evidence::etcd::Version;
 
@@ -16,6 +18,8 @@ pub(super) fn judge(endpoints: &[Endpoint]) -> Vec<Finding> {
         .iter()
         .filter_map(|endpoint| Some((endpoint.authority.as_str(), endpoint.answer.as_ref().ok()?.cluster_id?)));
     findings.extend(one_cluster(&known.collect::<Vec<_>>()));
+    let errors = endpoints.iter().filter_map(|endpoint| Some(endpoint.answer.as_ref().ok()?.errors.as_slice()));
+    findings.extend(alarms(errors.flatten().map(String::as_str)));
     if !others_work {
         let fix = "start etcd, or correct `endpoints` under [etcd] and the firewalls between here and there";
         findings.push(Finding::problem(AREA, "etcd: no endpoint answers a read, so no VIP can come to this node", fix));
@@ -32,8 +36,12 @@ fn judge_one(endpoint: &Endpoint, others_work: bool) -> Finding {
     let name = format!("etcd {}", endpoint.authority);
     let answer = match &endpoint.answer {
         Ok(answer) => answer,
-        Err(why) => {
+        Err(Unreachable::Host(why)) => {
             let fix = "start this etcd member, open its client port to this node, or take it out of `endpoints`";
+            return silent(others_work, format!("{name}: {why}"), fix);
+        }
+        Err(Unreachable::Name(why)) => {
+            let fix = "correct the name in `endpoints`, give it an address in DNS or in /etc/hosts, or use the address itself";
             return silent(others_work, format!("{name}: {why}"), fix);
         }
     };
@@ -88,6 +96,26 @@ fn one_cluster(known: &[(&str, u64)]) -> Option<Finding> {
     ))
 }
 
+/// Alarms are the whole cluster's, so every member tells each of them. etcd refuses writes until they are disarmed.
+fn alarms<'a>(errors: impl Iterator<Item = &'a str>) -> Vec<Finding> {
+    let raised: BTreeSet<_> = errors.map(str::trim).filter(|error| error.contains("alarm:")).collect();
+    raised.into_iter().map(alarm).collect()
+}
+
+fn alarm(words: &str) -> Finding {
+    let fix = if words.contains("NOSPACE") {
+        "free its space: `etcdctl compact REVISION` and `etcdctl defrag --cluster`, or raise --quota-backend-bytes; then \
+         `etcdctl alarm disarm`"
+    } else if words.contains("CORRUPT") {
+        "take the corrupt member out (`etcdctl member remove`) and add it anew without its data; then `etcdctl alarm disarm`"
+    } else {
+        "see `etcdctl alarm list` and the members' logs; then `etcdctl alarm disarm`"
+    };
+    let text =
+        format!("etcd: an alarm is raised ({words}): it may refuse to grant the lock, and Patroni its leader key");
+    Finding::problem(AREA, text, fix)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::report::Level;
@@ -116,10 +144,25 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_is_not_there() {
-        let dead =
-            || Endpoint { authority: "10.0.20.13:2379".to_owned(), answer: Err("not reachable: refused".to_owned()) };
-        let findings = judge(&[dead()]);
+        let dead = |why| Endpoint { authority: "etcd1:2379".to_owned(), answer: Err(why) };
+        let findings = judge(&[dead(Unreachable::Host("not reachable: refused".to_owned()))]);
         assert_eq!(findings.len(), 2, "the endpoint, and that there is no other");
         assert!(findings.iter().all(|finding| finding.level == Level::Problem && finding.fix.is_some()));
+        let findings = judge(&[dead(Unreachable::Name("its name does not resolve".to_owned()))]);
+        let fix = findings[0].fix.clone().unwrap();
+        assert!(fix.contains("/etc/hosts") && !fix.contains("start"), "{fix}");
+    }
+
+    #[test]
+    fn alarms_are_told_once() {
+        let nospace = "memberID:9372538179322589801 alarm:NOSPACE ";
+        let found = alarms([nospace, "etcdserver: no leader", nospace, "memberID:7 alarm:CORRUPT "].into_iter());
+        let fixes: Vec<_> = found.iter().filter_map(|finding| finding.fix.as_deref()).collect();
+        assert!(
+            matches!(fixes.as_slice(), [corrupt, full] if corrupt.contains("remove") && full.contains("defrag")),
+            "{found:?}"
+        );
+        assert!(found.iter().all(|finding| finding.level == Level::Problem));
+        assert!(fixes.iter().all(|fix| fix.contains("alarm disarm")), "{fixes:?}");
     }
 }

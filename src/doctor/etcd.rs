@@ -21,7 +21,16 @@ pub(super) struct Endpoint {
     /// `host:port`.
     pub(super) authority: String,
     /// Why there is no word from it at all, or its words.
-    pub(super) answer: Result<Answer, String>,
+    pub(super) answer: Result<Answer, Unreachable>,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unreachable {
+    /// Its name has no address.
+    Name(String),
+    /// Nobody accepts it there.
+    Host(String),
 }
 
 /// What a member says about itself.
@@ -29,6 +38,8 @@ pub(super) struct Answer {
     pub(super) version: Option<String>,
     pub(super) cluster_id: Option<u64>,
     pub(super) leader: Option<Leader>,
+    /// What it complains of: alarms of any member, and that it has no leader.
+    pub(super) errors: Vec<String>,
     /// A client that is known to work, and how long a linearizable read took on it.
     pub(super) read: Result<(Client, Duration), Refusal>,
 }
@@ -109,20 +120,25 @@ async fn examine(url: &str, settings: &Settings) -> Endpoint {
 }
 
 /// The address that accepts a connection.
-async fn reach(authority: &str, patience: Patience) -> Result<SocketAddr, String> {
-    let found =
-        patience.wait(tokio::net::lookup_host(authority)).await.map_err(|_| "its name did not resolve in time")?;
-    let found = found.map_err(|error| format!("its name does not resolve: {error}"))?.next();
-    let address = found.ok_or("its name resolves to nothing")?;
+async fn reach(authority: &str, patience: Patience) -> Result<SocketAddr, Unreachable> {
+    let address = resolve(authority, patience).await.map_err(Unreachable::Name)?;
     match patience.wait(TcpStream::connect(address)).await {
         Ok(Ok(_)) => Ok(address),
-        Ok(Err(error)) => Err(format!("not reachable: {error}")),
-        Err(late) => Err(format!("not reachable: {late}")),
+        Ok(Err(error)) => Err(Unreachable::Host(format!("not reachable: {error}"))),
+        Err(late) => Err(Unreachable::Host(format!("not reachable: {late}"))),
     }
 }
 
+async fn resolve(authority: &str, patience: Patience) -> Result<SocketAddr, String> {
+    let found =
+        patience.wait(tokio::net::lookup_host(authority)).await.map_err(|_| "its name did not resolve in time")?;
+    let address = found.map_err(|error| format!("its name does not resolve: {error}"))?.next();
+    address.ok_or_else(|| "its name resolves to nothing".to_owned())
+}
+
 async fn converse(address: SocketAddr, settings: &Settings, patience: Patience) -> Answer {
-    let mut answer = Answer { version: None, cluster_id: None, leader: None, read: Err(Refusal::Other(String::new())) };
+    let read_not_yet = Err(Refusal::Other(String::new()));
+    let mut answer = Answer { version: None, cluster_id: None, leader: None, errors: Vec::new(), read: read_not_yet };
     // Without credentials, and without asking for a leader: what a member says about itself needs neither.
     let status = match patience.wait(connect(address, None, ConnectOptions::new())).await {
         Ok(Ok(mut client)) => patience.wait(client.status()).await,
@@ -131,6 +147,7 @@ async fn converse(address: SocketAddr, settings: &Settings, patience: Patience) 
     };
     if let Ok(Ok(status)) = &status {
         answer.version = Some(status.version().to_owned());
+        answer.errors = status.errors().to_vec();
         answer.cluster_id = status.header().map(ResponseHeader::cluster_id);
         answer.leader = status.header().map(|header| match status.leader() {
             0 => Leader::None,

@@ -3,10 +3,13 @@
 
 use super::areas::ETCD_RIGHTS as AREA;
 use super::etcd::Endpoint;
-use super::keys::{Contents, Permissions, Range, Read};
+use super::keys::{Contents, Permissions, Read, Role};
 use super::report::Finding;
 use crate::evidence::etcd::Settings;
 use crate::evidence::etcd::keys::Keys;
+
+/// The name of the README's role.
+const ROLE: &str = "pgvrrp";
 
 pub(super) fn judge(settings: &Settings, endpoints: &[Endpoint], contents: Option<&Contents>) -> Vec<Finding> {
     let user = settings.credentials.as_ref().map(|credentials| credentials.user.as_str());
@@ -20,7 +23,7 @@ pub(super) fn judge(settings: &Settings, endpoints: &[Endpoint], contents: Optio
     let unreadable = unreadable(&settings.keys, contents);
     if !unreadable.is_empty() {
         let text = format!("{} may not read {}", named(user), unreadable.join(", "));
-        findings.push(Finding::problem(AREA, text, grants(&settings.keys, &contents.permissions, &unreadable, "read")));
+        findings.push(Finding::problem(AREA, text, grants(user, &settings.keys, &contents.permissions, &unreadable)));
     }
     findings.extend(writing(user, &settings.keys, &contents.permissions));
     if findings.is_empty() {
@@ -74,13 +77,13 @@ fn writing(user: Option<&str>, keys: &Keys, permissions: &Permissions) -> Option
     }
     match permissions {
         Permissions::Open => None,
-        Permissions::Granted { ranges, .. } => {
-            let unwritable = unwritable(keys, ranges);
+        Permissions::Granted(roles) => {
+            let unwritable = unwritable(keys, roles);
             if unwritable.is_empty() {
                 return None;
             }
             let text = format!("{} may not write {}", named(user), unwritable.join(", "));
-            let fix = grants(keys, permissions, &unwritable, "readwrite");
+            let fix = grants(user, keys, permissions, &unwritable);
             Some(Finding::problem(AREA, text, format!("{fix}; or fence = \"leader-key\" on every node")))
         }
         Permissions::Unknown(why) => {
@@ -96,36 +99,49 @@ fn writing(user: Option<&str>, keys: &Keys, permissions: &Permissions) -> Option
 }
 
 /// The locks for which no single permission allows to write.
-fn unwritable<'a>(keys: &'a Keys, ranges: &[Range]) -> Vec<&'a str> {
-    let may = |key: &str| ranges.iter().any(|range| range.write && range.covers(key));
+fn unwritable<'a>(keys: &'a Keys, roles: &[Role]) -> Vec<&'a str> {
+    let may = |key: &str| roles.iter().any(|role| role.may_write(key));
     keys.locks.iter().map(String::as_str).filter(|key| !may(key)).collect()
 }
 
-/// The command that grants what is missing, for the user's first role.
-fn grants(keys: &Keys, permissions: &Permissions, lacking: &[&str], right: &str) -> String {
-    let role = match permissions {
-        Permissions::Granted { roles, .. } => roles.first().map_or("pgvrrp", String::as_str),
-        _ => "pgvrrp",
-    };
+/// The commands that grant what is missing.
+fn grants(user: Option<&str>, keys: &Keys, permissions: &Permissions, lacking: &[&str]) -> String {
+    let (role, is_granted) = role_to_widen(keys, permissions);
     let patronis = keys.leader.trim_end_matches("leader");
-    let mut prefixes = Vec::new();
+    let mut commands = Vec::new();
+    if !is_granted {
+        commands.push(format!("`etcdctl role add {role}`"));
+    }
     for key in lacking {
         let ours = keys.locks.iter().any(|lock| lock == key);
-        let (prefix, right) =
-            if ours { (format!("/pgvrrp/v1{patronis}"), "readwrite") } else { (patronis.to_owned(), right) };
+        let (right, prefix) =
+            if ours { ("readwrite", format!("/pgvrrp/v1{patronis}")) } else { ("read", patronis.to_owned()) };
         let command = format!("`etcdctl role grant-permission {role} --prefix=true {right} {prefix}`");
-        if !prefixes.contains(&command) {
-            prefixes.push(command);
+        if !commands.contains(&command) {
+            commands.push(command);
         }
     }
-    prefixes.join(" and ")
+    if !is_granted {
+        commands.push(format!("`etcdctl user grant-role {} {role}`", user.unwrap_or(ROLE)));
+    }
+    format!("as etcd's root (--user root): {}", commands.join(" and "))
+}
+
+/// The role to give more rights to, and whether the user has it. Never one that others may have too: that of the
+/// README's name is known to be pgvrrp's own, unless it may write Patroni's keys, as only Patroni has to.
+fn role_to_widen(keys: &Keys, permissions: &Permissions) -> (&'static str, bool) {
+    let Permissions::Granted(roles) = permissions else { return (ROLE, false) };
+    match roles.iter().find(|role| role.name == ROLE) {
+        Some(role) if role.may_write(&keys.leader) => ("pgvrrp-locks", false),
+        role => (ROLE, role.is_some()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
 
-    use super::super::keys::Unread;
+    use super::super::keys::{Range, Unread};
     use super::super::report::Level;
     use super::*;
 
@@ -133,24 +149,26 @@ mod tests {
         Keys::new("/service", "odoo", None, "db1", &[Ipv4Addr::new(10, 0, 20, 155)])
     }
 
-    fn role(read: bool, write: bool, key: &[u8], end: &[u8]) -> Permissions {
+    fn role(name: &str, read: bool, write: bool, key: &[u8], end: &[u8]) -> Permissions {
         let range = Range { read, write, key: key.to_vec(), end: end.to_vec() };
-        Permissions::Granted { roles: vec!["vip".to_owned()], ranges: vec![range] }
+        Permissions::Granted(vec![Role { name: name.to_owned(), ranges: vec![range] }])
     }
 
     #[test]
     fn a_user_who_may_only_read() {
-        let finding = writing(Some("reader"), &keys(), &role(true, false, b"/", b"\0")).unwrap();
+        let finding = writing(Some("reader"), &keys(), &role("pgvrrp", true, false, b"/", b"\0")).unwrap();
         assert_eq!(finding.level, Level::Problem);
         assert_eq!(finding.text, "etcd rights: user reader may not write /pgvrrp/v1/service/odoo/10.0.20.155");
         let fix = finding.fix.unwrap();
         assert!(
-            fix.starts_with("`etcdctl role grant-permission vip --prefix=true readwrite /pgvrrp/v1/service/odoo/`"),
+            fix.contains(
+                "root): `etcdctl role grant-permission pgvrrp --prefix=true readwrite /pgvrrp/v1/service/odoo/`; or"
+            ),
             "{fix}"
         );
-        assert_eq!(writing(Some("writer"), &keys(), &role(true, true, b"/pgvrrp/", b"/pgvrrp0")), None);
+        assert_eq!(writing(Some("writer"), &keys(), &role("pgvrrp", true, true, b"/pgvrrp/", b"/pgvrrp0")), None);
         let fenced_by_patroni = Keys { locks: Vec::new(), ..keys() };
-        assert_eq!(writing(Some("reader"), &fenced_by_patroni, &role(true, false, b"/", b"\0")), None);
+        assert_eq!(writing(Some("reader"), &fenced_by_patroni, &role("pgvrrp", true, false, b"/", b"\0")), None);
         let unknown = writing(Some("x"), &keys(), &Permissions::Unknown("no answer".to_owned())).unwrap();
         assert_eq!(unknown.level, Level::Warning);
     }
@@ -165,17 +183,35 @@ mod tests {
             member: Ok(None),
             locks: vec![denied()],
             members: Ok(Vec::new()),
-            permissions: role(true, false, b"/service/odoo/leader", b""),
+            permissions: role("pgvrrp", true, false, b"/service/odoo/leader", b""),
         };
         let keys = keys();
         let unreadable = unreadable(&keys, &contents);
         assert_eq!(unreadable, ["/service/odoo/config", "/pgvrrp/v1/service/odoo/10.0.20.155"]);
-        let fix = grants(&keys, &contents.permissions, &unreadable, "read");
+        let fix = grants(Some("pgvrrp"), &keys, &contents.permissions, &unreadable);
         assert_eq!(
             fix,
-            "`etcdctl role grant-permission vip --prefix=true read /service/odoo/` and \
-             `etcdctl role grant-permission vip --prefix=true readwrite /pgvrrp/v1/service/odoo/`"
+            "as etcd's root (--user root): `etcdctl role grant-permission pgvrrp --prefix=true read /service/odoo/` and \
+             `etcdctl role grant-permission pgvrrp --prefix=true readwrite /pgvrrp/v1/service/odoo/`"
         );
+    }
+
+    #[test]
+    fn a_role_of_its_own_is_made_where_there_is_none() {
+        let keys = keys();
+        let fix = |permissions| grants(Some("vip"), &keys, &permissions, &[keys.locks[0].as_str()]);
+        let grant = "role grant-permission pgvrrp --prefix=true readwrite /pgvrrp/v1/service/odoo/`";
+        let own = format!("`etcdctl role add pgvrrp` and `etcdctl {grant} and `etcdctl user grant-role vip pgvrrp`");
+        for permissions in [
+            Permissions::Granted(Vec::new()),
+            role("reader", true, false, b"/", b"\0"),
+            role("patroni", true, true, b"/service/", b"/service0"),
+        ] {
+            let commands = fix(permissions);
+            assert!(commands.ends_with(&own), "{commands}");
+        }
+        let shared = fix(role("pgvrrp", true, true, b"/service/", b"/service0"));
+        assert!(shared.contains("role add pgvrrp-locks") && !shared.contains("permission pgvrrp "), "{shared}");
     }
 
     #[test]

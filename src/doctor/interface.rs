@@ -19,9 +19,12 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// Every address of this host; none if they could not be read.
-    pub(super) fn addresses(&self) -> Option<Vec<IpAddr>> {
-        Some(self.addresses.as_ref().ok()?.iter().map(|address| address.address).collect())
+    /// Every address of this host itself, none if they could not be read. As for the daemon, a VIP is never one: it is
+    /// wherever it is.
+    pub(super) fn addresses(&self, config: &Config) -> Option<Vec<IpAddr>> {
+        let is_vip = |address: &IpAddr| config.vips.iter().any(|vip| IpAddr::V4(vip.address) == *address);
+        let all = self.addresses.as_ref().ok()?.iter().map(|known| known.address);
+        Some(all.filter(|address| !is_vip(address)).collect())
     }
 }
 
@@ -101,9 +104,13 @@ fn prefix(vip: Ipv4Addr, prefix_len: u8, interface: &str, promotes: &io::Result<
     if prefix_len == 32 || matches!(promotes, Ok(true)) {
         return None;
     }
+    let value = match promotes {
+        Ok(_) => "is 0, so the kernel could remove".to_owned(),
+        Err(error) => format!("could not be read ({error}); unless it is 1 the kernel could remove"),
+    };
     let text = format!(
-        "VIP {vip}/{prefix_len}: net.ipv4.conf.{interface}.promote_secondaries is 0, so the kernel could remove this \
-         node's own addresses together with the VIP"
+        "VIP {vip}/{prefix_len}: net.ipv4.conf.{interface}.promote_secondaries {value} this node's own addresses together \
+         with the VIP"
     );
     let fix = format!("configure the VIP as {vip} (/32), or set net.ipv4.conf.{interface}.promote_secondaries = 1");
     Some(Finding::problem(INTERFACE, text, fix))
@@ -139,7 +146,11 @@ mod tests {
     fn a_prefix_needs_promoted_secondaries() {
         assert_eq!(prefix(VIP, 32, "eth0", &Ok(false)), None);
         assert_eq!(prefix(VIP, 24, "eth0", &Ok(true)), None);
-        assert_eq!(prefix(VIP, 24, "eth0", &Ok(false)).map(|finding| finding.level), Some(Level::Problem));
+        let off = prefix(VIP, 24, "eth0", &Ok(false)).unwrap();
+        assert!(off.level == Level::Problem && off.text.contains("promote_secondaries is 0"), "{off:?}");
+        let unknown = prefix(VIP, 24, "eth0", &Err(io::ErrorKind::PermissionDenied.into())).unwrap();
+        assert!(unknown.text.contains("could not be read (permission denied)"), "{}", unknown.text);
+        assert!(!unknown.text.contains("is 0"), "{}", unknown.text);
     }
 
     #[test]

@@ -43,15 +43,24 @@ pub(super) struct Contents {
 pub(super) enum Permissions {
     /// Authentication is off: everything.
     Open,
-    /// The sum of the user's roles.
-    Granted {
-        /// The names of the roles.
-        roles: Vec<String>,
-        /// What they allow.
-        ranges: Vec<Range>,
-    },
+    /// What these roles allow together.
+    Granted(Vec<Role>),
     /// etcd did not say.
     Unknown(String),
+}
+
+/// One of the user's roles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Role {
+    pub(super) name: String,
+    pub(super) ranges: Vec<Range>,
+}
+
+impl Role {
+    /// Whether one of its permissions allows to write this key.
+    pub(super) fn may_write(&self, key: &str) -> bool {
+        self.ranges.iter().any(|range| range.write && range.covers(key))
+    }
 }
 
 /// A permission: from `key` up to `end`, which is excluded; one key if `end` is empty, all keys from `key` on if it is a
@@ -127,25 +136,23 @@ async fn members(mut client: Client, member: &str, patience: Patience) -> Result
 /// and for its own roles.
 async fn permissions(client: Client, user: Option<&str>, patience: Patience) -> Permissions {
     let Some(user) = user else { return Permissions::Open };
-    match granted(client, user, patience).await {
-        Ok((roles, ranges)) => Permissions::Granted { roles, ranges },
-        Err(why) => Permissions::Unknown(why),
-    }
+    granted(client, user, patience).await.map_or_else(Permissions::Unknown, Permissions::Granted)
 }
 
-async fn granted(mut client: Client, user: &str, patience: Patience) -> Result<(Vec<String>, Vec<Range>), String> {
+async fn granted(mut client: Client, user: &str, patience: Patience) -> Result<Vec<Role>, String> {
     /// etcd's own role, which may everything and has no list of permissions.
     const ROOT: &str = "root";
     let user = patience.wait(client.user_get(user)).await?.map_err(|error| describe(&error))?;
-    let roles = user.roles().to_vec();
-    let mut ranges = Vec::new();
-    for role in &roles {
-        if role == ROOT {
-            ranges.push(Range { read: true, write: true, key: vec![0], end: vec![0] });
+    let mut roles = Vec::new();
+    for name in user.roles().to_vec() {
+        if name == ROOT {
+            let everything = Range { read: true, write: true, key: vec![0], end: vec![0] };
+            roles.push(Role { name, ranges: vec![everything] });
             continue;
         }
-        let role = patience.wait(client.role_get(role.as_str())).await?.map_err(|error| describe(&error))?;
-        ranges.extend(role.permissions().iter().map(|permission| {
+        let role = patience.wait(client.role_get(name.as_str())).await?.map_err(|error| describe(&error))?;
+        let permissions = role.permissions();
+        let ranges = permissions.iter().map(|permission| {
             // READ = 0, WRITE = 1, READWRITE = 2.
             let kind = permission.get_type();
             Range {
@@ -154,9 +161,10 @@ async fn granted(mut client: Client, user: &str, patience: Patience) -> Result<(
                 key: permission.key().to_vec(),
                 end: permission.range_end().to_vec(),
             }
-        }));
+        });
+        roles.push(Role { name, ranges: ranges.collect() });
     }
-    Ok((roles, ranges))
+    Ok(roles)
 }
 
 fn late(why: String) -> Unread {

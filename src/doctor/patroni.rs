@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hyper::Uri;
 use pgvrrp_config::Config;
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::areas::PATRONI as AREA;
@@ -17,7 +18,7 @@ use crate::gate::evidence::Member;
 /// How long the name in `api_url` may take to resolve.
 const RESOLVE: Duration = Duration::from_millis(500);
 
-/// `host` has this host's addresses, if they are known.
+/// `host` has this host's own addresses, if they are known.
 pub(super) async fn judge(
     config: &Config,
     keys: &Keys,
@@ -40,7 +41,11 @@ pub(super) async fn judge(
     if let Some(url) = &member.api_url {
         findings.extend(rest_api(url, &addresses_of(url).await, &host));
     }
-    findings.push(leader(config, contents));
+    let standby = contents.config.as_ref().is_ok_and(|value| value.as_deref().is_some_and(is_standby_cluster));
+    findings.push(leader(config, contents, standby));
+    if standby {
+        findings.push(standby_cluster());
+    }
     findings
 }
 
@@ -56,7 +61,7 @@ fn unknown_member(config: &Config, keys: &Keys, contents: &Contents, host: Optio
             names.join(", ")
         ),
         None if contents.initialize == Ok(None) => format!(
-            "start Patroni, or correct `namespace` and `scope` under [patroni]: there is no cluster below {}",
+            "start Patroni, or correct `namespace`, `scope` and, with Citus, `group` under [patroni]: there is no cluster below {}",
             keys.leader.trim_end_matches("leader")
         ),
         None => "start Patroni on this node, or set `node` to the `name` in its configuration".to_owned(),
@@ -100,13 +105,17 @@ fn place(config: &Config, member: &Member, contents: &Contents, host: &[IpAddr])
     Finding::problem(AREA, format!("{who}: belongs to another host: its conn_url leads to {named}"), fix)
 }
 
+/// The daemon's own rule, by which it serves this member or another: one of the host's addresses, as they are written. A
+/// loopback address is no exception.
 fn is_here(addresses: &[IpAddr], host: &[IpAddr]) -> bool {
-    addresses.iter().any(|address| address.is_loopback() || host.contains(&address.to_canonical()))
+    addresses.iter().any(|address| host.contains(address))
 }
 
 /// Asked by the daemon while etcd is silent, for Patroni's failsafe mode: another host's Patroni is not believed.
 fn rest_api(url: &str, addresses: &[IpAddr], host: &[IpAddr]) -> Option<Finding> {
-    if host.is_empty() || is_here(addresses, host) {
+    // The daemon only connects to it: what leads back to this host is enough.
+    let leads_here = |address: &IpAddr| address.is_loopback() || host.contains(&address.to_canonical());
+    if host.is_empty() || addresses.iter().any(leads_here) {
         return None;
     }
     let text = if addresses.is_empty() {
@@ -126,8 +135,26 @@ async fn addresses_of(url: &str) -> Vec<IpAddr> {
     }
 }
 
-fn leader(config: &Config, contents: &Contents) -> Finding {
+/// As Patroni decides it: there is somewhere to replicate from.
+fn is_standby_cluster(value: &[u8]) -> bool {
+    let value: Value = serde_json::from_slice(value).unwrap_or_default();
+    let standby = &value["standby_cluster"];
+    let is_set = |key: &str| !matches!(&standby[key], Value::Null) && standby[key] != "";
+    ["host", "port", "restore_command"].into_iter().any(is_set)
+}
+
+fn standby_cluster() -> Finding {
+    Finding::warning(
+        AREA,
+        "Patroni standby cluster: no node is a primary here, so a VIP with follows = \"primary\" stays away",
+        "nothing, until this cluster is to be promoted: then remove standby_cluster by `patronictl edit-config`",
+    )
+}
+
+fn leader(config: &Config, contents: &Contents, standby: bool) -> Finding {
     match &contents.leader {
+        // Of a standby cluster: not a primary.
+        Ok(Some(value)) if standby => Finding::ok(AREA, format!("Patroni leader: {}", String::from_utf8_lossy(value))),
         Ok(Some(value)) if value == config.node.as_bytes() => {
             Finding::ok(AREA, "Patroni leader: this node; the VIP belongs here")
         }
@@ -164,12 +191,41 @@ mod tests {
         assert_eq!(mine(&[("db1".to_owned(), b"nonsense".to_vec())], &host), None);
     }
 
+    /// The same that `KernelView::is_local` says.
+    #[test]
+    fn a_member_is_here_by_an_address_of_the_host() {
+        let host = ["127.0.0.1".parse().unwrap(), "10.0.20.12".parse().unwrap()];
+        let here = |address: &str| is_here(&[address.parse().unwrap()], &host);
+        assert!(here("10.0.20.12") && here("127.0.0.1"));
+        assert!(!here("10.0.20.11") && !here("127.0.1.1") && !here("::1"));
+    }
+
+    #[test]
+    fn standby_clusters() {
+        for config in [
+            r#"{"standby_cluster":{"host":"10.0.30.11","port":5432}}"#,
+            r#"{"standby_cluster":{"restore_command":"cp %f %p"}}"#,
+        ] {
+            assert!(is_standby_cluster(config.as_bytes()), "{config}");
+        }
+        for config in [
+            "{}",
+            "nonsense",
+            r#"{"standby_cluster":null}"#,
+            r#"{"standby_cluster":{}}"#,
+            r#"{"standby_cluster":{"host":""}}"#,
+        ] {
+            assert!(!is_standby_cluster(config.as_bytes()), "{config}");
+        }
+    }
+
     #[test]
     fn an_api_elsewhere() {
         let host = ["10.0.20.11".parse().unwrap()];
         let api = |address: &str| rest_api("http://db1:8008/patroni", &[address.parse().unwrap()], &host);
         assert_eq!(api("10.0.20.11"), None);
         assert_eq!(api("::ffff:10.0.20.11"), None);
+        assert_eq!(api("127.0.1.1"), None);
         assert!(api("10.0.20.12").unwrap().text.contains("another host"));
         assert!(rest_api("http://db1:8008/patroni", &[], &host).unwrap().text.contains("does not resolve"));
     }

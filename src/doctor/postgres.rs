@@ -8,7 +8,9 @@ use pgvrrp_config::Config;
 
 use super::areas::POSTGRES as AREA;
 use super::listen::{Listen, Served};
+use super::login::Login;
 use super::patience::Patience;
+use super::refusal;
 use super::report::Finding;
 use crate::clock;
 use crate::evidence::postgres::Settings;
@@ -78,53 +80,27 @@ pub(super) async fn ask(settings: Settings) -> Seen {
 
 /// `initialize` is the cluster's system identifier according to etcd, if it is known; `daemon` is what a running daemon
 /// says of PostgreSQL's role, if it says so.
-pub(super) fn judge(config: &Config, seen: &Seen, initialize: Option<&str>, daemon: Option<&str>) -> Vec<Finding> {
+pub(super) fn judge(
+    config: &Config,
+    login: &Login,
+    seen: &Seen,
+    initialize: Option<&str>,
+    daemon: Option<&str>,
+) -> Vec<Finding> {
+    let mut findings: Vec<_> = login.hidden_socket(daemon).into_iter().collect();
     let server = match seen {
         Ok(server) => server,
-        Err(silence) => return vec![unasked(config, silence, daemon)],
+        Err(silence) => {
+            findings.push(refusal::judge(login, silence, config.postgres.timeout, daemon));
+            return findings;
+        }
     };
-    let mut findings = vec![role(server)];
-    findings.extend(identity(server.system_identifier.as_deref(), initialize));
+    findings.push(role(server));
+    findings.extend(identity(login, server.system_identifier.as_deref(), initialize));
     for vip in &config.vips {
         findings.push(listening(server, vip.address));
     }
     findings
-}
-
-fn unasked(config: &Config, silence: &Silence, daemon: Option<&str>) -> Finding {
-    match silence {
-        // Who may log in by `peer` depends on the system user, and this one need not be the daemon's.
-        Silence::Refused(detail) if is_about_the_system_user(detail) => {
-            let answered = daemon.map_or_else(String::new, |role| format!("; the daemon is answered: {role}"));
-            Finding::warning(
-                AREA,
-                format!("PostgreSQL: not checked, it does not let this system user in{answered}: {detail}"),
-                "run this as the daemon's user: `sudo -u pgvrrp pgvrrp doctor`; if that is refused as well, let it in by \
-                 Patroni's postgresql.pg_hba: local postgres pgvrrp peer",
-            )
-        }
-        Silence::Refused(detail) => Finding::problem(
-            AREA,
-            format!("PostgreSQL: does not let this user ask: {detail}"),
-            "make the role (CREATE ROLE pgvrrp LOGIN), and let it in by Patroni's postgresql.pg_hba: local postgres pgvrrp peer",
-        ),
-        Silence::Down(detail) => Finding::problem(
-            AREA,
-            format!("PostgreSQL: no server: {detail}"),
-            "start Patroni, which starts PostgreSQL, or correct `connection` under [postgres]: host is the directory of the \
-             Unix socket",
-        ),
-        Silence::Late(late) => Finding::problem(
-            AREA,
-            format!("PostgreSQL: no session: {late}"),
-            format!("see whether the server hangs; `timeout` under [postgres] is {:?}", config.postgres.timeout),
-        ),
-    }
-}
-
-/// The server's language is not known; its code and the method's name are in every one.
-fn is_about_the_system_user(detail: &str) -> bool {
-    detail.starts_with("28000:") && detail.to_lowercase().contains("peer")
 }
 
 fn role(server: &Server) -> Finding {
@@ -142,7 +118,7 @@ fn role(server: &Server) -> Finding {
     }
 }
 
-fn identity(server: Option<&str>, initialize: Option<&str>) -> Option<Finding> {
+fn identity(login: &Login, server: Option<&str>, initialize: Option<&str>) -> Option<Finding> {
     match (server, initialize) {
         (Some(server), Some(cluster)) if server == cluster => {
             Some(Finding::ok(AREA, format!("PostgreSQL system identifier: {server}, that of the cluster in etcd")))
@@ -152,12 +128,13 @@ fn identity(server: Option<&str>, initialize: Option<&str>) -> Option<Finding> {
             format!(
                 "PostgreSQL system identifier: {server}, but the cluster in etcd has {cluster}: this is another cluster's server"
             ),
-            "correct `connection` under [postgres] (which server?) or `namespace` and `scope` under [patroni] (which cluster?)",
+            "correct `connection` under [postgres] (which server?) or `namespace`, `scope` and, with Citus, `group` under [patroni] \
+             (which cluster?)",
         )),
         (None, _) => Some(Finding::warning(
             AREA,
             "PostgreSQL system identifier: not told, so it cannot be compared with the cluster's in etcd",
-            "grant the role the right: GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system() TO pgvrrp",
+            format!("as a superuser, {}", login.grant_identifier()),
         )),
         (Some(server), None) => Some(Finding::note(
             AREA,
@@ -205,20 +182,12 @@ mod tests {
 
     #[test]
     fn the_server_of_this_cluster() {
-        let level = |server, cluster| identity(server, cluster).map(|finding| finding.level);
+        let login = Login::of(&"host=/run/pg user=pgvrrp dbname=postgres".parse().unwrap());
+        let level = |server, cluster| identity(&login, server, cluster).map(|finding| finding.level);
         assert_eq!(level(Some("7"), Some("7")), Some(Level::Ok));
         assert_eq!(level(Some("8"), Some("7")), Some(Level::Problem));
         assert_eq!(level(None, Some("7")), Some(Level::Warning));
         assert_eq!(level(Some("7"), None), Some(Level::Note));
-    }
-
-    #[test]
-    fn another_system_user_than_the_daemons() {
-        assert!(is_about_the_system_user(
-            "28000: Peer authentication failed for user \"pgvrrp\": does pg_hba.conf ..."
-        ));
-        assert!(!is_about_the_system_user("28000: role \"pgvrrp\" does not exist"));
-        assert!(!is_about_the_system_user("28P01: password authentication failed"));
     }
 
     #[test]

@@ -105,6 +105,8 @@ fn names_what_is_wrong_and_the_fix() {
         wrong_interface_and_prefix(stage)?;
         etcd_users(stage)?;
         without_capabilities(stage)?;
+        refusals(stage)?;
+        citus_and_standby_cluster(stage)?;
         another_server(stage)?;
         healthy_with_daemons(stage)?;
         as_another_user(stage)?;
@@ -196,8 +198,14 @@ fn etcd_users(stage: &Stage<'_>) -> Result<()> {
     let mut config = reference(stage, Node::Db1)?;
     user(stage, &mut config, "reader", "only-reads")?;
     let examined = examine(stage, Node::Db1, "reader", &config, &[])?;
-    let fix = "grant-permission reader --prefix=true readwrite /pgvrrp/v1/service/odoo/";
-    examined.says("etcd-rights", "problem", "may not write /pgvrrp/v1/service/odoo/10.0.20.155", fix)?;
+    // Whose role that is besides is not known: it gets one of its own.
+    for fix in [
+        "role add pgvrrp`",
+        "grant-permission pgvrrp --prefix=true readwrite /pgvrrp/v1/service/odoo/",
+        "user grant-role reader pgvrrp",
+    ] {
+        examined.says("etcd-rights", "problem", "may not write /pgvrrp/v1/service/odoo/10.0.20.155", fix)?;
+    }
     config.set("", "fence", "\"leader-key\"");
     examine(stage, Node::Db1, "reader-leader-key", &config, &[])?.is_well()?;
 
@@ -217,6 +225,60 @@ fn without_capabilities(stage: &Stage<'_>) -> Result<()> {
     let dropped = ["setpriv", "--bounding-set=-net_raw,-net_admin", "--inh-caps=-net_raw,-net_admin"];
     let examined = examine(stage, Node::Db1, "no-rights", &config, &dropped)?;
     examined.says("capabilities", "problem", "lacks CAP_NET_ADMIN and CAP_NET_RAW", "systemd unit")
+}
+
+/// What a real server refuses, each with its own fix.
+fn refusals(stage: &Stage<'_>) -> Result<()> {
+    let database = stage.lab.database(Node::Db1);
+    let socket = stage.lab.dir().join("db1/socket").display().to_string();
+    let asked = |name: &str, connection: &str| {
+        let mut config = reference(stage, Node::Db1)?;
+        config.set("postgres", "connection", &format!("\"{connection}\""));
+        examine(stage, Node::Db1, name, &config, &[])
+    };
+    let role = format!("host={socket} user=stranger dbname=postgres");
+    asked("no-role", &role)?.says("postgres", "problem", "role stranger into", "CREATE ROLE stranger LOGIN")?;
+    let database_only = format!("host={socket} user=pgvrrp dbname=crm");
+    asked("no-database", &database_only)?.says("postgres", "problem", "no database crm", "dbname")?;
+    let tcp = "host=127.0.0.1 user=pgvrrp dbname=postgres";
+    asked("by-tcp", tcp)?.says("postgres", "problem", "role pgvrrp into", "host postgres pgvrrp samehost")?;
+    asked("no-port", &format!("{tcp} port=1"))?.says("postgres", "problem", "no server", "postgresql.listen")?;
+
+    let allowed = format!("host={socket} user=pgvrrp dbname=postgres");
+    database.sql("ALTER ROLE pgvrrp CONNECTION LIMIT 0")?;
+    asked("full", &allowed)?.says("postgres", "problem", "is full: 53300", "max_connections")?;
+    database.sql("ALTER ROLE pgvrrp CONNECTION LIMIT -1")?;
+    database.sql("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")?;
+    let fix = "GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system() TO pgvrrp";
+    asked("no-identifier", &allowed)?.says("postgres", "problem", "lacks a right", fix)?;
+    // The fix is one.
+    database.sql(fix)?;
+    asked("identifier", &allowed)?.is_well()
+}
+
+/// Another cluster's keys beside the real one's, which does not notice: those of a Citus group that is a standby cluster.
+fn citus_and_standby_cluster(stage: &Stage<'_>) -> Result<()> {
+    let etcd = stage.lab.etcd();
+    let mut config = reference(stage, Node::Db1)?;
+    config.set("patroni", "group", "7");
+    let examined = examine(stage, Node::Db1, "no-group", &config, &[])?;
+    examined.says("configuration", "ok", "cluster /service/odoo/7,", "")?;
+    examined.says("patroni", "problem", "/service/odoo/7/members/db1 does not exist", "`group`")?;
+
+    let keys = [
+        ("config", r#"{"standby_cluster":{"host":"10.0.30.11"}}"#),
+        ("members/db1", r#"{"conn_url":"postgres://10.0.20.11:5432/postgres"}"#),
+        ("leader", "db1"),
+    ];
+    for (key, value) in keys {
+        etcd.put(&format!("/service/odoo/7/{key}"), value)?;
+    }
+    let examined = examine(stage, Node::Db1, "standby-cluster", &config, &[])?;
+    examined.says("patroni", "warning", "standby cluster", "remove standby_cluster")?;
+    for (key, _) in keys {
+        etcd.delete(&format!("/service/odoo/7/{key}"))?;
+    }
+    examined.is_well()
 }
 
 /// A PostgreSQL that belongs to no cluster behind the configured socket, which listens on no address at all.
