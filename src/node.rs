@@ -27,6 +27,7 @@ use vrrp::time::Instant;
 use crate::gate::deadline::STALL;
 use crate::gate::evidence::{EtcdReport, EtcdRequest, LeaseId, PatroniReport, RoleReport};
 use crate::gate::failsafe;
+use crate::gate::guard::{Guard, stands};
 use crate::gate::policy::{Fence, Policy};
 use crate::gate::reason::Reason;
 use crate::gate::verdict::Evidence;
@@ -34,6 +35,7 @@ use etcd_view::{EtcdView, Read};
 use io::{Discarded, Input, Level, Notice, Output};
 use kernel_view::KernelView;
 pub use lock::Identity;
+use status::PhaseLabel;
 pub use vip::VipSettings;
 use vip::{RENEW, Surroundings, Vip};
 
@@ -163,9 +165,9 @@ impl Node {
         self.handing_over.is_some() && self.vips.iter().all(Vip::is_handed_over)
     }
 
-    /// For each VIP whether it is bound by this node's will, and why or why not. What [`Node::status`] says at length.
-    pub fn gates(&self) -> impl Iterator<Item = (bool, &Reason)> {
-        self.vips.iter().map(|vip| (vip.is_bound(), &vip.reason))
+    /// For each VIP where it is in its life, and why. What [`Node::status`] says at length.
+    pub fn gates(&self) -> impl Iterator<Item = (PhaseLabel, &Reason)> {
+        self.vips.iter().map(|vip| (vip.phase_label(&self.kernel), &vip.reason))
     }
 
     fn give_up_handover(&mut self, now: Instant, out: &mut Vec<Output>) {
@@ -200,13 +202,13 @@ impl Node {
             Input::AddressRemoved(address) => self.kernel.removed(&address),
             Input::Advert(advert) => {
                 // Our own frames may come back through a bridge; they are nobody's claim.
-                if self.kernel.primary_address() == Some(advert.source) {
+                if self.kernel.primary_address() == Some(advert.source) && stands(Guard::OwnAddress) {
                     return self.discard("own_address");
                 }
                 let vrid = advert.vrid;
                 let mut known = false;
                 self.each_vip(now, out, |vip, around, out| {
-                    if vip.settings.virtual_router_id == vrid {
+                    if vip.settings.virtual_router_id == vrid || !stands(Guard::VirtualRouter) {
                         known = true;
                         vip.take_advert(around, &advert, out);
                     }
@@ -229,7 +231,8 @@ impl Node {
             }
             Input::Etcd(report) => self.take_etcd(now, report, out),
             Input::Postgres(report) => {
-                if self.postgres.as_ref().is_none_or(|known| known.asked <= report.asked) {
+                let newer = self.postgres.as_ref().is_none_or(|known| known.asked <= report.asked);
+                if newer || !stands(Guard::RoleOrder) {
                     self.postgres = Some(report);
                 }
             }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use vrrp::time::Instant;
 
 use super::evidence::{Observation, PatroniReport};
+use super::guard::{Guard, stands};
 use super::policy::{Failsafe, Policy};
 
 /// How long Patroni's word is good for, from when it was asked. It is asked twice a second.
@@ -26,5 +27,5 @@ pub fn is_due(policy: Policy, etcd: Option<&Observation>) -> bool {
 pub fn vouched(now: Instant, patroni: Option<&PatroniReport>) -> Option<Instant> {
     let report = patroni?;
     let yes = report.answer.as_ref().is_ok_and(|answer| answer.primary && answer.failsafe_active);
-    (yes && now < report.asked + VOUCHED).then_some(report.asked)
+    (yes && (now < report.asked + VOUCHED || !stands(Guard::VouchEnds))).then_some(report.asked)
 }

@@ -3,10 +3,24 @@
 //! In a build without the feature `sabotage`, which is every build but that of the simulator's own test, all of them
 //! stand and the compiler sees nothing but `true`.
 
-/// One guard: one condition at one place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Guard {
+/// Declares the guards, and the list of all of them, so that none can be left out of the test.
+macro_rules! guards {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// One guard: one condition at one place.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum Guard {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Guard {
+            /// Every guard.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+guards! {
     /// While bound, evidence against holding closes the gate.
     Verdict,
     /// While bound, K seen to be another's, or gone, closes the gate.
@@ -51,6 +65,50 @@ pub enum Guard {
     RevokeAfterUnbind,
     /// An address that is here without the right is removed.
     Expel,
+    /// A lease of ours is revoked only while the address is seen to be absent.
+    RevokeAbsent,
+    /// V that was being acquired when etcd turned out to be another one does not count.
+    Void,
+    /// V that was held when etcd turned out to be another one is lost.
+    RebuiltLoses,
+    /// Another cluster ID is another etcd.
+    OtherCluster,
+    /// A revision that went back is an older copy of etcd.
+    OlderRevision,
+    /// V read as gone, or as another's, is lost at once.
+    LockLost,
+    /// A keepalive that finds no lease ends the hold at once.
+    LeaseLost,
+    /// Patroni's failsafe mode keeps what is bound, and binds nothing.
+    VouchBindsNothing,
+    /// ... for 5 s from when it was asked.
+    VouchEnds,
+    /// A pause keeps what is bound, and binds nothing.
+    PauseBindsNothing,
+    /// Acquiring needs a PostgreSQL that is primary or standby, not down or unknown.
+    EligibleRole,
+    /// Acquiring needs Patroni's member of this name to resolve.
+    MemberResolved,
+    /// Acquiring needs Patroni's `initialize` key.
+    Initialized,
+    /// V of another member is another's.
+    OwnMember,
+    /// Role reports are taken in the order in which they were asked.
+    RoleOrder,
+    /// The VIP is removed where it does not belong, beside where it does.
+    Strays,
+    /// After a stall, a VIP without a lifetime is not left in its place.
+    Unlimited,
+    /// What is announced has been renewed just before.
+    RenewThenAnnounce,
+    /// While V may live by a lease that nobody keeps alive, D is no later than that one's.
+    RefreshLimit,
+    /// A release while V is put anew waits for the answer.
+    LeaveAfterAnswer,
+    /// An advertisement from this node's own address is no rival's.
+    OwnAddress,
+    /// An advertisement of another virtual router is not this one's.
+    VirtualRouter,
 }
 
 #[cfg(not(feature = "sabotage"))]

@@ -101,7 +101,7 @@ pub fn eligible(evidence: &Evidence<'_>, local: impl Fn(&IpAddr) -> bool, releas
     }
     // The right process: two Patronis that were given one name must not both be served.
     let member = etcd.member.as_ref().ok_or_else(unknown)?;
-    if member.addresses.is_empty() {
+    if member.addresses.is_empty() && stands(Guard::MemberResolved) {
         return Err(Reason::MemberUnresolved(member.host.clone()));
     }
     if stands(Guard::LocalMember) && !member.addresses.iter().any(local) {
@@ -113,11 +113,12 @@ pub fn eligible(evidence: &Evidence<'_>, local: impl Fn(&IpAddr) -> bool, releas
         .ok_or(Reason::PostgresUnasked)?;
     match postgres.role {
         Role::Primary | Role::Standby => {}
+        _ if !stands(Guard::EligibleRole) => {}
         Role::Down => return Err(Reason::PostgresDown(postgres.detail.clone())),
         Role::Unknown => return Err(Reason::PostgresUnknown(postgres.detail.clone())),
     }
     // The right server, in the right cluster.
-    if etcd.system_identifier.is_none() {
+    if etcd.system_identifier.is_none() && stands(Guard::Initialized) {
         return Err(Reason::NotInitialized);
     }
     same_server(evidence, postgres)?;
@@ -129,7 +130,8 @@ pub fn eligible(evidence: &Evidence<'_>, local: impl Fn(&IpAddr) -> bool, releas
 pub fn verdict(evidence: &Evidence<'_>, held: &Held, bound: bool) -> Verdict {
     // Verdict, deadline and kernel lifetime are three independent ways out. This is the deadline: whatever the rest
     // says, an old proof is none.
-    let deadline = if bound { held.stays_until(evidence) } else { held.deadline };
+    let vouched = bound || !stands(Guard::VouchBindsNothing);
+    let deadline = if vouched { held.stays_until(evidence) } else { held.deadline };
     if stands(Guard::Deadline) && evidence.now >= deadline::leave_by(deadline) {
         return Verdict::Shut(Reason::Deadline);
     }
@@ -192,7 +194,7 @@ pub fn patroni_config(etcd: Option<&Observation>) -> PatroniConfig {
 
 /// Is K still mine, or may what is bound stay without it? `Ok` says why it may.
 fn leader_key(evidence: &Evidence<'_>, held: &Held, bound: bool) -> Result<Reason, Reason> {
-    let vouched = bound && evidence.vouched.is_some();
+    let vouched = (bound || !stands(Guard::VouchBindsNothing)) && evidence.vouched.is_some();
     let mine = if vouched { Reason::HoldingFailsafe } else { Reason::Holding };
     // A read that is older than our put says nothing: the put itself compared K.
     let Some(etcd) = evidence.etcd.filter(|etcd| etcd.revision >= held.mod_revision) else {
@@ -207,7 +209,8 @@ fn leader_key(evidence: &Evidence<'_>, held: &Held, bound: bool) -> Result<Reaso
         None if vouched => Ok(mine),
         None => {
             let paused = etcd.config.is_some_and(|config| config.paused);
-            let stays = bound && paused && evidence.policy.paused == Paused::Hold;
+            let stays =
+                (bound || !stands(Guard::PauseBindsNothing)) && paused && evidence.policy.paused == Paused::Hold;
             if stays { Ok(Reason::HoldingPaused) } else { Err(Reason::NoLeader) }
         }
     }

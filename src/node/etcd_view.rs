@@ -4,6 +4,7 @@ use vrrp::time::Instant;
 
 use crate::gate::deadline;
 use crate::gate::evidence::Observation;
+use crate::gate::guard::{Guard, stands};
 use crate::gate::verdict::patroni_config;
 
 /// How many reads in a row have to show an older revision before etcd is taken for a restored copy. A single one may
@@ -67,8 +68,10 @@ impl EtcdView {
         };
         self.error = None;
         match &self.latest {
-            Some(latest) if latest.cluster_id != read.cluster_id => self.start_anew(now, read),
-            Some(latest) if latest.revision > read.revision => {
+            Some(latest) if latest.cluster_id != read.cluster_id && stands(Guard::OtherCluster) => {
+                self.start_anew(now, read)
+            }
+            Some(latest) if latest.revision > read.revision && stands(Guard::OlderRevision) => {
                 self.older_reads += 1;
                 if self.older_reads < OLDER_READS {
                     self.error = Some(format!(

@@ -50,7 +50,7 @@ impl Identity {
     pub(super) fn owns(&self, key: &LockKey) -> bool {
         match &key.holder {
             LockHolder::Known(value) => {
-                value.member == self.member
+                (value.member == self.member || !stands(Guard::OwnMember))
                     && (value.boot_id == self.boot_id || !stands(Guard::Boot))
                     && (value.incarnation == self.incarnation || !stands(Guard::Incarnation))
             }
@@ -95,7 +95,7 @@ impl Refresh {
     /// D may not be later than this, since V may live by a lease that nobody keeps alive.
     fn limit(&self) -> Option<Instant> {
         let awaited = Some(self.cap).filter(|_| self.is_awaited());
-        [awaited, self.doubt].into_iter().flatten().min()
+        [awaited, self.doubt].into_iter().flatten().min().filter(|_| stands(Guard::RefreshLimit))
     }
 }
 
@@ -131,7 +131,9 @@ impl Lock {
         }
         let cap = deadline::deadline(now, ttl);
         let doubt = former.and_then(|former| former.doubt);
-        held.deadline = held.deadline.min(cap);
+        if stands(Guard::RefreshLimit) {
+            held.deadline = held.deadline.min(cap);
+        }
         *refresh = Some(Refresh { ttl, again: None, cap, doubt });
         Some(EtcdRequest::Acquire { vip, value: me.value(held.epoch), ttl, expect: Expect::Mine(held.mod_revision) })
     }
@@ -167,7 +169,7 @@ impl Lock {
         if let Self::Held { held, refresh } = self {
             let under_way = refresh.as_ref().is_some_and(Refresh::is_awaited);
             match held.lease {
-                Some(lease) if under_way => *self = Self::Leaving { lease },
+                Some(lease) if under_way && stands(Guard::LeaveAfterAnswer) => *self = Self::Leaving { lease },
                 Some(lease) => self.revoke(now, lease),
                 None => *self = Self::None,
             }
@@ -310,7 +312,7 @@ impl Lock {
             return prove_by_leader_key(held, me, read);
         }
         let kept = kept.filter(|kept| Some(kept.lease) == held.lease);
-        if kept.is_some_and(|kept| kept.ttl <= 0) {
+        if kept.is_some_and(|kept| kept.ttl <= 0) && stands(Guard::LeaseLost) {
             held.lost = Some("its lease has expired or was revoked".to_owned());
             return;
         }
@@ -323,8 +325,8 @@ impl Lock {
         let Some(read) = read.filter(|read| read.revision >= held.mod_revision || !stands(Guard::ReadNotOlder)) else {
             return;
         };
-        match read.locks.get(vip.0).and_then(Option::as_ref) {
-            None => held.lost = Some("it was deleted".to_owned()),
+        let lost = match read.locks.get(vip.0).and_then(Option::as_ref) {
+            None => Some("it was deleted".to_owned()),
             Some(key) if key.mod_revision == held.mod_revision && Some(key.lease) == held.lease => {
                 let others = read.leader.as_ref().is_some_and(|leader| leader.member != me.member);
                 if let Some(kept) = kept.filter(|_| !others) {
@@ -338,15 +340,20 @@ impl Lock {
                 if let Some(leader) = read.leader.as_ref().filter(|_| !others) {
                     held.epoch = leader.create_revision;
                 }
+                None
             }
             // Our own put under a fresh lease, whose answer is still on its way.
-            Some(key) if refresh.as_ref().is_some_and(Refresh::is_awaited) && me.owns(key) => {}
+            Some(key) if refresh.as_ref().is_some_and(Refresh::is_awaited) && me.owns(key) => None,
             // ... whose answer never came: this is it. D stays where it is until that lease is kept alive.
             Some(key) if refresh.as_ref().is_some_and(|refresh| refresh.doubt.is_some()) && me.owns(key) => {
                 held.ttl_asked = refresh.take().map_or(held.ttl_asked, |refresh| refresh.ttl);
                 (held.lease, held.mod_revision) = (Some(key.lease), key.mod_revision);
+                None
             }
-            Some(key) => held.lost = Some(format!("it is now {}'s", holder_name(key))),
+            Some(key) => Some(format!("it is now {}'s", holder_name(key))),
+        };
+        if lost.is_some() && stands(Guard::LockLost) {
+            held.lost = lost;
         }
     }
 }

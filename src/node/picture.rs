@@ -82,7 +82,7 @@ impl Vip {
             virtual_router_id: settings.virtual_router_id.get(),
             held: self.is_confirmed() && around.kernel.is_in_place(settings.address, settings.prefix_len),
             gate_open: self.is_bound(),
-            phase: self.phase_label(around),
+            phase: self.phase_label(around.kernel),
             reason: self.reason.label(),
             why: self.reason.to_string(),
             router: match self.router.state() {

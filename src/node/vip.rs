@@ -308,11 +308,11 @@ impl Vip {
     /// etcd is another one than before: V in it is nobody's proof.
     pub(super) fn etcd_rebuilt(&mut self) {
         match &mut self.lock {
-            Lock::Held { held, .. } => {
+            Lock::Held { held, .. } if stands(Guard::RebuiltLoses) => {
                 held.lost = Some("etcd is another cluster or an older copy than before".to_owned());
             }
-            Lock::Acquiring { void, .. } => *void = true,
-            Lock::None | Lock::Leaving { .. } | Lock::Revoking { .. } => {}
+            Lock::Acquiring { void, .. } => *void = stands(Guard::Void),
+            Lock::None | Lock::Held { .. } | Lock::Leaving { .. } | Lock::Revoking { .. } => {}
         }
     }
 
@@ -427,9 +427,9 @@ impl Vip {
         matches!(self.phase, Phase::Active { confirmed: true, .. } | Phase::Draining { .. })
     }
 
-    pub(super) fn phase_label(&self, around: &Surroundings<'_>) -> PhaseLabel {
+    pub(super) fn phase_label(&self, kernel: &KernelView) -> PhaseLabel {
         match (&self.phase, &self.lock) {
-            (Phase::Closed, _) if around.kernel.is_present(self.settings.address) => PhaseLabel::Adopting,
+            (Phase::Closed, _) if kernel.is_present(self.settings.address) => PhaseLabel::Adopting,
             (Phase::Closed, Lock::Acquiring { .. } | Lock::Held { .. }) => PhaseLabel::Armed,
             (Phase::Closed, _) => PhaseLabel::Closed,
             (Phase::Displacing { .. }, _) => PhaseLabel::Displacing,
@@ -504,7 +504,8 @@ impl Vip {
         };
         let leave = leave.map(|held| deadline::leave_by(until(held)));
         // Nothing is revoked while the address is here.
-        let revoke = self.lock.deadline().filter(|_| !around.kernel.is_present(self.settings.address));
+        let absent = !around.kernel.is_present(self.settings.address) || !stands(Guard::RevokeAbsent);
+        let revoke = self.lock.deadline().filter(|_| absent);
         [phase, leave, revoke, self.router.deadline()].into_iter().flatten().min()
     }
 }

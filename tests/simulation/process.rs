@@ -298,11 +298,11 @@ impl World {
         let before = gate(&p.node);
         let outputs = p.node.handle(now, input);
         let after = gate(&p.node);
-        if after.1 != before.1 {
-            if after.1 == "lock_lost" {
-                self.check_lost(h, &p.node);
-            }
-            *self.edges.entry((before.0, after.1)).or_default() += 1;
+        if after.1 != before.1 && after.1 == "lock_lost" {
+            self.check_lost(h, &p.node);
+        }
+        if after != before {
+            *self.ways.entry((before.0, after.1, after.0)).or_default() += 1;
         }
         self.check_outputs(h, &outputs);
         p.failed = false;
@@ -478,8 +478,9 @@ impl World {
     }
 }
 
-fn gate(node: &Node) -> (bool, &'static str) {
-    node.gates().next().map_or((false, ""), |(bound, why)| (bound, why.label()))
+/// Where the VIP is in its life, and why.
+fn gate(node: &Node) -> (&'static str, &'static str) {
+    node.gates().next().map_or(("", ""), |(phase, why)| (phase.as_str(), why.label()))
 }
 
 fn is_of_vip(output: &Output) -> bool {

@@ -13,56 +13,11 @@ const SHARE: f64 = 0.10;
 /// Each way to a reason has to be taken this many times per history.
 const RATE: f64 = 0.01;
 
-/// The ways that have to be taken: from an address that is bound, to each reason why it may stay, or why it leaves ...
-const BOUND: [&str; 16] = [
-    "holding",
-    "holding_paused",
-    "holding_failsafe",
-    "holding_unanswered",
-    "holding_down",
-    "stalled",
-    "deadline",
-    "lock_lost",
-    "no_leader",
-    "other_leads",
-    "in_recovery",
-    "postgres_down",
-    "wrong_server",
-    "no_interface",
-    "bind_refused",
-    "stopping",
-];
+/// The ways that have to be taken.
+const WAYS: &[Way] = &[];
 
-/// ... and from one that is not, to each reason why it may come, or why not.
-const NOT_BOUND: [&str; 27] = [
-    "holding",
-    "kernel_unasked",
-    "etcd_unasked",
-    "etcd_rebuilt",
-    "no_leader",
-    "other_leads",
-    "unknown_member",
-    "member_unresolved",
-    "member_elsewhere",
-    "not_initialized",
-    "wrong_server",
-    "postgres_unasked",
-    "postgres_down",
-    "postgres_unknown",
-    "in_recovery",
-    "no_interface",
-    "acquiring",
-    "acquire_failed",
-    "lock_held",
-    "lock_lost",
-    "unlocking",
-    "deadline",
-    "stalled",
-    "bind_refused",
-    "displacing",
-    "handing_over",
-    "stopping",
-];
+/// From a phase of the VIP's life, for a reason, to a phase: the edges of the decision.
+pub(crate) type Way = (&'static str, &'static str, &'static str);
 
 /// What many histories amount to.
 #[derive(Default)]
@@ -77,7 +32,7 @@ pub(crate) struct Sum {
     longest: (Nanos, u64),
     with: BTreeMap<Fault, u64>,
     counts: BTreeMap<&'static str, u64>,
-    edges: BTreeMap<(bool, &'static str), u64>,
+    ways: BTreeMap<Way, u64>,
 }
 
 impl Sum {
@@ -94,9 +49,8 @@ impl Sum {
     pub(crate) fn gaps(&self) -> Vec<String> {
         let seeds = self.seeds as f64;
         let faults = Fault::ALL.iter().filter(|fault| *self.with.get(fault).unwrap_or(&0) as f64 / seeds < SHARE);
-        let ways = BOUND.map(|why| (true, why)).into_iter().chain(NOT_BOUND.map(|why| (false, why)));
-        let ways = ways.filter(|way| *self.edges.get(way).unwrap_or(&0) as f64 / seeds < RATE);
-        let ways = ways.map(|(bound, why)| format!("{} is too rare", way_name(bound, why)));
+        let rare = WAYS.iter().filter(|way| *self.ways.get(*way).unwrap_or(&0) as f64 / seeds < RATE);
+        let ways = rare.map(|way| format!("{} is too rare", way_name(way)));
         faults.map(|fault| format!("{fault:?} is too rare")).chain(ways).filter(|_| self.seeds >= 100_000).collect()
     }
 
@@ -112,8 +66,8 @@ impl Sum {
         for fault in world.faults.keys() {
             *self.with.entry(*fault).or_default() += 1;
         }
-        for (edge, count) in &world.edges {
-            *self.edges.entry(*edge).or_default() += count;
+        for (way, count) in &world.ways {
+            *self.ways.entry(*way).or_default() += count;
         }
         for (what, count) in &world.counts {
             *self.counts.entry(what).or_default() += count;
@@ -131,8 +85,8 @@ impl fmt::Display for Sum {
         for (fault, count) in &self.with {
             writeln!(f, "  {:>5.1} % of the histories with {fault:?}", 100.0 * *count as f64 / *seeds as f64)?;
         }
-        for ((bound, why), count) in &self.edges {
-            writeln!(f, "  {count:>9} times {}", way_name(*bound, why))?;
+        for (way, count) in &self.ways {
+            writeln!(f, "  {count:>9} times {}", way_name(way))?;
         }
         for (what, count) in &self.counts {
             writeln!(f, "  {count:>9} {what}")?;
@@ -141,6 +95,6 @@ impl fmt::Display for Sum {
     }
 }
 
-fn way_name(bound: bool, why: &str) -> String {
-    format!("{} -> {why}", if bound { "bound" } else { "not bound" })
+fn way_name((from, why, to): &Way) -> String {
+    format!("{from} -> {to}: {why}")
 }

@@ -18,6 +18,7 @@ use super::patroni::Patroni;
 use super::plan::{Fault, Plan};
 use super::postgres::{Postgres, State};
 use super::process::{Inbox, Process, Told};
+use super::sum::Way;
 
 /// Something that will happen: what is due first comes first, and of two at one moment the one that was planned first.
 struct Event {
@@ -137,8 +138,8 @@ pub(crate) struct World {
     loud: bool,
     tail: VecDeque<String>,
     pub(crate) counts: BTreeMap<&'static str, u64>,
-    /// How often a node came to a reason, from a bound address or without one.
-    pub(crate) edges: BTreeMap<(bool, &'static str), u64>,
+    /// How often a node went from a phase, for a reason, to a phase.
+    pub(crate) ways: BTreeMap<Way, u64>,
     pub(crate) faults: BTreeMap<Fault, u64>,
     pub(crate) passes: u64,
     pub(crate) binds: u64,
@@ -212,7 +213,7 @@ impl World {
             loud,
             tail: VecDeque::new(),
             counts: BTreeMap::new(),
-            edges: BTreeMap::new(),
+            ways: BTreeMap::new(),
             faults: BTreeMap::new(),
             passes: 0,
             binds: 0,

@@ -31,9 +31,8 @@ impl Vip {
             Phase::Releasing { .. } => {}
         }
         // An adopted address may still be here when the outcome of putting V anew turns out to be unknown.
-        if !around.kernel.is_present(self.settings.address)
-            && let Some(request) = self.lock.due(around.evidence.now, self.id)
-        {
+        let absent = !around.kernel.is_present(self.settings.address) || !stands(Guard::RevokeAbsent);
+        if absent && let Some(request) = self.lock.due(around.evidence.now, self.id) {
             out.push(Output::Etcd(request));
         }
         self.advertise(around, out);
@@ -167,14 +166,14 @@ impl Vip {
             out.push(Output::Etcd(request));
         }
         let Some(link) = around.kernel.link else { return };
-        if around.kernel.has_strays(address, prefix_len) {
+        if around.kernel.has_strays(address, prefix_len) && stands(Guard::Strays) {
             out.push(Output::UnbindStrays { vip: self.id, keep: link.index });
         }
         // After a stall nothing is bound or announced before fresh evidence; that the hold itself ends is not the
         // stall's business but D's.
         if !self.lock.held().is_some_and(|held| is_fresh(&around.evidence, held)) {
             // What somebody else put in its place meanwhile has no lifetime, and no renewal gives it one now.
-            if around.kernel.is_unlimited(address) {
+            if around.kernel.is_unlimited(address) && stands(Guard::Unlimited) {
                 return self.release(around, Reason::Stalled, out);
             }
             if let Phase::Active { renew, announce, .. } = &mut self.phase {
@@ -194,7 +193,7 @@ impl Vip {
         let Phase::Active { confirmed, renew, announce, bursts } = &mut self.phase else { return };
         let announce_due = *confirmed && (deleted || now >= *announce);
         // What is announced has been renewed just before: its lifetime does not end in between.
-        let renew_due = now >= *renew || announce_due;
+        let renew_due = now >= *renew || (announce_due && stands(Guard::RenewThenAnnounce));
         if renew_due || deleted {
             *renew = now + RENEW;
         }

@@ -102,7 +102,7 @@ impl Vip {
     pub(super) fn clean_up_leftover(&mut self, around: &Surroundings<'_>, reason: &Reason) {
         let decided = !reason.is_undecided() && !matches!(reason, Reason::AcquireFailed(_));
         let Some(etcd) = around.evidence.etcd.filter(|etcd| decided && etcd.asked > self.unlocked) else { return };
-        if around.kernel.is_present(self.settings.address) {
+        if around.kernel.is_present(self.settings.address) && stands(Guard::RevokeAbsent) {
             return;
         }
         if let Some(key) = etcd.locks.get(self.id.0).and_then(Option::as_ref)
