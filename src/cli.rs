@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -198,6 +199,9 @@ fn hand_over(file: &ConfigFile) -> ExitCode {
         say(&format!("error: {failure}\n"));
         return failure.exit_code();
     }
+    if let Err(code) = check_as_the_daemon(&config, &file.path) {
+        return code;
+    }
     match handover::run(&config.runtime_dir) {
         Ok(text) => print(&text),
         Err(handover::Failure::NoDaemon(error)) => no_daemon(&config, &error),
@@ -207,6 +211,30 @@ fn hand_over(file: &ConfigFile) -> ExitCode {
                 handover::Failure::Refused { .. } => ExitCode::from(EX_TEMPFAIL),
                 _ => ExitCode::FAILURE,
             }
+        }
+    }
+}
+
+/// Root may read what the next daemon may not, and would end for: a password file, say. So `check` is run as its user.
+fn check_as_the_daemon(config: &Config, file: &Path) -> Result<(), ExitCode> {
+    let (user, group) = control::owner(&config.runtime_dir).map_err(|error| no_daemon(config, &error))?;
+    if !nix::unistd::geteuid().is_root() || user == 0 {
+        return Ok(());
+    }
+    let mut check = std::process::Command::new("/proc/self/exe");
+    let checked = check.arg("check").arg(file).uid(user).gid(group).output();
+    match checked {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => {
+            say(&String::from_utf8_lossy(&output.stderr));
+            say(&format!(
+                "error: the next daemon would end for this, since it runs as user {user}; this one goes on\n"
+            ));
+            Err(ExitCode::from(EX_CONFIG))
+        }
+        Err(error) => {
+            say(&format!("error: cannot check the configuration as user {user}: {error}; the daemon goes on\n"));
+            Err(ExitCode::from(EX_OSERR))
         }
     }
 }

@@ -138,6 +138,16 @@ pub(crate) fn listener(runtime_dir: &Path) -> io::Result<i32> {
     Ok(getsockopt(&stream, PeerCredentials)?.pid())
 }
 
+/// The user and the group that the daemon runs as.
+///
+/// # Errors
+/// If none runs there.
+pub fn owner(runtime_dir: &Path) -> io::Result<(u32, u32)> {
+    let stream = StdUnixStream::connect(path(runtime_dir))?;
+    let peer = getsockopt(&stream, PeerCredentials)?;
+    Ok((peer.uid(), peer.gid()))
+}
+
 /// Asks a running daemon. Returns the answer, and the process that gave it.
 ///
 /// # Errors

@@ -23,6 +23,9 @@ fn switch_without(stage: &Stage<'_>, disabled: Time) -> Result<()> {
     stage.lab.switchover(Node::Db2)?;
     stage.wait_reason(Node::Db2, "lock_held", Duration::from_secs(10))?;
     stage.status_says(Node::Db2, "db1 still holds the lock")?;
+    let series = "pgvrrp_lock_waiting_seconds{vip=\"10.0.20.155\"}";
+    let waiting = stage.daemon(Node::Db2, |daemon| daemon.metric(series))?;
+    ensure!(waiting > Some(0.0), "waiting for {waiting:?}");
     stage.wait_vip(Node::Db2, Duration::from_secs(25))?;
     stage.wait_writes(Duration::from_secs(5))
 }

@@ -193,8 +193,16 @@ fn a_lock_in_an_unknown_format_is_respected() {
             let lease = granted.split_whitespace().nth(1).context("no lease")?;
             etcd.etcdctl(&["put", &format!("--lease={lease}"), &key, value])?;
             stage.start_daemon(Node::Db2)?;
-            stage.wait_reason(Node::Db2, "lock_held", Duration::from_secs(5))?;
-            stage.status_says(Node::Db2, "an unknown format")?;
+            stage.wait_reason(Node::Db2, "lock_unreadable", Duration::from_secs(5))?;
+            stage.status_says(Node::Db2, "a format that this version does not know")?;
+            stage.daemon(Node::Db2, |daemon| {
+                let alarms =
+                    daemon.log().lines().filter(|line| line.contains("ERROR") && line.contains("format")).count();
+                ensure!(alarms >= 1, "no alarm: {}", daemon.log());
+                let waiting = daemon.metric("pgvrrp_lock_waiting_seconds{vip=\"10.0.20.155\"}")?;
+                ensure!(waiting > Some(0.0), "waiting for {waiting:?}");
+                Ok(())
+            })?;
             ensure!(stage.holders().is_empty());
             stage.wait_vip(Node::Db2, Duration::from_secs(15))?;
             stage.daemon(Node::Db2, Daemon::terminate)?;

@@ -13,7 +13,7 @@ use pgvrrp::transport::AdvertSender;
 use vrrp::types::Interval;
 
 use crate::conflicts::rival;
-use crate::stage::{Stage, play, play_with, times};
+use crate::stage::{Stage, play, play_with};
 
 fn metric(stage: &Stage<'_>, node: Node, series: &str) -> Result<Option<f64>> {
     stage.daemon(node, |daemon| daemon.metric(series))
@@ -37,12 +37,8 @@ fn paused_and_the_leader_key_has_expired() {
     });
 }
 
-/// Waits for a key to expire, as its neighbour does: in the full run only.
 #[test]
 fn paused_with_the_policy_to_release() {
-    if times(0, 1) == 0 {
-        return;
-    }
     play_with(Options::default(), |stage| {
         for node in Node::DATABASES {
             let mut launch = Launch::reference(stage.lab, node);
@@ -53,6 +49,8 @@ fn paused_with_the_policy_to_release() {
         stage.lab.pause(true)?;
         stage.lab.database(Node::Db1).kill_patroni();
         stage.lab.wait_until("the VIP to leave", Duration::from_secs(40), || Ok(stage.holders().is_empty()))?;
+        stage.wait_reason(Node::Db1, "no_leader", Duration::from_secs(5))?;
+        stage.status_says(Node::Db1, "no member holds Patroni's leader key")?;
         stage.calm(Duration::from_secs(3))
     });
 }
@@ -170,10 +168,25 @@ fn postgresql_is_restarted_in_place() {
         stage.lab.wait_until("the VIP to have left and come back", Duration::from_secs(20), || {
             Ok(stage.analysis().holdings().len() == 2 && stage.holders() == [Node::Db1])
         })?;
+        stage.status_says(Node::Db1, "left ")?;
+        stage.status_says(Node::Db1, "PostgreSQL is down")?;
+        let lost = metric(stage, Node::Db1, "pgvrrp_transitions_total{vip=\"10.0.20.155\",direction=\"lost\"}")?;
+        ensure!(lost == Some(1.0), "lost {lost:?} times");
         stage.wait_writes(Duration::from_secs(10))?;
         println!("writes again {:.0} ms after the restart was asked for", Time::now().millis_after(asked));
         Ok(())
     });
+}
+
+/// By hand, behind Patroni's back.
+fn stop_postgresql(stage: &Stage<'_>, node: Node) -> Result<()> {
+    let (tools, database) = (stage.lab.tools(), stage.lab.database(node));
+    let mut pg_ctl = stage.lab.namespace(node).command_as(tools.postgres_program("pg_ctl"), tools.account);
+    tools.set_environment(&mut pg_ctl);
+    pg_ctl.current_dir("/").arg("-D").arg(database.data_dir()).args(["stop", "-m", "fast", "-w"]);
+    let done = pg_ctl.output()?;
+    ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    Ok(())
 }
 
 #[test]
@@ -185,9 +198,18 @@ fn postgresql_is_restarted_with_the_policy_to_hold() {
             stage.launch(node, &launch)?;
         }
         stage.wait_vip(Node::Db1, Duration::from_secs(10))?;
-        let answer = stage.lab.database(Node::Db1).rest(Request::post("/restart", "{}"), Duration::from_secs(30))?;
+        let database = stage.lab.database(Node::Db1);
+        let answer = database.rest(Request::post("/restart", "{}"), Duration::from_secs(30))?;
         ensure!(answer.status == 200, "{}", answer.body);
         stage.wait_reason(Node::Db1, "holding", Duration::from_secs(10))?;
+        // For longer than the moment of a restart: in a pause Patroni does not start it again.
+        stage.lab.pause(true)?;
+        stop_postgresql(stage, Node::Db1)?;
+        stage.wait_reason(Node::Db1, "holding_down", Duration::from_secs(5))?;
+        stage.status_says(Node::Db1, "holding by policy")?;
+        stage.calm(Duration::from_secs(3))?;
+        stage.lab.pause(false)?;
+        stage.wait_reason(Node::Db1, "holding", Duration::from_secs(30))?;
         ensure!(stage.analysis().holdings().len() == 1, "the VIP moved");
         Ok(())
     });
@@ -210,9 +232,8 @@ fn postgresql_has_no_connection_left() {
             Ok(database.sql("select 1").is_err())
         })?;
         signal_pid(backend_of_the_daemon(stage)?, Signal::SIGTERM)?;
-        stage
-            .wait_reason(Node::Db1, "holding_unanswered", Duration::from_secs(5))
-            .or_else(|_| stage.wait_reason(Node::Db1, "holding", Duration::from_secs(1)))?;
+        stage.wait_reason(Node::Db1, "holding_unanswered", Duration::from_secs(5))?;
+        stage.status_says(Node::Db1, "holding while the lock is confirmed")?;
         stage.calm(Duration::from_secs(3))?;
         drop(clients);
         stage.wait_reason(Node::Db1, "holding", Duration::from_secs(30))?;
@@ -257,6 +278,39 @@ fn a_foreign_active_is_made_to_yield_before_the_address_is_bound() {
         println!("bound {:.1} to {:.1} ms after it could be", lag.at_least, lag.at_most);
         // It does not yield: bound when the tenth of a second is over.
         ensure!(lag.at_most >= 95.0 && lag.at_least < 400.0, "{lag:?}");
+        stage.status_says(Node::Db2, "foreign routers displaced 1")?;
+        let displaced = metric(stage, Node::Db2, "pgvrrp_displaced_total{vip=\"10.0.20.155\"}")?;
+        ensure!(displaced == Some(1.0), "displaced {displaced:?}");
         Ok(())
+    });
+}
+
+/// The leader of a standby cluster holds K, and its PostgreSQL follows another cluster: there is no primary for the VIP.
+#[test]
+fn the_cluster_becomes_a_standby_cluster_and_a_cluster_of_its_own_again() {
+    play(Options::default(), |stage| {
+        // Its primary is nowhere, which makes no difference to its members.
+        stage.lab.patch_config(&serde_json::json!({"standby_cluster": {"host": "10.0.20.100", "port": 5432}}))?;
+        stage.lab.wait_until("the VIP to leave", Duration::from_secs(30), || Ok(stage.holders().is_empty()))?;
+        stage.lab.wait_until("the leader to be in recovery", Duration::from_secs(60), || {
+            let leader = stage.lab.leader()?.unwrap_or(Node::Db1);
+            Ok(stage.lab.database(leader).sql("select pg_is_in_recovery()").is_ok_and(|answer| answer == "t"))
+        })?;
+        let leader = stage.lab.leader()?.context("no leader")?;
+        stage.wait_reason(leader, "standby_cluster", Duration::from_secs(20))?;
+        stage.status_says(leader, "this is a standby cluster")?;
+        thread::sleep(Duration::from_secs(6));
+        ensure!(stage.holders().is_empty(), "the VIP is bound in a standby cluster");
+        stage.daemon(leader, |daemon| {
+            ensure!(
+                !daemon.log().contains("in recovery for more than"),
+                "this promotion is not slow: {}",
+                daemon.log()
+            );
+            Ok(())
+        })?;
+        stage.lab.patch_config(&serde_json::json!({"standby_cluster": null}))?;
+        stage.lab.wait_until("the VIP to be somewhere", Duration::from_secs(40), || Ok(stage.holders().len() == 1))?;
+        stage.wait_writes(Duration::from_secs(10))
     });
 }

@@ -2,6 +2,7 @@
 
 mod demo;
 mod interrupt;
+mod older;
 mod simulate;
 mod test;
 mod workspace;

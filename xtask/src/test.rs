@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use lab::{Time, prerequisites};
 
+use crate::older;
 use crate::simulate;
 use crate::workspace::{self, LAB_PACKAGE, ROOT_PACKAGE, cargo};
 
@@ -17,6 +18,9 @@ const FULL: &str = "PGVRRP_FULL";
 
 /// Tells the scenarios which daemon to try: the one that is shipped, while they themselves need no optimising.
 const BINARY: &str = "PGVRRP_BINARY";
+
+/// Tells them of another version of it.
+const OTHER_BINARY: &str = "PGVRRP_OTHER_BINARY";
 
 /// Runs all steps, stops at the first that fails, and sums up.
 pub(crate) fn run(full: bool) -> Result<()> {
@@ -30,8 +34,14 @@ pub(crate) fn run(full: bool) -> Result<()> {
         daemon = Some(workspace::build_release()?);
         Ok(())
     })?;
+    let mut other = None;
+    summary.step("release build of an older version", || {
+        other = older::build()?;
+        Ok(())
+    })?;
     let mut scenarios = cargo(["test", "--test", SCENARIOS, "--", "--test-threads=1", "--nocapture"]);
     scenarios.envs(daemon.map(|daemon| (BINARY, daemon)));
+    scenarios.envs(other.map(|other| (OTHER_BINARY, other)));
     if full {
         scenarios.env(FULL, "1");
     }

@@ -70,8 +70,12 @@ impl Vip {
     /// gone as well, and that is not what has to be said first.
     fn split_brain_with<'a>(&self, around: &Surroundings<'a>) -> Option<&'a str> {
         let evidence = &around.evidence;
-        let leader = evidence.etcd?.leader.as_ref()?;
-        (self.split_brain && evidence.member_known && leader.member != evidence.member).then_some(&leader.member)
+        let etcd = evidence.etcd?;
+        let leader = etcd.leader.as_ref().filter(|leader| leader.member != evidence.member)?;
+        // Under another member's name nothing is split.
+        let is_here = |address| around.kernel.is_local(address);
+        let named = etcd.member.as_ref().is_none_or(|member| member.addresses.iter().any(is_here));
+        (self.split_brain && evidence.member_known && named).then_some(&leader.member)
     }
 
     /// Whether an address that is bound without our doing may stay for now. Only one that our predecessor bound, with
