@@ -221,3 +221,102 @@ impl fmt::Display for Reason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> Vec<Reason> {
+        let text = || "text".to_owned();
+        vec![
+            Reason::KernelUnasked,
+            Reason::EtcdUnasked,
+            Reason::EtcdRebuilt,
+            Reason::NoLeader,
+            Reason::OtherLeads(text()),
+            Reason::SplitBrain(text()),
+            Reason::UnknownMember(text()),
+            Reason::MemberUnresolved(text()),
+            Reason::MemberElsewhere(text()),
+            Reason::NotInitialized,
+            Reason::WrongServer { server: text(), cluster: text() },
+            Reason::PostgresUnasked,
+            Reason::PostgresDown(text()),
+            Reason::PostgresUnknown(text()),
+            Reason::InRecovery,
+            Reason::StandbyCluster,
+            Reason::NoInterface(text()),
+            Reason::Acquiring,
+            Reason::AcquireFailed(text()),
+            Reason::LockHeld(text()),
+            Reason::LockUnreadable(text()),
+            Reason::Unlocking,
+            Reason::LockLost(text()),
+            Reason::Deadline,
+            Reason::Stalled,
+            Reason::BindRefused(text()),
+            Reason::Displacing,
+            Reason::Stopping,
+            Reason::HandingOver,
+            Reason::Holding,
+            Reason::HoldingPaused,
+            Reason::HoldingFailsafe,
+            Reason::HoldingUnanswered(text()),
+            Reason::HoldingDown(text()),
+        ]
+    }
+
+    /// Does not compile when a reason is added that [`all`] may lack.
+    #[allow(dead_code, reason = "it is only there to be compiled")]
+    fn is_in_the_list(reason: &Reason) {
+        match reason {
+            Reason::KernelUnasked
+            | Reason::EtcdUnasked
+            | Reason::EtcdRebuilt
+            | Reason::NoLeader
+            | Reason::OtherLeads(_)
+            | Reason::SplitBrain(_)
+            | Reason::UnknownMember(_)
+            | Reason::MemberUnresolved(_)
+            | Reason::MemberElsewhere(_)
+            | Reason::NotInitialized
+            | Reason::WrongServer { .. }
+            | Reason::PostgresUnasked
+            | Reason::PostgresDown(_)
+            | Reason::PostgresUnknown(_)
+            | Reason::InRecovery
+            | Reason::StandbyCluster
+            | Reason::NoInterface(_)
+            | Reason::Acquiring
+            | Reason::AcquireFailed(_)
+            | Reason::LockHeld(_)
+            | Reason::LockUnreadable(_)
+            | Reason::Unlocking
+            | Reason::LockLost(_)
+            | Reason::Deadline
+            | Reason::Stalled
+            | Reason::BindRefused(_)
+            | Reason::Displacing
+            | Reason::Stopping
+            | Reason::HandingOver
+            | Reason::Holding
+            | Reason::HoldingPaused
+            | Reason::HoldingFailsafe
+            | Reason::HoldingUnanswered(_)
+            | Reason::HoldingDown(_) => {}
+        }
+    }
+
+    #[test]
+    fn every_reason_has_a_label_of_its_own_and_is_explained() {
+        let explained = include_str!("../../docs/STATUS.md");
+        let mut labels: Vec<_> = all().iter().map(Reason::label).collect();
+        for label in &labels {
+            assert!(explained.contains(&format!("`{label}`")), "docs/STATUS.md says nothing about {label}");
+        }
+        let listed = labels.len();
+        labels.sort_unstable();
+        labels.dedup();
+        assert_eq!(labels.len(), listed);
+    }
+}

@@ -1,7 +1,7 @@
 //! PostgreSQL: one session that is kept, asked for its role at the cadence that the node wants, and made anew at once
 //! when it ends.
 //!
-//! What the end of a session means (design: a postmaster cannot be demoted in place):
+//! What the end of a session means (a postmaster cannot be demoted in place):
 //!
 //! | seen | reported |
 //! |---|---|

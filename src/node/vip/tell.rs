@@ -10,15 +10,11 @@ use crate::node::io::{Level, Notice, Output};
 impl Vip {
     /// Notes why the gate is as it is; tells it when that is another reason than was told before.
     pub(super) fn explain(&mut self, reason: Reason, out: &mut Vec<Output>) {
-        let passing = matches!(
-            reason,
-            Reason::KernelUnasked
-                | Reason::Acquiring
-                | Reason::Unlocking
-                | Reason::EtcdUnasked
-                | Reason::PostgresUnasked
-        );
-        if reason.label() != self.told && !passing {
+        // Why V is given up says more than that it is.
+        if matches!(reason, Reason::Unlocking) && !is_passing(&self.reason) {
+            return;
+        }
+        if reason.label() != self.told && !is_passing(&reason) {
             let level = if matches!(reason, Reason::LockUnreadable(_)) { Level::Alarm } else { Level::Info };
             self.tell(level, reason.to_string(), out);
             self.told = reason.label();
@@ -62,4 +58,12 @@ impl Vip {
     pub(super) fn tell(&self, level: Level, text: String, out: &mut Vec<Output>) {
         out.push(Output::Tell(Notice { level, vip: Some(self.id), text }));
     }
+}
+
+/// Over in a moment, as a rule, and then no news.
+fn is_passing(reason: &Reason) -> bool {
+    matches!(
+        reason,
+        Reason::KernelUnasked | Reason::Acquiring | Reason::Unlocking | Reason::EtcdUnasked | Reason::PostgresUnasked
+    )
 }
