@@ -221,11 +221,12 @@ impl World {
     fn audit_holder(&mut self, h: usize) {
         let host = &self.hosts[h];
         let refused = host.unbind_refused.is_some_and(|at| self.now < at + DEAD);
-        let mute = self.now < host.pg.hangs_until || self.plan.slow_role > 0;
-        // A standby that says nothing about itself is not known (P6); a question takes 500 ms to be given up.
+        // A standby that says nothing about itself is not known (P6); a question takes 500 ms to be given up. One
+        // that is answered late is no silence afterwards.
         let until = (host.pg.hangs_until + 700 * MS).max(host.pg.full_until + 200 * MS);
+        let until = until.max(host.pg.slow_until + 200 * MS);
         // A thread that is stuck does not hear it when it speaks.
-        let silent = mute || self.now < until || self.idle_since(h).is_some_and(|since| since < until);
+        let silent = self.now < until || self.idle_since(h).is_some_and(|since| since < until);
         let excused = match host.pg.state {
             State::Down => self.plan.policy.postgres_down == PostgresDown::Hold,
             _ => silent,
@@ -235,7 +236,7 @@ impl World {
             let ran = gone - (self.idle(h) - host.idle_at_change).min(gone);
             // Left by a predecessor, and PostgreSQL does not say a word: the lifetime ends it.
             // Another server that speaks in its place is asked once a second.
-            let mute = mute || self.now < host.pg.other_server_until + 1200 * MS;
+            let mute = silent || self.now < host.pg.other_server_until + 1200 * MS;
             let left = host.bound_in != host.life && mute && self.now < host.bound_at + DEAD;
             let refused = refused || left;
             if gone > DRAIN && (gone > DEAD + ran || (ran > DRAIN && !refused)) {
