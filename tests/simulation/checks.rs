@@ -161,14 +161,12 @@ impl World {
 
     /// Binding anew, not renewing, needs a PostgreSQL that is primary: now, but for what is on its way.
     pub(crate) fn check_bind(&mut self, h: usize) {
-        let pg = &self.hosts[h].pg;
-        let slow = [self.plan.slow_role, self.plan.pause, self.plan.slow_call, self.plan.rtnl] != [0; 4];
-        let held_up =
-            slow || self.plan.faults.iter().any(|f| matches!(f, Fault::Stopped | Fault::ThreadStuck | Fault::Suspend));
-        // 2 s of a stall that is not noticed, 1 s of a call, on a slow clock, and a slow answer.
-        let held_up = held_up || self.now < self.healed + 5 * S && self.now >= self.healed;
-        // Otherwise the 105 ms in which the end of a session may go unnoticed.
-        let tolerated = if held_up { 4 * S } else { 120 * MS };
+        let host = &self.hosts[h];
+        let pg = &host.pg;
+        // The end of a session may go unnoticed for 105 ms, and the daemon hears nothing while it does not run; a call that
+        // the kernel keeps waiting is a part of that. Answers of the former session are void.
+        let idle = self.idle(h) - host.idle_at_change;
+        let tolerated = 120 * MS + idle;
         // A renewal that crosses with somebody's removal binds anew; the policy allows the address on a server that is down.
         let held = pg.state == State::Down && self.plan.policy.postgres_down == PostgresDown::Hold;
         if !pg.is_primary() && !held && self.now > pg.since + tolerated {
