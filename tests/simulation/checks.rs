@@ -218,7 +218,6 @@ impl World {
 
     fn audit_holder(&mut self, h: usize) {
         let host = &self.hosts[h];
-        let refused = host.unbind_refused.is_some_and(|at| self.now < at + DEAD);
         // A standby that says nothing about itself is not known (P6); a question takes 500 ms to be given up. One
         // that is answered late is no silence afterwards.
         let until = (host.pg.hangs_until + 700 * MS).max(host.pg.full_until + 200 * MS);
@@ -231,13 +230,16 @@ impl World {
         };
         if !host.pg.is_primary() && !excused {
             let gone = self.now - host.pg.since;
-            let ran = gone - (self.idle(h) - host.idle_at_change).min(gone);
+            let idle = (self.idle(h) - host.idle_at_change).min(gone);
+            let ran = gone - idle;
+            // The lifetime ends what the kernel will not remove.
+            let refused = host.unbind_refused.is_some_and(|at| at >= host.pg.since);
             // Left by a predecessor, and PostgreSQL does not say a word: the lifetime ends it.
             // Another server that speaks in its place is asked once a second.
             let mute = silent || self.now < host.pg.other_server_until + 1200 * MS;
             let left = host.bound_in != host.life && mute && self.now < host.bound_at + DEAD;
-            let refused = refused || left;
-            if gone > DRAIN && (gone > DEAD + ran || (ran > DRAIN && !refused)) {
+            let may_run = if refused || left { DEAD } else { DRAIN };
+            if ran > may_run || idle > DEAD {
                 let how = format!(
                     "PostgreSQL has been {:?} for {} ms, of which the daemon ran {}",
                     host.pg.state,
