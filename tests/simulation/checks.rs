@@ -183,6 +183,23 @@ impl World {
         }
     }
 
+    /// A machine that slept: after the first pass that began since, what is still bound has to be so by right. Not what a
+    /// daemon left that was killed meanwhile: its lifetime, which stood still, ends it.
+    pub(crate) fn end_excuse_of_sleep(&mut self, h: usize) {
+        let host = &mut self.hosts[h];
+        let refused = host.unbind_refused.is_some_and(|at| at >= host.suspended_until);
+        if host.slept != Some((host.life, true)) || refused {
+            return;
+        }
+        host.slept = None;
+        for bound in &mut host.kernel.addresses {
+            if let (Some(ends), false) = (bound.ends, bound.foreign) {
+                bound.sound_until = ends + host.clock.span(S);
+            }
+        }
+        self.check_holders();
+    }
+
     /// V is lost only when it is.
     pub(crate) fn check_lost(&mut self, h: usize, node: &Node) {
         let deleted = node.gates().any(|(_, why)| matches!(why, Reason::LockLost(how) if how == "it was deleted"));

@@ -296,6 +296,7 @@ impl World {
             return;
         }
         host.suspended_until = host.suspended_until.max(now + span);
+        host.slept = Some((host.life, false));
         host.pg.hangs_until = host.pg.hangs_until.max(now + span);
         let mut later = Vec::new();
         for bound in &mut host.kernel.addresses {

@@ -224,6 +224,7 @@ impl World {
             return true;
         }
         p.steps = 0;
+        self.end_excuse_of_sleep(h);
         let now = self.local(h);
         if let Some(since) = p.stopping {
             let waited = now.since(since).as_nanos() as Nanos;
@@ -290,6 +291,7 @@ impl World {
         }
         self.passes += 1;
         self.check_late_bind(h);
+        self.hosts[h].slept = self.hosts[h].slept.map(|(life, _)| (life, true));
         self.who(h, || format!("< {}", brief(&input)));
         if let Some(told) = &mut self.told {
             told.push((h, input.clone()));

@@ -71,6 +71,8 @@ pub(crate) struct Host {
     pub(crate) stopped_until: Nanos,
     pub(crate) stopped_whole: bool,
     pub(crate) suspended_until: Nanos,
+    /// Which daemon, by its life, has not run since the machine slept; and whether a pass of it has begun since.
+    pub(crate) slept: Option<(u64, bool)>,
     /// Time in which the daemon did not run: in all, and since when.
     idle: Nanos,
     idle_since: Option<Nanos>,
@@ -172,6 +174,7 @@ impl World {
                 stopped_until: 0,
                 stopped_whole: false,
                 suspended_until: 0,
+                slept: None,
                 idle: 0,
                 idle_since: Some(0),
                 unbind_refused: None,
