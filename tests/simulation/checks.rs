@@ -1,10 +1,10 @@
 //! The promises, looked at in every step.
 
-use pgvrrp::gate::evidence::EtcdRequest;
-use pgvrrp::gate::policy::{Fence, PostgresDown};
+use pgvrrp::gate::evidence::{Acquisition, EtcdReport, EtcdRequest, LockHolder, Observation};
+use pgvrrp::gate::policy::{Fence, Paused, PostgresDown};
 use pgvrrp::gate::reason::Reason;
 use pgvrrp::node::Node;
-use pgvrrp::node::io::Output;
+use pgvrrp::node::io::{Input, Output};
 
 use super::clock::{MS, Nanos, S};
 use super::etcd::{Answer, Ask};
@@ -19,6 +19,37 @@ const DRAIN: Nanos = 300 * MS;
 /// A daemon that does not run has lost the address by then: 3 s, 1 s of the kernel's lateness, on a slow clock; and a second
 /// for which its last call may have been kept waiting.
 const DEAD: Nanos = 5_600 * MS;
+
+/// What a daemon has read in etcd, as far as the checks need it.
+#[derive(Debug, Default)]
+pub(crate) struct Reads {
+    /// The last good read's cluster and revision, and how many in a row were older.
+    last: Option<(u64, i64)>,
+    older: u32,
+    /// When it first read anything.
+    first: Option<Nanos>,
+    /// The revision that its own last put made: what is older says nothing about it.
+    put: i64,
+    /// When it read that it may not hold, and what idle was then.
+    denied: Option<(Nanos, Nanos)>,
+}
+
+impl Reads {
+    /// Whether a read is evidence: of the same etcd, and not older than what was read before. Two older ones in a row are
+    /// another etcd's.
+    fn take(&mut self, now: Nanos, read: &Observation) -> bool {
+        self.first.get_or_insert(now);
+        let next = (read.cluster_id, read.revision);
+        let good = self.last.is_none_or(|(cluster, revision)| cluster == next.0 && revision <= next.1);
+        let anew = self.last.is_some_and(|(cluster, _)| cluster != next.0) || self.older > 0;
+        if good || anew {
+            (self.last, self.older) = (Some(next), 0);
+        } else {
+            self.older += 1;
+        }
+        good
+    }
+}
 
 impl World {
     /// The longest that a daemon may believe in a V that somebody took away: TTL, on a slow clock. With the failsafe mode
@@ -208,6 +239,58 @@ impl World {
         }
     }
 
+    /// What a daemon is told by etcd.
+    pub(crate) fn note_read(&mut self, h: usize, input: &Input) {
+        let now = self.now;
+        let Input::Etcd(report) = input else { return };
+        match report {
+            EtcdReport::Acquire { outcome: Acquisition::Acquired { mod_revision, .. }, .. } => {
+                self.hosts[h].reads.put = *mod_revision;
+            }
+            EtcdReport::Round { observation: Ok(read), .. } => {
+                let good = self.hosts[h].reads.take(now, read);
+                let told = good && read.revision >= self.hosts[h].reads.put && self.denies(h, read);
+                if told && self.hosts[h].reads.denied.is_none() {
+                    self.hosts[h].reads.denied = Some((now, self.idle(h)));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a read says that this node may not hold (design, section 2).
+    fn denies(&self, h: usize, read: &Observation) -> bool {
+        let (host, policy) = (&self.hosts[h], self.plan.policy);
+        let k = match &read.leader {
+            Some(leader) => leader.member != host.name,
+            None if policy.fence == Fence::LeaderKey => true,
+            None => {
+                let paused = read.config.is_some_and(|config| config.paused) && policy.paused == Paused::Hold;
+                !paused && !self.is_vouched(h)
+            }
+        };
+        let v = read.locks.first().and_then(Option::as_ref).is_some_and(|lock| match &lock.holder {
+            LockHolder::Known(value) => self.is_value_of(h, value),
+            LockHolder::Unknown(_) => false,
+        });
+        k || (policy.fence == Fence::Lock && !v)
+    }
+
+    /// What etcd denied is gone at once, as far as the daemon runs and the kernel obeys.
+    fn audit_denied(&mut self, h: usize) {
+        let host = &self.hosts[h];
+        let Some((at, idle)) = host.reads.denied else { return };
+        if host.process.is_none() || host.held_since > at || !host.kernel.holds(self.now) {
+            self.hosts[h].reads.denied = None;
+            return;
+        }
+        let ran = (self.now - at) - (self.idle(h) - idle).min(self.now - at);
+        let refused = host.unbind_refused.is_some_and(|refused| refused >= at);
+        if ran > if refused { DEAD } else { DRAIN } {
+            self.fail(h, "S2", &format!("read that K or V is not this node's, and held for {} ms", ran / MS));
+        }
+    }
+
     /// PostgreSQL became primary, or ceased to be.
     pub(crate) fn postgres_changed(&mut self, h: usize) {
         let idle = self.idle(h);
@@ -222,6 +305,7 @@ impl World {
             } else {
                 self.hosts[h].right = 0;
             }
+            self.audit_denied(h);
             self.audit_strays(h);
             self.audit_stuck(h);
             if !self.hosts[h].kernel.addresses.iter().any(|a| a.address == self.hosts[h].address) && self.hosts[h].up {

@@ -12,6 +12,7 @@ use vrrp::time::Instant;
 use vrrp::types::{Interval, Vrid};
 use vrrp::wire::advert::Advert;
 
+use super::checks::Reads;
 use super::clock::{MS, Nanos, S};
 use super::kernel::{ETH0, VIP};
 use super::sabotage::{Model, removed};
@@ -79,6 +80,7 @@ impl World {
         }
         host.life += 1;
         host.inbox = Inbox::default();
+        host.reads = Reads::default();
         host.late_answers.clear();
         host.kept_lease = None;
         host.preferred = h % self.plan.members;
@@ -296,6 +298,7 @@ impl World {
         if let Some(told) = &mut self.told {
             told.push((h, input.clone()));
         }
+        self.note_read(h, &input);
         let now = self.local(h);
         let before = gate(&p.node);
         let outputs = p.node.handle(now, input);
@@ -458,6 +461,9 @@ impl World {
         let lifetime = (!removed(Model::Lifetime)).then_some(lifetime.get());
         let host = &mut self.hosts[h];
         let before = host.kernel.vips().count();
+        if !host.kernel.vips().any(|bound| !bound.foreign) {
+            host.held_since = self.now;
+        }
         (host.bound_at, host.bound_in) = (self.now, host.life);
         let bound = host.kernel.bind(self.now, &host.clock, lifetime, timely);
         let new = self.hosts[h].kernel.vips().count() > before;

@@ -4,11 +4,12 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::Ipv4Addr;
 
-use pgvrrp::gate::evidence::{EtcdReport, LeaseId};
+use pgvrrp::gate::evidence::{EtcdReport, LeaseId, LockHolder, LockValue};
 use pgvrrp::node::io::Input;
 use vrrp::time::Instant;
 
 use super::asker::Then;
+use super::checks::Reads;
 use super::clock::{Clock, MS, Nanos, S};
 use super::dice::Dice;
 use super::etcd::Etcd;
@@ -86,6 +87,10 @@ pub(crate) struct Host {
     pub(crate) bound_in: u64,
     /// By a call that came too late, and it has not been undone.
     pub(crate) bound_late: bool,
+    /// Since when the address has been bound by a pgvrrp.
+    pub(crate) held_since: Nanos,
+    /// What the daemon has read in etcd.
+    pub(crate) reads: Reads,
     /// Since when a VIP that somebody else put here has been here, and what idle was then.
     pub(crate) stray_since: Option<(Nanos, Nanos)>,
     // Its way to etcd.
@@ -183,6 +188,8 @@ impl World {
                 bound_at: 0,
                 bound_in: 0,
                 bound_late: false,
+                held_since: 0,
+                reads: Reads::default(),
                 stray_since: None,
                 preferred: 0,
                 cut_requests: false,
@@ -500,16 +507,17 @@ impl World {
 
     /// V as it is, if a pgvrrp put it: member, boot, incarnation.
     pub(crate) fn lock_is_of(&self, h: usize) -> bool {
-        use pgvrrp::gate::evidence::LockHolder;
-        let host = &self.hosts[h];
         self.etcd.state.lock.as_ref().is_some_and(|lock| match &lock.holder {
-            LockHolder::Known(value) => {
-                value.member == host.name
-                    && ends_with(&value.boot_id, host.boot)
-                    && ends_with(&value.incarnation, host.incarnation)
-            }
+            LockHolder::Known(value) => self.is_value_of(h, value),
             LockHolder::Unknown(_) => false,
         })
+    }
+
+    pub(crate) fn is_value_of(&self, h: usize, value: &LockValue) -> bool {
+        let host = &self.hosts[h];
+        value.member == host.name
+            && ends_with(&value.boot_id, host.boot)
+            && ends_with(&value.incarnation, host.incarnation)
     }
 }
 
