@@ -8,9 +8,9 @@ use pgvrrp::node::io::{Input, Output};
 
 use super::clock::{MS, Nanos, S};
 use super::etcd::{Answer, Ask};
-use super::plan::Fault;
+use super::failsafe::VOUCHED;
 use super::postgres::State;
-use super::world::World;
+use super::world::{Host, World};
 
 /// How long a bound address may outlive a PostgreSQL that is primary no more: 100 ms until the asker decides, 60 ms of
 /// drain, 50 ms for resets, on a clock that is 10 % slow.
@@ -71,14 +71,21 @@ impl World {
         if self.plan.policy.fence == Fence::LeaderKey {
             return false;
         }
-        // An old etcd may go on showing it for as long as a member lags.
-        self.etcd.tampered.is_some_and(|at| self.reads_are_stale() || self.now < at + self.belief())
-            || (self.was_restored() && !self.is_remembered())
+        // An old etcd may go on showing it for as long as a member lags that has not seen it go.
+        let shown = self.etcd.tampered.is_some_and(|at| at >= self.etcd.lagged.0);
+        (shown && self.reads_are_stale()) || self.was_tampered() || (self.was_restored() && !self.is_remembered())
     }
 
     /// An old etcd answers from what a lagging member has, and a node may believe that for a while longer.
     fn reads_are_stale(&self) -> bool {
-        self.etcd.stale_reads && self.now < self.healed + self.belief()
+        self.etcd.stale_reads && self.now < self.etcd.lagged.1 + self.belief()
+    }
+
+    /// A member will lag for so long.
+    pub(crate) fn note_lag(&mut self, span: Nanos) {
+        let (since, until) = self.etcd.lagged;
+        let since = if self.now < until + self.belief() { since } else { self.now };
+        self.etcd.lagged = (since, until.max(self.now + span));
     }
 
     /// Whether what keeps others away is this node's.
@@ -90,15 +97,30 @@ impl World {
         mine || self.is_vouched(h)
     }
 
+    fn was_tampered(&self) -> bool {
+        self.etcd.tampered.is_some_and(|at| self.now < at + self.belief())
+    }
+
     fn was_restored(&self) -> bool {
         self.etcd.restored.is_some_and(|at| self.now < at + self.belief())
     }
 
     /// etcd was rebuilt in a way that a daemon which lives on can notice: those wait until every former holder has let
-    /// go. Not a daemon that starts meanwhile, and not if revisions catch up with what was known (docs/SIMULATION.md).
+    /// go. Not a daemon that first reads etcd afterwards, and not if revisions catch up with what was known
+    /// (docs/SIMULATION.md).
     fn is_remembered(&self) -> bool {
-        let forgets = [Fault::Killed, Fault::Restarted, Fault::HandedOver, Fault::HostDeath];
-        self.etcd.renamed && !forgets.iter().any(|fault| self.plan.faults.contains(fault))
+        let knows = |host: &Host| host.reads.first.is_none_or(|first| Some(first) < self.etcd.restored);
+        self.etcd.renamed && self.hosts.iter().all(knows)
+    }
+
+    /// Two primaries by Patroni's failsafe mode: until one of them is so no more, and nobody vouches for it.
+    fn audit_two_primaries(&mut self) {
+        let may_serve =
+            |host: &Host| matches!(host.pg.state, State::Primary | State::Promoting) || self.etcd.leads(&host.member);
+        if !self.two_primaries || self.hosts.iter().filter(|host| may_serve(host)).count() > 1 {
+            self.two_primaries_at = self.now;
+        }
+        self.two_primaries &= self.now < self.two_primaries_at + VOUCHED;
     }
 
     /// S1, and the fence behind it: V outlives the address.
@@ -234,7 +256,7 @@ impl World {
     /// V is lost only when it is.
     pub(crate) fn check_lost(&mut self, h: usize, node: &Node) {
         let deleted = node.gates().any(|(_, why)| matches!(why, Reason::LockLost(how) if how == "it was deleted"));
-        if deleted && self.lock_is_of(h) && self.etcd.tampered.is_none() && self.etcd.restored.is_none() {
+        if deleted && self.lock_is_of(h) && !self.was_tampered() && !self.was_restored() {
             self.fail(h, "L", "V was let go of as if it had been deleted, and is still there");
         }
     }
@@ -312,6 +334,7 @@ impl World {
                 self.fail(h, "S4", "the host's own address is gone");
             }
         }
+        self.audit_two_primaries();
         self.audit_liveness();
         self.check_holders();
         self.after(100 * MS, Self::audit);
@@ -389,7 +412,7 @@ impl World {
         let Some(since) = self.idle_since(h) else { return };
         // A question that was under way is asked to the end.
         let since = since.max(self.etcd.elected_at).max(self.etcd.leaderless_until).max(self.hosts[h].kept_at);
-        if self.lock_is_of(h) && self.now > since + self.belief() + 10 * S && self.etcd.tampered.is_none() {
+        if self.lock_is_of(h) && self.now > since + self.belief() + 10 * S && !self.was_tampered() {
             self.fail(h, "L", "V outlives a daemon that does not run");
         }
     }

@@ -137,6 +137,8 @@ pub(crate) struct World {
     pub(crate) dies_in_bind: Option<(Nanos, Nanos)>,
     /// Patroni itself has allowed two primaries.
     pub(crate) two_primaries: bool,
+    /// When it was last so, or not at all.
+    pub(crate) two_primaries_at: Nanos,
     /// The last moment of trouble.
     pub(crate) healed: Nanos,
     /// What was broken first.
@@ -218,6 +220,7 @@ impl World {
             seen_epoch: None,
             dies_in_bind: None,
             two_primaries: false,
+            two_primaries_at: 0,
             broken: None,
             loud,
             tail: VecDeque::new(),
