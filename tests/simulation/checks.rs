@@ -183,12 +183,16 @@ impl World {
             if self.hosts[h].kernel.holds(self.now) {
                 self.fail(h, "S6", "goodbye while the address is bound");
             }
-        } else if timely {
-            self.check_claim(h, "advert");
+        } else {
+            self.hosts[h].advertised_at = Some(self.now);
+            if timely {
+                self.check_claim(h, "advert");
+            }
         }
     }
 
     pub(crate) fn check_announcement(&mut self, h: usize, timely: bool) {
+        self.hosts[h].announced_at = Some(self.now);
         if timely {
             self.check_claim(h, "announcement");
         }
@@ -313,6 +317,28 @@ impl World {
         }
     }
 
+    /// A daemon that holds hears that somebody else claims the address.
+    pub(crate) fn note_claim(&mut self, h: usize, input: &Input, bound: bool) {
+        if matches!(input, Input::ArpClaim { .. }) && bound && self.hosts[h].challenged.is_none() {
+            self.hosts[h].challenged = Some((self.now, self.idle(h)));
+        }
+    }
+
+    /// What it heard is answered, while it holds and runs.
+    fn audit_challenged(&mut self, h: usize) {
+        let host = &self.hosts[h];
+        let Some((at, idle)) = host.challenged else { return };
+        let answered = host.announced_at.is_some_and(|announced| announced >= at);
+        if answered || host.process.is_none() || host.held_since > at || !host.kernel.holds(self.now) {
+            self.hosts[h].challenged = None;
+            return;
+        }
+        let ran = (self.now - at) - (self.idle(h) - idle).min(self.now - at);
+        if ran > 5 * S {
+            self.fail(h, "P5", "somebody claims the address, and the holder has not announced it again");
+        }
+    }
+
     /// PostgreSQL became primary, or ceased to be.
     pub(crate) fn postgres_changed(&mut self, h: usize) {
         let idle = self.idle(h);
@@ -328,6 +354,7 @@ impl World {
                 self.hosts[h].right = 0;
             }
             self.audit_denied(h);
+            self.audit_challenged(h);
             self.audit_strays(h);
             self.audit_stuck(h);
             if !self.hosts[h].kernel.addresses.iter().any(|a| a.address == self.hosts[h].address) && self.hosts[h].up {
@@ -433,13 +460,20 @@ impl World {
             return;
         }
         let waited = self.now - since.max(self.healed);
-        if self.hosts[h].kernel.holds(self.now) {
+        let host = &self.hosts[h];
+        let told = |at: Option<Nanos>| at.is_some_and(|at| at >= host.held_since);
+        let known = told(host.announced_at) && told(host.advertised_at);
+        if host.kernel.holds(self.now) && known {
             return;
         }
         self.longest_wait = self.longest_wait.max(waited);
         if waited > self.liveness() {
             let why = self.hosts[h].process.as_ref().map(|p| p.node.status(self.local(h)).vips.remove(0).why);
-            self.fail(h, "L", &format!("primary with K for {} s, and the VIP is not here: {why:?}", waited / S));
+            self.fail(
+                h,
+                "L",
+                &format!("primary with K for {} s, and the VIP is not here, or nobody was told: {why:?}", waited / S),
+            );
         }
     }
 }

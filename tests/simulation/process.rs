@@ -301,6 +301,7 @@ impl World {
         self.note_read(h, &input);
         let now = self.local(h);
         let before = gate(&p.node);
+        self.note_claim(h, &input, before.0);
         let outputs = p.node.handle(now, input);
         let after = gate(&p.node);
         if after.1 != before.1 {

@@ -89,6 +89,11 @@ pub(crate) struct Host {
     pub(crate) bound_late: bool,
     /// Since when the address has been bound by a pgvrrp.
     pub(crate) held_since: Nanos,
+    /// When it was last announced and advertised from here.
+    pub(crate) announced_at: Option<Nanos>,
+    pub(crate) advertised_at: Option<Nanos>,
+    /// When the daemon heard another's claim to it, and what idle was then.
+    pub(crate) challenged: Option<(Nanos, Nanos)>,
     /// What the daemon has read in etcd.
     pub(crate) reads: Reads,
     /// Since when a VIP that somebody else put here has been here, and what idle was then.
@@ -191,6 +196,9 @@ impl World {
                 bound_in: 0,
                 bound_late: false,
                 held_since: 0,
+                announced_at: None,
+                advertised_at: None,
+                challenged: None,
                 reads: Reads::default(),
                 stray_since: None,
                 preferred: 0,
