@@ -97,3 +97,42 @@ fn nothing_moves(plan: Plan, span: clock::Nanos) {
         assert_eq!(moves, (u64::from(h == 0), 0, 0), "{seen}: {status:?}");
     }
 }
+
+/// P3: bound and announced within 10 ms of the moment that K is this node's and PostgreSQL primary, at planned switchovers.
+/// A promotion that is over before V could be put waits for that: two requests to etcd.
+#[test]
+fn a_switchover_takes_milliseconds() {
+    const SWITCHOVERS: usize = 50;
+    let mut plan = Plan { swift: true, ..Plan::calm(2) };
+    plan.trouble = clock::Nanos::MAX;
+    let mut world = world::World::new(plan, dice::Dice::new(3), false);
+    world.run_until(20 * clock::S);
+    let mut fenced_before = 0;
+    for nth in 0..SWITCHOVERS {
+        let old = (0..2).find(|&h| world.hosts[h].kernel.holds(world.now)).expect("somebody holds");
+        let new = 1 - old;
+        world.befall(plan::Fault::Switchover, old, 0);
+        let begun = world.now;
+        let mut steps = |is: &dyn Fn(&world::World) -> bool| {
+            while !is(&world) {
+                world.run_until(world.now + clock::MS);
+                assert!(world.broken.is_none() && world.now < begun + 30 * clock::S, "{nth}: {:?}", world.broken);
+            }
+            world.now
+        };
+        let leads = steps(&|w| w.etcd.leads(&w.hosts[new].member));
+        let fenced = steps(&|w| w.lock_is_of(new));
+        steps(&|w| w.hosts[new].pg.is_primary());
+        assert!(fenced < leads + 50 * clock::MS, "{nth}: V came {} ms after K", (fenced - leads) / clock::MS);
+        let since = world.hosts[new].pg.since;
+        fenced_before += usize::from(fenced <= since);
+        world.run_until(since.max(fenced) + 10 * clock::MS);
+        let host = &world.hosts[new];
+        let told = |at: Option<clock::Nanos>| at.is_some_and(|at| at >= host.held_since);
+        let done = host.kernel.holds(world.now) && told(host.announced_at) && told(host.advertised_at);
+        assert!(done, "{nth}: {} ms after the promotion", (world.now - since) / clock::MS);
+        world.run_until(world.now + 15 * clock::S);
+        assert_eq!(world.broken, None);
+    }
+    assert!(fenced_before > SWITCHOVERS * 2 / 3, "V was ours before the promotion was over only {fenced_before} times");
+}

@@ -197,7 +197,7 @@ impl World {
             // On the host's own clock, but what that is in master time does not matter here. Milliseconds of a busy host do:
             // an armed node's every question would be most of the history's work.
             let again = u64::try_from(again.as_nanos()).unwrap_or(S).max(MS);
-            let again = if again < 10 * MS { w.dice.stretch(again, 30 * MS) } else { again };
+            let again = if again < 10 * MS && !w.plan.swift { w.dice.stretch(again, 30 * MS) } else { again };
             w.after(again, move |w| w.ask_role(h, life, turn));
         });
     }
