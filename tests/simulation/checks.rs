@@ -51,6 +51,10 @@ impl Reads {
     }
 }
 
+/// A daemon that did not run for 2 s knows that it needs fresh evidence; before that it may act upon what it knew, by a call
+/// that the kernel keeps waiting for a second. On a clock that is 10 % slow.
+const UNNOTICED: Nanos = 3_340 * MS;
+
 impl World {
     /// The longest that a daemon may believe in a V that somebody took away: TTL, on a slow clock. With the failsafe mode
     /// V's TTL is up to 30 s.
@@ -223,7 +227,7 @@ impl World {
         // The end of a session may go unnoticed for 105 ms, and the daemon hears nothing while it does not run; a call that
         // the kernel keeps waiting is a part of that. Answers of the former session are void.
         let idle = self.idle(h) - host.idle_at_change;
-        let tolerated = 120 * MS + idle;
+        let tolerated = 120 * MS + idle.min(UNNOTICED);
         // A renewal that crosses with somebody's removal binds anew; the policy allows the address on a server that is down.
         let held = pg.state == State::Down && self.plan.policy.postgres_down == PostgresDown::Hold;
         if !pg.is_primary() && !held && self.now > pg.since + tolerated {
