@@ -1,16 +1,16 @@
 //! The promises, looked at in every step.
 
-use pgvrrp::gate::evidence::EtcdRequest;
-use pgvrrp::gate::policy::{Fence, PostgresDown};
+use pgvrrp::gate::evidence::{Acquisition, EtcdReport, EtcdRequest, LockHolder, Observation};
+use pgvrrp::gate::policy::{Fence, Paused, PostgresDown};
 use pgvrrp::gate::reason::Reason;
 use pgvrrp::node::Node;
-use pgvrrp::node::io::Output;
+use pgvrrp::node::io::{Input, Output};
 
 use super::clock::{MS, Nanos, S};
 use super::etcd::{Answer, Ask};
-use super::plan::Fault;
+use super::failsafe::VOUCHED;
 use super::postgres::State;
-use super::world::World;
+use super::world::{Host, World};
 
 /// How long a bound address may outlive a PostgreSQL that is primary no more: 100 ms until the asker decides, 60 ms of
 /// drain, 50 ms for resets, on a clock that is 10 % slow.
@@ -19,6 +19,41 @@ const DRAIN: Nanos = 300 * MS;
 /// A daemon that does not run has lost the address by then: 3 s, 1 s of the kernel's lateness, on a slow clock; and a second
 /// for which its last call may have been kept waiting.
 const DEAD: Nanos = 5_600 * MS;
+
+/// What a daemon has read in etcd, as far as the checks need it.
+#[derive(Debug, Default)]
+pub(crate) struct Reads {
+    /// The last good read's cluster and revision, and how many in a row were older.
+    last: Option<(u64, i64)>,
+    older: u32,
+    /// When it first read anything.
+    first: Option<Nanos>,
+    /// The revision that its own last put made: what is older says nothing about it.
+    put: i64,
+    /// When it read that it may not hold, and what idle was then.
+    denied: Option<(Nanos, Nanos)>,
+}
+
+impl Reads {
+    /// Whether a read is evidence: of the same etcd, and not older than what was read before. Two older ones in a row are
+    /// another etcd's.
+    fn take(&mut self, now: Nanos, read: &Observation) -> bool {
+        self.first.get_or_insert(now);
+        let next = (read.cluster_id, read.revision);
+        let good = self.last.is_none_or(|(cluster, revision)| cluster == next.0 && revision <= next.1);
+        let anew = self.last.is_some_and(|(cluster, _)| cluster != next.0) || self.older > 0;
+        if good || anew {
+            (self.last, self.older) = (Some(next), 0);
+        } else {
+            self.older += 1;
+        }
+        good
+    }
+}
+
+/// A daemon that did not run for 2 s knows that it needs fresh evidence; before that it may act upon what it knew, by a call
+/// that the kernel keeps waiting for a second. On a clock that is 10 % slow.
+const UNNOTICED: Nanos = 3_340 * MS;
 
 impl World {
     /// The longest that a daemon may believe in a V that somebody took away: TTL, on a slow clock. With the failsafe mode
@@ -40,14 +75,21 @@ impl World {
         if self.plan.policy.fence == Fence::LeaderKey {
             return false;
         }
-        // An old etcd may go on showing it for as long as a member lags.
-        self.etcd.tampered.is_some_and(|at| self.reads_are_stale() || self.now < at + self.belief())
-            || (self.was_restored() && !self.is_remembered())
+        // An old etcd may go on showing it for as long as a member lags that has not seen it go.
+        let shown = self.etcd.tampered.is_some_and(|at| at >= self.etcd.lagged.0);
+        (shown && self.reads_are_stale()) || self.was_tampered() || (self.was_restored() && !self.is_remembered())
     }
 
     /// An old etcd answers from what a lagging member has, and a node may believe that for a while longer.
     fn reads_are_stale(&self) -> bool {
-        self.etcd.stale_reads && self.now < self.healed + self.belief()
+        self.etcd.stale_reads && self.now < self.etcd.lagged.1 + self.belief()
+    }
+
+    /// A member will lag for so long.
+    pub(crate) fn note_lag(&mut self, span: Nanos) {
+        let (since, until) = self.etcd.lagged;
+        let since = if self.now < until + self.belief() { since } else { self.now };
+        self.etcd.lagged = (since, until.max(self.now + span));
     }
 
     /// Whether what keeps others away is this node's.
@@ -59,15 +101,30 @@ impl World {
         mine || self.is_vouched(h)
     }
 
+    fn was_tampered(&self) -> bool {
+        self.etcd.tampered.is_some_and(|at| self.now < at + self.belief())
+    }
+
     fn was_restored(&self) -> bool {
         self.etcd.restored.is_some_and(|at| self.now < at + self.belief())
     }
 
     /// etcd was rebuilt in a way that a daemon which lives on can notice: those wait until every former holder has let
-    /// go. Not a daemon that starts meanwhile, and not if revisions catch up with what was known (docs/SIMULATION.md).
+    /// go. Not a daemon that first reads etcd afterwards, and not if revisions catch up with what was known
+    /// (docs/SIMULATION.md).
     fn is_remembered(&self) -> bool {
-        let forgets = [Fault::Killed, Fault::Restarted, Fault::HandedOver, Fault::HostDeath];
-        self.etcd.renamed && !forgets.iter().any(|fault| self.plan.faults.contains(fault))
+        let knows = |host: &Host| host.reads.first.is_none_or(|first| Some(first) < self.etcd.restored);
+        self.etcd.renamed && self.hosts.iter().all(knows)
+    }
+
+    /// Two primaries by Patroni's failsafe mode: until one of them is so no more, and nobody vouches for it.
+    fn audit_two_primaries(&mut self) {
+        let may_serve =
+            |host: &Host| matches!(host.pg.state, State::Primary | State::Promoting) || self.etcd.leads(&host.member);
+        if !self.two_primaries || self.hosts.iter().filter(|host| may_serve(host)).count() > 1 {
+            self.two_primaries_at = self.now;
+        }
+        self.two_primaries &= self.now < self.two_primaries_at + VOUCHED;
     }
 
     /// S1, and the fence behind it: V outlives the address.
@@ -130,12 +187,16 @@ impl World {
             if self.hosts[h].kernel.holds(self.now) {
                 self.fail(h, "S6", "goodbye while the address is bound");
             }
-        } else if timely {
-            self.check_claim(h, "advert");
+        } else {
+            self.hosts[h].advertised_at = Some(self.now);
+            if timely {
+                self.check_claim(h, "advert");
+            }
         }
     }
 
     pub(crate) fn check_announcement(&mut self, h: usize, timely: bool) {
+        self.hosts[h].announced_at = Some(self.now);
         if timely {
             self.check_claim(h, "announcement");
         }
@@ -161,14 +222,12 @@ impl World {
 
     /// Binding anew, not renewing, needs a PostgreSQL that is primary: now, but for what is on its way.
     pub(crate) fn check_bind(&mut self, h: usize) {
-        let pg = &self.hosts[h].pg;
-        let slow = [self.plan.slow_role, self.plan.pause, self.plan.slow_call, self.plan.rtnl] != [0; 4];
-        let held_up =
-            slow || self.plan.faults.iter().any(|f| matches!(f, Fault::Stopped | Fault::ThreadStuck | Fault::Suspend));
-        // 2 s of a stall that is not noticed, 1 s of a call, on a slow clock, and a slow answer.
-        let held_up = held_up || self.now < self.healed + 5 * S && self.now >= self.healed;
-        // Otherwise the 105 ms in which the end of a session may go unnoticed.
-        let tolerated = if held_up { 4 * S } else { 120 * MS };
+        let host = &self.hosts[h];
+        let pg = &host.pg;
+        // The end of a session may go unnoticed for 105 ms, and the daemon hears nothing while it does not run; a call that
+        // the kernel keeps waiting is a part of that. Answers of the former session are void.
+        let idle = self.idle(h) - host.idle_at_change;
+        let tolerated = 120 * MS + idle.min(UNNOTICED);
         // A renewal that crosses with somebody's removal binds anew; the policy allows the address on a server that is down.
         let held = pg.state == State::Down && self.plan.policy.postgres_down == PostgresDown::Hold;
         if !pg.is_primary() && !held && self.now > pg.since + tolerated {
@@ -185,11 +244,102 @@ impl World {
         }
     }
 
+    /// A machine that slept: after the first pass that began since, what is still bound has to be so by right. Not what a
+    /// daemon left that was killed meanwhile: its lifetime, which stood still, ends it.
+    pub(crate) fn end_excuse_of_sleep(&mut self, h: usize) {
+        let host = &mut self.hosts[h];
+        let refused = host.unbind_refused.is_some_and(|at| at >= host.suspended_until);
+        if host.slept != Some((host.life, true)) || refused {
+            return;
+        }
+        host.slept = None;
+        for bound in &mut host.kernel.addresses {
+            if let (Some(ends), false) = (bound.ends, bound.foreign) {
+                bound.sound_until = ends + host.clock.span(S);
+            }
+        }
+        self.check_holders();
+    }
+
     /// V is lost only when it is.
     pub(crate) fn check_lost(&mut self, h: usize, node: &Node) {
         let deleted = node.gates().any(|(_, why)| matches!(why, Reason::LockLost(how) if how == "it was deleted"));
-        if deleted && self.lock_is_of(h) && self.etcd.tampered.is_none() && self.etcd.restored.is_none() {
+        if deleted && self.lock_is_of(h) && !self.was_tampered() && !self.was_restored() {
             self.fail(h, "L", "V was let go of as if it had been deleted, and is still there");
+        }
+    }
+
+    /// What a daemon is told by etcd.
+    pub(crate) fn note_read(&mut self, h: usize, input: &Input) {
+        let now = self.now;
+        let Input::Etcd(report) = input else { return };
+        match report {
+            EtcdReport::Acquire { outcome: Acquisition::Acquired { mod_revision, .. }, .. } => {
+                self.hosts[h].reads.put = *mod_revision;
+            }
+            EtcdReport::Round { observation: Ok(read), .. } => {
+                let good = self.hosts[h].reads.take(now, read);
+                let told = good && read.revision >= self.hosts[h].reads.put && self.denies(h, read);
+                if told && self.hosts[h].reads.denied.is_none() {
+                    self.hosts[h].reads.denied = Some((now, self.idle(h)));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a read says that this node may not hold (design, section 2).
+    fn denies(&self, h: usize, read: &Observation) -> bool {
+        let (host, policy) = (&self.hosts[h], self.plan.policy);
+        let k = match &read.leader {
+            Some(leader) => leader.member != host.name,
+            None if policy.fence == Fence::LeaderKey => true,
+            None => {
+                let paused = read.config.is_some_and(|config| config.paused) && policy.paused == Paused::Hold;
+                !paused && !self.is_vouched(h)
+            }
+        };
+        let v = read.locks.first().and_then(Option::as_ref).is_some_and(|lock| match &lock.holder {
+            LockHolder::Known(value) => self.is_value_of(h, value),
+            LockHolder::Unknown(_) => false,
+        });
+        k || (policy.fence == Fence::Lock && !v)
+    }
+
+    /// What etcd denied is gone at once, as far as the daemon runs and the kernel obeys.
+    fn audit_denied(&mut self, h: usize) {
+        let host = &self.hosts[h];
+        let Some((at, idle)) = host.reads.denied else { return };
+        if host.process.is_none() || host.held_since > at || !host.kernel.holds(self.now) {
+            self.hosts[h].reads.denied = None;
+            return;
+        }
+        let ran = (self.now - at) - (self.idle(h) - idle).min(self.now - at);
+        let refused = host.unbind_refused.is_some_and(|refused| refused >= at);
+        if ran > if refused { DEAD } else { DRAIN } {
+            self.fail(h, "S2", &format!("read that K or V is not this node's, and held for {} ms", ran / MS));
+        }
+    }
+
+    /// A daemon that holds hears that somebody else claims the address.
+    pub(crate) fn note_claim(&mut self, h: usize, input: &Input, bound: bool) {
+        if matches!(input, Input::ArpClaim { .. }) && bound && self.hosts[h].challenged.is_none() {
+            self.hosts[h].challenged = Some((self.now, self.idle(h)));
+        }
+    }
+
+    /// What it heard is answered, while it holds and runs.
+    fn audit_challenged(&mut self, h: usize) {
+        let host = &self.hosts[h];
+        let Some((at, idle)) = host.challenged else { return };
+        let answered = host.announced_at.is_some_and(|announced| announced >= at);
+        if answered || host.process.is_none() || host.held_since > at || !host.kernel.holds(self.now) {
+            self.hosts[h].challenged = None;
+            return;
+        }
+        let ran = (self.now - at) - (self.idle(h) - idle).min(self.now - at);
+        if ran > 5 * S {
+            self.fail(h, "P5", "somebody claims the address, and the holder has not announced it again");
         }
     }
 
@@ -207,12 +357,15 @@ impl World {
             } else {
                 self.hosts[h].right = 0;
             }
+            self.audit_denied(h);
+            self.audit_challenged(h);
             self.audit_strays(h);
             self.audit_stuck(h);
             if !self.hosts[h].kernel.addresses.iter().any(|a| a.address == self.hosts[h].address) && self.hosts[h].up {
                 self.fail(h, "S4", "the host's own address is gone");
             }
         }
+        self.audit_two_primaries();
         self.audit_liveness();
         self.check_holders();
         self.after(100 * MS, Self::audit);
@@ -220,25 +373,28 @@ impl World {
 
     fn audit_holder(&mut self, h: usize) {
         let host = &self.hosts[h];
-        let refused = host.unbind_refused.is_some_and(|at| self.now < at + DEAD);
-        let mute = self.now < host.pg.hangs_until || self.plan.slow_role > 0;
-        // A standby that says nothing about itself is not known (P6); a question takes 500 ms to be given up.
+        // A standby that says nothing about itself is not known (P6); a question takes 500 ms to be given up. One
+        // that is answered late is no silence afterwards.
         let until = (host.pg.hangs_until + 700 * MS).max(host.pg.full_until + 200 * MS);
+        let until = until.max(host.pg.slow_until + 200 * MS);
         // A thread that is stuck does not hear it when it speaks.
-        let silent = mute || self.now < until || self.idle_since(h).is_some_and(|since| since < until);
+        let silent = self.now < until || self.idle_since(h).is_some_and(|since| since < until);
         let excused = match host.pg.state {
             State::Down => self.plan.policy.postgres_down == PostgresDown::Hold,
             _ => silent,
         };
         if !host.pg.is_primary() && !excused {
             let gone = self.now - host.pg.since;
-            let ran = gone - (self.idle(h) - host.idle_at_change).min(gone);
+            let idle = (self.idle(h) - host.idle_at_change).min(gone);
+            let ran = gone - idle;
+            // The lifetime ends what the kernel will not remove.
+            let refused = host.unbind_refused.is_some_and(|at| at >= host.pg.since);
             // Left by a predecessor, and PostgreSQL does not say a word: the lifetime ends it.
             // Another server that speaks in its place is asked once a second.
-            let mute = mute || self.now < host.pg.other_server_until + 1200 * MS;
+            let mute = silent || self.now < host.pg.other_server_until + 1200 * MS;
             let left = host.bound_in != host.life && mute && self.now < host.bound_at + DEAD;
-            let refused = refused || left;
-            if gone > DRAIN && (gone > DEAD + ran || (ran > DRAIN && !refused)) {
+            let may_run = if refused || left { DEAD } else { DRAIN };
+            if ran > may_run || idle > DEAD {
                 let how = format!(
                     "PostgreSQL has been {:?} for {} ms, of which the daemon ran {}",
                     host.pg.state,
@@ -287,7 +443,7 @@ impl World {
         let Some(since) = self.idle_since(h) else { return };
         // A question that was under way is asked to the end.
         let since = since.max(self.etcd.elected_at).max(self.etcd.leaderless_until).max(self.hosts[h].kept_at);
-        if self.lock_is_of(h) && self.now > since + self.belief() + 10 * S && self.etcd.tampered.is_none() {
+        if self.lock_is_of(h) && self.now > since + self.belief() + 10 * S && !self.was_tampered() {
             self.fail(h, "L", "V outlives a daemon that does not run");
         }
     }
@@ -308,13 +464,20 @@ impl World {
             return;
         }
         let waited = self.now - since.max(self.healed);
-        if self.hosts[h].kernel.holds(self.now) {
+        let host = &self.hosts[h];
+        let told = |at: Option<Nanos>| at.is_some_and(|at| at >= host.held_since);
+        let known = told(host.announced_at) && told(host.advertised_at);
+        if host.kernel.holds(self.now) && known {
             return;
         }
         self.longest_wait = self.longest_wait.max(waited);
         if waited > self.liveness() {
             let why = self.hosts[h].process.as_ref().map(|p| p.node.status(self.local(h)).vips.remove(0).why);
-            self.fail(h, "L", &format!("primary with K for {} s, and the VIP is not here: {why:?}", waited / S));
+            self.fail(
+                h,
+                "L",
+                &format!("primary with K for {} s, and the VIP is not here, or nobody was told: {why:?}", waited / S),
+            );
         }
     }
 }

@@ -61,6 +61,8 @@ pub(crate) struct Etcd {
     pub(crate) elected_at: Nanos,
     /// Linearizable reads of a lagging member are stale.
     pub(crate) stale_reads: bool,
+    /// From when until when members lagged, or lag.
+    pub(crate) lagged: (Nanos, Nanos),
     /// When somebody last deleted V by hand, or restored etcd: until D of that time V is no fence.
     pub(crate) tampered: Option<Nanos>,
     /// The TTL that V had then.
@@ -117,6 +119,7 @@ impl Etcd {
             renamed: false,
             elected_at: 0,
             stale_reads,
+            lagged: (0, 0),
             tampered: None,
             tampered_ttl: 0,
             backup: None,

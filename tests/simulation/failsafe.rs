@@ -12,7 +12,7 @@ const LIMIT: Nanos = S;
 const EVERY: Nanos = 500 * MS;
 
 /// How long the VIP may stay after an answer, on a clock that is 10 % slow.
-const VOUCHED: Nanos = 5_600 * MS;
+pub(crate) const VOUCHED: Nanos = 5_600 * MS;
 
 /// What a Patroni knows of it.
 #[derive(Clone, Copy, Debug, Default)]

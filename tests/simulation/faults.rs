@@ -53,6 +53,9 @@ impl World {
                 let part = self.dice.below(self.plan.members as u64) as usize;
                 let slow = self.dice.stretch(10 * MS, 3 * S);
                 let state = Box::new(self.etcd.state.clone());
+                if fault == Fault::LaggingMember {
+                    self.note_lag(span);
+                }
                 let it = &mut self.etcd.parts[part];
                 match fault {
                     Fault::CutMember => it.cut = true,
@@ -296,6 +299,7 @@ impl World {
             return;
         }
         host.suspended_until = host.suspended_until.max(now + span);
+        host.slept = Some((host.life, false));
         host.pg.hangs_until = host.pg.hangs_until.max(now + span);
         let mut later = Vec::new();
         for bound in &mut host.kernel.addresses {

@@ -141,6 +141,8 @@ pub(crate) struct Plan {
     pub(crate) answer_lost: u32,
     pub(crate) answer_late: u32,
     pub(crate) slow_role: u32,
+    /// An armed node's questions come as often as it wants; most of a long history's work would be that.
+    pub(crate) swift: bool,
     /// The slowest promotion.
     pub(crate) promotion: Nanos,
     /// An etcd before 3.5.28: a lagging member answers linearizable reads from what it has.
@@ -177,6 +179,7 @@ impl Plan {
             answer_lost: 0,
             answer_late: 0,
             slow_role: 0,
+            swift: false,
             promotion: 200 * MS,
             stale_reads: false,
             lease_late: 500 * MS,

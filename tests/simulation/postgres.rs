@@ -30,6 +30,8 @@ pub(crate) struct Postgres {
     pub(crate) postmaster: u64,
     /// It answers nothing until then.
     pub(crate) hangs_until: Nanos,
+    /// Until then a question waited, or waits, for an answer that is slow.
+    pub(crate) slow_until: Nanos,
     /// New sessions are refused until then: 53300, or 57P03 of a smart shutdown.
     pub(crate) full_until: Nanos,
     /// Until then somebody else's server answers in its place, which is a primary.
@@ -50,6 +52,7 @@ impl Postgres {
             epoch: 0,
             postmaster: 1,
             hangs_until: 0,
+            slow_until: 0,
             full_until: 0,
             other_server_until: 0,
             every: Duration::from_secs(1),
@@ -166,7 +169,11 @@ impl World {
         let pg = &mut self.hosts[h].pg;
         (pg.session, pg.connected) = (Some(pg.postmaster), true);
         let every = pg.every;
-        let serve = if self.dice.chance(self.plan.slow_role) { self.dice.stretch(MS, 400 * MS) } else { 60 * US };
+        let slow = self.dice.chance(self.plan.slow_role);
+        let serve = if slow { self.dice.stretch(MS, 400 * MS) } else { 60 * US };
+        if slow {
+            self.hosts[h].pg.slow_until = self.now + 2 * serve;
+        }
         self.after(serve, move |w| {
             let pg = &w.hosts[h].pg;
             if w.hosts[h].life != life || pg.turn != turn {
@@ -190,7 +197,7 @@ impl World {
             // On the host's own clock, but what that is in master time does not matter here. Milliseconds of a busy host do:
             // an armed node's every question would be most of the history's work.
             let again = u64::try_from(again.as_nanos()).unwrap_or(S).max(MS);
-            let again = if again < 10 * MS { w.dice.stretch(again, 30 * MS) } else { again };
+            let again = if again < 10 * MS && !w.plan.swift { w.dice.stretch(again, 30 * MS) } else { again };
             w.after(again, move |w| w.ask_role(h, life, turn));
         });
     }

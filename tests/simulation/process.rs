@@ -12,6 +12,7 @@ use vrrp::time::Instant;
 use vrrp::types::{Interval, Vrid};
 use vrrp::wire::advert::Advert;
 
+use super::checks::Reads;
 use super::clock::{MS, Nanos, S};
 use super::kernel::{ETH0, VIP};
 use super::sabotage::{Model, removed};
@@ -79,6 +80,7 @@ impl World {
         }
         host.life += 1;
         host.inbox = Inbox::default();
+        host.reads = Reads::default();
         host.late_answers.clear();
         host.kept_lease = None;
         host.preferred = h % self.plan.members;
@@ -224,6 +226,7 @@ impl World {
             return true;
         }
         p.steps = 0;
+        self.end_excuse_of_sleep(h);
         let now = self.local(h);
         if let Some(since) = p.stopping {
             let waited = now.since(since).as_nanos() as Nanos;
@@ -290,12 +293,15 @@ impl World {
         }
         self.passes += 1;
         self.check_late_bind(h);
+        self.hosts[h].slept = self.hosts[h].slept.map(|(life, _)| (life, true));
         self.who(h, || format!("< {}", brief(&input)));
         if let Some(told) = &mut self.told {
             told.push((h, input.clone()));
         }
+        self.note_read(h, &input);
         let now = self.local(h);
         let before = gate(&p.node);
+        self.note_claim(h, &input, before.0);
         let outputs = p.node.handle(now, input);
         let after = gate(&p.node);
         if after.1 != before.1 && after.1 == "lock_lost" {
@@ -456,6 +462,9 @@ impl World {
         let lifetime = (!removed(Model::Lifetime)).then_some(lifetime.get());
         let host = &mut self.hosts[h];
         let before = host.kernel.vips().count();
+        if !host.kernel.vips().any(|bound| !bound.foreign) {
+            host.held_since = self.now;
+        }
         (host.bound_at, host.bound_in) = (self.now, host.life);
         let bound = host.kernel.bind(self.now, &host.clock, lifetime, timely);
         let new = self.hosts[h].kernel.vips().count() > before;

@@ -4,11 +4,12 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::Ipv4Addr;
 
-use pgvrrp::gate::evidence::{EtcdReport, LeaseId};
+use pgvrrp::gate::evidence::{EtcdReport, LeaseId, LockHolder, LockValue};
 use pgvrrp::node::io::Input;
 use vrrp::time::Instant;
 
 use super::asker::Then;
+use super::checks::Reads;
 use super::clock::{Clock, MS, Nanos, S};
 use super::dice::Dice;
 use super::etcd::Etcd;
@@ -72,6 +73,8 @@ pub(crate) struct Host {
     pub(crate) stopped_until: Nanos,
     pub(crate) stopped_whole: bool,
     pub(crate) suspended_until: Nanos,
+    /// Which daemon, by its life, has not run since the machine slept; and whether a pass of it has begun since.
+    pub(crate) slept: Option<(u64, bool)>,
     /// Time in which the daemon did not run: in all, and since when.
     idle: Nanos,
     idle_since: Option<Nanos>,
@@ -85,6 +88,15 @@ pub(crate) struct Host {
     pub(crate) bound_in: u64,
     /// By a call that came too late, and it has not been undone.
     pub(crate) bound_late: bool,
+    /// Since when the address has been bound by a pgvrrp.
+    pub(crate) held_since: Nanos,
+    /// When it was last announced and advertised from here.
+    pub(crate) announced_at: Option<Nanos>,
+    pub(crate) advertised_at: Option<Nanos>,
+    /// When the daemon heard another's claim to it, and what idle was then.
+    pub(crate) challenged: Option<(Nanos, Nanos)>,
+    /// What the daemon has read in etcd.
+    pub(crate) reads: Reads,
     /// Since when a VIP that somebody else put here has been here, and what idle was then.
     pub(crate) stray_since: Option<(Nanos, Nanos)>,
     // Its way to etcd.
@@ -131,6 +143,8 @@ pub(crate) struct World {
     pub(crate) dies_in_bind: Option<(Nanos, Nanos)>,
     /// Patroni itself has allowed two primaries.
     pub(crate) two_primaries: bool,
+    /// When it was last so, or not at all.
+    pub(crate) two_primaries_at: Nanos,
     /// The last moment of trouble.
     pub(crate) healed: Nanos,
     /// What was broken first.
@@ -173,6 +187,7 @@ impl World {
                 stopped_until: 0,
                 stopped_whole: false,
                 suspended_until: 0,
+                slept: None,
                 idle: 0,
                 idle_since: Some(0),
                 unbind_refused: None,
@@ -181,6 +196,11 @@ impl World {
                 bound_at: 0,
                 bound_in: 0,
                 bound_late: false,
+                held_since: 0,
+                announced_at: None,
+                advertised_at: None,
+                challenged: None,
+                reads: Reads::default(),
                 stray_since: None,
                 preferred: 0,
                 cut_requests: false,
@@ -209,6 +229,7 @@ impl World {
             seen_epoch: None,
             dies_in_bind: None,
             two_primaries: false,
+            two_primaries_at: 0,
             broken: None,
             loud,
             tail: VecDeque::new(),
@@ -498,16 +519,17 @@ impl World {
 
     /// V as it is, if a pgvrrp put it: member, boot, incarnation.
     pub(crate) fn lock_is_of(&self, h: usize) -> bool {
-        use pgvrrp::gate::evidence::LockHolder;
-        let host = &self.hosts[h];
         self.etcd.state.lock.as_ref().is_some_and(|lock| match &lock.holder {
-            LockHolder::Known(value) => {
-                value.member == host.name
-                    && ends_with(&value.boot_id, host.boot)
-                    && ends_with(&value.incarnation, host.incarnation)
-            }
+            LockHolder::Known(value) => self.is_value_of(h, value),
             LockHolder::Unknown(_) => false,
         })
+    }
+
+    pub(crate) fn is_value_of(&self, h: usize, value: &LockValue) -> bool {
+        let host = &self.hosts[h];
+        value.member == host.name
+            && ends_with(&value.boot_id, host.boot)
+            && ends_with(&value.incarnation, host.incarnation)
     }
 }
 
