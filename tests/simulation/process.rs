@@ -50,6 +50,8 @@ enum Stage {
     Call(Output, Nanos),
     /// The kernel has done it; the process does not know yet.
     Return(Output, Outcome),
+    /// It was a bind, and the second reading of the clock said "too late".
+    Undo(VipId),
 }
 
 /// A running daemon.
@@ -385,9 +387,10 @@ impl World {
                     Outcome::Bound { vip, .. }
                         if late && !removed(Model::NotAfter) && !removed(Model::NotAfterAgain) =>
                     {
-                        self.who(h, || "bound too late: removed".to_owned());
-                        self.remove_vip(h, false);
-                        Outcome::Late { vip, removed: true }
+                        p.stage = Some(Stage::Undo(vip));
+                        self.maybe_pause(h);
+                        self.maybe_slow(h);
+                        return;
                     }
                     Outcome::Bound { vip, .. } => Outcome::Bound { vip, at: self.local(h) },
                     Outcome::Unbound { vip, removed, .. } => Outcome::Unbound { vip, removed, at: self.local(h) },
@@ -398,7 +401,35 @@ impl World {
                 p.failed |= failed && !(removed(Model::ReleaseOrder) && matches!(output, Output::Unbind { .. }));
                 p.outcomes.push(outcome);
             }
+            Stage::Undo(vip) => {
+                let removed = self.undo(h);
+                p.failed = true;
+                p.outcomes.push(Outcome::Late { vip, removed });
+            }
         }
+    }
+
+    /// Removes what was bound too late; `false` if the kernel refuses that.
+    fn undo(&mut self, h: usize) -> bool {
+        if self.unbind_is_refused(h) {
+            self.count("late bind not undone");
+            self.who(h, || "bound too late, and not to be removed".to_owned());
+            // That it stays is the kernel's doing; its lifetime ends it.
+            self.hosts[h].bound_late = false;
+            return false;
+        }
+        self.who(h, || "bound too late: removed".to_owned());
+        self.remove_vip(h, false);
+        true
+    }
+
+    fn unbind_is_refused(&mut self, h: usize) -> bool {
+        let refused = self.dice.chance(self.plan.unbind_refused);
+        if refused {
+            self.count("unbind refused");
+            self.hosts[h].unbind_refused = Some(self.now);
+        }
+        refused
     }
 
     /// What the kernel does. The clock was read for it at `read`.
@@ -416,14 +447,14 @@ impl World {
                 Some(Outcome::Bound { vip, at: Instant::ZERO })
             }
             Output::Unbind { vip } => {
-                if self.dice.chance(self.plan.unbind_refused) {
-                    self.count("unbind refused");
-                    self.hosts[h].unbind_refused = Some(self.now);
+                if self.unbind_is_refused(h) {
                     return Some(Outcome::UnbindFailed { vip, error: "refused".to_owned() });
                 }
                 let removed = self.remove_vip(h, false);
                 Some(Outcome::Unbound { vip, removed, at: Instant::ZERO })
             }
+            // The actuator only logs that.
+            Output::UnbindStrays { .. } if self.unbind_is_refused(h) => None,
             Output::UnbindStrays { vip, .. } => Some(Outcome::StraysRemoved { vip, removed: self.remove_vip(h, true) }),
             Output::Reset { vip, .. } => {
                 let destroyed = std::mem::take(&mut self.hosts[h].connections);
