@@ -66,10 +66,10 @@ impl World {
         }
     }
 
-    pub(crate) fn kill_patroni(&mut self, h: usize) {
+    pub(crate) fn kill_patroni(&mut self, h: usize) -> bool {
         self.leave_failsafe(h);
         let patroni = &mut self.hosts[h].patroni;
-        patroni.alive = false;
+        let was = std::mem::take(&mut patroni.alive);
         patroni.life += 1;
         patroni.turn += 1;
         // Its member key has a lease as well.
@@ -82,6 +82,7 @@ impl World {
                 }
             }
         });
+        was
     }
 
     /// The watch wakes every Patroni that it reaches.
@@ -284,12 +285,14 @@ impl World {
     }
 
     /// By somebody's hand, behind Patroni's back.
-    pub(crate) fn restart_as_standby(&mut self, h: usize) {
-        if self.hosts[h].pg.is_primary() {
+    pub(crate) fn restart_as_standby(&mut self, h: usize) -> bool {
+        let was = self.hosts[h].pg.is_primary();
+        if was {
             self.set_postgres(h, State::Down);
             let takes = self.dice.stretch(20 * MS, 4 * S);
             self.become_in(h, takes, State::Standby);
         }
+        was
     }
 
     fn begin_task(&mut self, h: usize) -> u64 {
@@ -311,10 +314,10 @@ impl World {
     }
 
     /// `patronictl switchover`, or `systemctl stop patroni` if Patroni ends by it: PostgreSQL stops first, then K goes.
-    pub(crate) fn switch_over(&mut self, h: usize, ends: bool) {
+    pub(crate) fn switch_over(&mut self, h: usize, ends: bool) -> bool {
         let host = &self.hosts[h];
         if !host.patroni.alive || !self.patroni_reaches(h) || !self.etcd.leads(&host.member) || !host.pg.is_primary() {
-            return;
+            return false;
         }
         let task = self.begin_task(h);
         let stop = self.dice.between(20 * MS, S);
@@ -343,5 +346,6 @@ impl World {
                 w.start_postgres(h, State::Standby);
             }
         });
+        true
     }
 }

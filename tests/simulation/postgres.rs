@@ -65,11 +65,11 @@ impl Postgres {
 }
 
 impl World {
-    pub(crate) fn set_postgres(&mut self, h: usize, state: State) {
+    pub(crate) fn set_postgres(&mut self, h: usize, state: State) -> bool {
         let pg = &mut self.hosts[h].pg;
         let before = pg.state;
         if before == state {
-            return;
+            return false;
         }
         pg.state = state;
         pg.epoch += 1;
@@ -87,17 +87,19 @@ impl World {
         if state == State::Down {
             self.end_session(h);
         }
+        true
     }
 
     /// The server ends pgvrrp's session, or ends itself.
-    pub(crate) fn end_session(&mut self, h: usize) {
+    pub(crate) fn end_session(&mut self, h: usize) -> bool {
         let pg = &mut self.hosts[h].pg;
         pg.turn += 1;
-        pg.connected = false;
+        let was = std::mem::take(&mut pg.connected);
         let (turn, life) = (pg.turn, self.hosts[h].life);
         // Refused within milliseconds, or nothing decided within 100 ms.
         let notice = if self.dice.chance(900_000) { self.dice.between(100 * US, 10 * MS) } else { 105 * MS };
         self.after(notice, move |w| w.ask_role(h, life, turn));
+        was
     }
 
     pub(crate) fn set_cadence(&mut self, h: usize, every: Duration) {

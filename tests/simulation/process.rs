@@ -123,15 +123,17 @@ impl World {
     }
 
     /// SIGKILL.
-    pub(crate) fn kill(&mut self, h: usize) {
+    pub(crate) fn kill(&mut self, h: usize) -> bool {
         let host = &mut self.hosts[h];
         host.life += 1;
         // There is no next instruction; the lifetime ends it.
         host.bound_late = false;
-        if host.process.take().is_some() {
+        let was = host.process.take().is_some();
+        if was {
             self.running(h, false);
             self.who(h, || "daemon is gone".to_owned());
         }
+        was
     }
 
     /// The process has something to do.
@@ -151,11 +153,11 @@ impl World {
     }
 
     /// The process does not run for so long. `whole`: the askers do not either.
-    pub(crate) fn stop_for(&mut self, h: usize, span: Nanos, whole: bool) {
+    pub(crate) fn stop_for(&mut self, h: usize, span: Nanos, whole: bool) -> bool {
         let until = self.now + span;
         let host = &mut self.hosts[h];
         if until <= host.stopped_until {
-            return;
+            return false;
         }
         host.stopped_whole = whole;
         host.stopped_until = until;
@@ -170,6 +172,7 @@ impl World {
                 w.wake(h);
             }
         });
+        self.hosts[h].life_is_running()
     }
 
     fn run(&mut self, h: usize) {
@@ -504,7 +507,9 @@ impl World {
         if self.dies_in_bind.is_some_and(|(from, _)| self.now >= from) {
             // What happens to a process in the kernel happens when it leaves it.
             self.stop_for(h, S, true);
-            self.after(1, move |w| w.kill(h));
+            self.after(1, move |w| {
+                w.kill(h);
+            });
         }
     }
 }

@@ -232,9 +232,11 @@ impl World {
             } else {
                 copy.boot = boot;
             }
+            world.befallen(Fault::Cloned);
         }
         if world.plan.faults.contains(&Fault::Misnamed) {
             world.hosts[1].name = world.hosts[0].member.clone();
+            world.befallen(Fault::Misnamed);
         }
         for h in 0..world.hosts.len() {
             world.start_patroni(h);
@@ -422,10 +424,10 @@ impl World {
     }
 
     /// Nothing is answered for so long; then leases are prolonged.
-    pub(crate) fn elect(&mut self, outage: Nanos) {
+    pub(crate) fn elect(&mut self, outage: Nanos) -> bool {
         let until = self.now + outage;
         if until <= self.etcd.leaderless_until {
-            return;
+            return false;
         }
         self.etcd.leaderless_until = until;
         self.say("etcd", || format!("no leader for {} ms", outage / MS));
@@ -438,6 +440,7 @@ impl World {
                 leases.into_iter().for_each(|lease| w.await_expiry(lease));
             }
         });
+        true
     }
 
     /// Tells watchers, if anything changed since revision `before`.
