@@ -85,6 +85,8 @@ impl World {
                 self.power_off(h)
             }
             Fault::Suspend => self.suspend(h, span),
+            Fault::ClockJump => self.jump_clock(h),
+            Fault::RateChanged => self.change_rate(h),
             Fault::Paused => self.pause_cluster(h, span),
             Fault::LeaderKeyDeleted => self.delete_leader_by_hand(h),
             Fault::LockDeleted => self.delete_lock_by_hand(),
@@ -271,8 +273,18 @@ impl World {
     fn restart(&mut self, h: usize) -> bool {
         self.hosts[h].inbox.stop = true;
         self.wake(h);
-        self.after(6 * S, move |w| w.start(h));
+        let (life, pause) = (self.hosts[h].life, self.dice.below(6 * S));
+        self.after(pause, move |w| w.start_after(h, life));
         self.hosts[h].life_is_running()
+    }
+
+    /// The supervisor waits for the end of the former process.
+    fn start_after(&mut self, h: usize, life: u64) {
+        let host = &self.hosts[h];
+        if host.life == life && host.life_is_running() {
+            return self.after(100 * MS, move |w| w.start_after(h, life));
+        }
+        self.start(h);
     }
 
     fn hand_over(&mut self, h: usize) -> bool {
@@ -344,7 +356,7 @@ impl World {
         // The runtime directory does not survive a boot.
         host.incarnation += 1;
         host.kernel = Kernel::boot(host.address);
-        host.clock = Clock::new(self.plan.rates[h], self.now, 20 * S);
+        host.clock = Clock::new(host.clock.rate(), self.now, 20 * S);
         host.patroni.busy = false;
         self.start(h);
         self.start_patroni(h);
@@ -371,6 +383,40 @@ impl World {
         later.into_iter().for_each(|bound| self.await_end(h, bound));
         self.stop_for(h, span, true);
         true
+    }
+
+    /// The kernel's timers, lifetimes of addresses among them, count ticks that did not happen meanwhile: they do not jump.
+    fn jump_clock(&mut self, h: usize) -> bool {
+        let ahead = self.dice.stretch(S, 60 * S);
+        self.hosts[h].clock.jump(self.now, ahead);
+        self.who(h, || format!("CLOCK_BOOTTIME jumps by {} ms", ahead / MS));
+        self.arm_again(h);
+        self.hosts[h].up
+    }
+
+    /// By this the kernel's ticks change as well.
+    fn change_rate(&mut self, h: usize) -> bool {
+        let now = self.now;
+        let rate = 0.9 + self.dice.below(201) as f64 / 1000.0;
+        let host = &mut self.hosts[h];
+        let stretch = host.clock.rate() / rate;
+        host.clock.run_at(now, rate);
+        self.who(h, || format!("the clock now runs at {rate}"));
+        let host = &mut self.hosts[h];
+        let mut changed = Vec::new();
+        for bound in &mut host.kernel.addresses {
+            if let Some(ends) = &mut bound.ends {
+                *ends = now + (ends.saturating_sub(now) as f64 * stretch) as u64;
+                // What was sound stays so for the new lifetime, and the second for which the kernel may be late.
+                if bound.sound_until > now {
+                    bound.sound_until = *ends + host.clock.span(S);
+                }
+                changed.push(*bound);
+            }
+        }
+        changed.into_iter().for_each(|bound| self.await_end(h, bound));
+        self.arm_again(h);
+        self.hosts[h].up
     }
 
     /// Until then all faults are over.

@@ -35,6 +35,10 @@ pub(crate) enum Fault {
     Demoted,
     HostDeath,
     Suspend,
+    /// CLOCK_BOOTTIME goes forward at once while everything runs: a frozen virtual machine is told late how long it was.
+    ClockJump,
+    /// The host's oscillator warms up, or its hypervisor corrects it.
+    RateChanged,
     PatroniKilled,
     PatroniStopped,
     Paused,
@@ -63,7 +67,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 42] = [
+    pub(crate) const ALL: [Self; 44] = [
         Self::CutEtcd,
         Self::CutRequests,
         Self::CutAnswers,
@@ -86,6 +90,8 @@ impl Fault {
         Self::Demoted,
         Self::HostDeath,
         Self::Suspend,
+        Self::ClockJump,
+        Self::RateChanged,
         Self::PatroniKilled,
         Self::PatroniStopped,
         Self::Paused,

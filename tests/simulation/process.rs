@@ -180,7 +180,6 @@ impl World {
             return self.wake(h);
         }
         let Some(mut process) = self.hosts[h].process.take() else { return };
-        let life = self.hosts[h].life;
         let mut steps = 0;
         while self.hosts[h].stopped_until <= self.now && self.broken.is_none() && self.step(h, &mut process) {
             steps += 1;
@@ -198,14 +197,27 @@ impl World {
         let due = process.node.deadline();
         if process.armed != Some(due) {
             process.armed = Some(due);
-            let at = self.hosts[h].clock.when(due).max(self.now + 1);
-            self.at(at, move |w| {
-                if w.hosts[h].life == life && w.hosts[h].process.as_ref().is_some_and(|p| p.armed == Some(due)) {
-                    w.wake(h);
-                }
-            });
+            self.arm(h, due);
         }
         self.hosts[h].process = Some(process);
+    }
+
+    /// The timer goes off when this host's clock shows that time.
+    fn arm(&mut self, h: usize, due: Instant) {
+        let life = self.hosts[h].life;
+        let at = self.hosts[h].clock.when(due).max(self.now + 1);
+        self.at(at, move |w| {
+            if w.hosts[h].life == life && w.hosts[h].process.as_ref().is_some_and(|p| p.armed == Some(due)) {
+                w.wake(h);
+            }
+        });
+    }
+
+    /// The clock has been changed under an armed timer.
+    pub(crate) fn arm_again(&mut self, h: usize) {
+        if let Some(due) = self.hosts[h].process.as_ref().and_then(|process| process.armed) {
+            self.arm(h, due);
+        }
     }
 
     /// One instruction; `false` if there is nothing to do.
