@@ -202,18 +202,6 @@ impl World {
         self.hosts[h].pg.state != State::Down
     }
 
-    fn shut_down_smartly(&mut self, h: usize, span: Nanos) -> bool {
-        // New sessions are refused, ours goes on; then an impatient operator stops it for good.
-        self.hosts[h].pg.full_until = self.now + span;
-        let epoch = self.hosts[h].pg.epoch;
-        self.after(span, move |w| {
-            if w.hosts[h].pg.epoch == epoch {
-                w.set_postgres(h, State::Down);
-            }
-        });
-        self.hosts[h].pg.state != State::Down
-    }
-
     fn pause_cluster(&mut self, h: usize, span: Nanos) -> bool {
         // Often to stop Patroni on the primary for maintenance, until its leader key is gone.
         let span = if self.dice.chance(500_000) { (span + 45 * S).min(self.left()) } else { span };

@@ -30,8 +30,10 @@ pub(crate) struct Postgres {
     pub(crate) postmaster: u64,
     /// It answers nothing until then.
     pub(crate) hangs_until: Nanos,
-    /// New sessions are refused until then: 53300, or 57P03 of a smart shutdown.
+    /// New sessions are refused until then: 53300.
     pub(crate) full_until: Nanos,
+    /// A smart shutdown is under way: sessions go on, new ones are refused with 57P03.
+    pub(crate) closing: bool,
     /// Until then somebody else's server answers in its place, which is a primary.
     pub(crate) other_server_until: Nanos,
     // The asker.
@@ -51,6 +53,7 @@ impl Postgres {
             postmaster: 1,
             hangs_until: 0,
             full_until: 0,
+            closing: false,
             other_server_until: 0,
             every: Duration::from_secs(1),
             turn: 0,
@@ -73,6 +76,7 @@ impl World {
         }
         pg.state = state;
         pg.epoch += 1;
+        pg.closing &= state != State::Down;
         // With `postgres_down = "hold"` what counts is the end of being down.
         let held = before == State::Down && self.plan.policy.postgres_down == PostgresDown::Hold;
         // And a server that goes down says so, whatever it kept silent about before.
@@ -87,6 +91,22 @@ impl World {
         if state == State::Down {
             self.end_session(h);
         }
+        true
+    }
+
+    /// The server lets nobody in any more, and after this time an impatient operator stops it for good.
+    pub(crate) fn shut_down_smartly(&mut self, h: usize, span: Nanos) -> bool {
+        let pg = &mut self.hosts[h].pg;
+        if pg.state == State::Down {
+            return false;
+        }
+        pg.closing = true;
+        let postmaster = pg.postmaster;
+        self.after(span, move |w| {
+            if w.hosts[h].pg.postmaster == postmaster {
+                w.set_postgres(h, State::Down);
+            }
+        });
         true
     }
 
@@ -147,6 +167,10 @@ impl World {
             return self.answer(h, life, turn, 120 * US, other, every);
         }
         if pg.state == State::Down {
+            self.hosts[h].pg.session = None;
+            return self.answer(h, life, turn, 200 * US, report(Role::Down, "57P03"), again);
+        }
+        if !pg.connected && pg.closing {
             self.hosts[h].pg.session = None;
             return self.answer(h, life, turn, 200 * US, report(Role::Down, "57P03"), again);
         }
