@@ -220,12 +220,14 @@ impl World {
         self.etcd_changed(before);
         match self.hosts[h].pg.state {
             State::Standby => {
-                let delay = self.dice.between(5 * MS, 150 * MS);
+                // At once: primary before pgvrrp can have read K, and so before V is acquired.
+                let at_once = self.dice.chance(self.plan.at_once);
+                let delay = if at_once { 0 } else { self.dice.between(5 * MS, 150 * MS) };
                 let epoch = self.hosts[h].pg.epoch;
                 self.after(delay, move |w| {
                     // What it gave up meanwhile, in a pause, it does not promote for.
                     if w.hosts[h].pg.epoch == epoch && w.etcd.leads(&w.hosts[h].member) {
-                        w.promote(h);
+                        if at_once { w.promote_in(h, 0) } else { w.promote(h) }
                     }
                 });
             }
@@ -254,12 +256,16 @@ impl World {
     }
 
     fn promote(&mut self, h: usize) {
-        if self.hosts[h].pg.state != State::Standby {
-            return;
+        let at_once = self.dice.chance(self.plan.at_once);
+        let takes = if at_once { 0 } else { self.dice.stretch(MS, self.plan.promotion) };
+        self.promote_in(h, takes);
+    }
+
+    fn promote_in(&mut self, h: usize, takes: Nanos) {
+        if self.hosts[h].pg.state == State::Standby {
+            self.set_postgres(h, State::Promoting);
+            self.become_in(h, takes, State::Primary);
         }
-        self.set_postgres(h, State::Promoting);
-        let takes = self.dice.stretch(MS, self.plan.promotion);
-        self.become_in(h, takes, State::Primary);
     }
 
     /// After this time, unless something else happens to the server.

@@ -149,6 +149,8 @@ pub(crate) struct Plan {
     pub(crate) slow_role: u32,
     /// The slowest promotion.
     pub(crate) promotion: Nanos,
+    /// One that takes no time at all.
+    pub(crate) at_once: u32,
     /// An etcd before 3.5.28: a lagging member answers linearizable reads from what it has.
     pub(crate) stale_reads: bool,
     /// How late leases may expire and addresses may go.
@@ -184,6 +186,7 @@ impl Plan {
             answer_late: 0,
             slow_role: 0,
             promotion: 200 * MS,
+            at_once: 0,
             stale_reads: false,
             lease_late: 500 * MS,
             address_late: 150 * MS,
@@ -235,6 +238,7 @@ impl Plan {
         plan.longest_pause = dice.stretch(500 * MS, 60 * S);
         plan.lan_delay = dice.stretch(MS, 2 * S);
         plan.promotion = dice.stretch(MS, 180 * S);
+        plan.at_once = 50_000;
         plan.stale_reads = dice.chance(100_000);
         plan.lease_late = if dice.chance(500_000) { 1500 * MS } else { 500 * MS };
         plan.address_late = if dice.chance(500_000) { S } else { 150 * MS };

@@ -88,6 +88,9 @@ impl World {
             self.hosts[h].pg.postmaster += 1;
         }
         self.say(&format!("db{}", h + 1), || format!("PostgreSQL {before:?} -> {state:?}"));
+        if state == State::Primary && before == State::Promoting && !self.lock_is_of(h) {
+            self.count("primary before V was acquired");
+        }
         if state == State::Down {
             self.end_session(h);
         }
