@@ -147,6 +147,11 @@ pub(crate) struct Plan {
     pub(crate) answer_lost: u32,
     pub(crate) answer_late: u32,
     pub(crate) slow_role: u32,
+    /// Clients are connected when the address has to go.
+    pub(crate) clients: u32,
+    /// The kernel does not say how many there are, or the reset of connections takes all the time that it may.
+    pub(crate) uncounted: u32,
+    pub(crate) slow_reset: u32,
     /// The slowest promotion.
     pub(crate) promotion: Nanos,
     /// One that takes no time at all.
@@ -185,6 +190,9 @@ impl Plan {
             answer_lost: 0,
             answer_late: 0,
             slow_role: 0,
+            clients: 0,
+            uncounted: 0,
+            slow_reset: 0,
             promotion: 200 * MS,
             at_once: 0,
             stale_reads: false,
@@ -235,6 +243,9 @@ impl Plan {
         plan.answer_lost = rate(250_000, 300, 200_000);
         plan.answer_late = rate(250_000, 1_000, 300_000);
         plan.slow_role = rate(250_000, 1_000, 300_000);
+        plan.clients = rate(600_000, 100_000, 1_000_000);
+        plan.uncounted = rate(200_000, 10_000, 1_000_000);
+        plan.slow_reset = rate(300_000, 10_000, 1_000_000);
         plan.longest_pause = dice.stretch(500 * MS, 60 * S);
         plan.lan_delay = dice.stretch(MS, 2 * S);
         plan.promotion = dice.stretch(MS, 180 * S);

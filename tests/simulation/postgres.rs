@@ -92,9 +92,25 @@ impl World {
             self.count("primary before V was acquired");
         }
         if state == State::Down {
+            self.dismiss_clients(h);
             self.end_session(h);
         }
         true
+    }
+
+    /// Whoever was connected hears of the end, and closes the connection when it gets to it.
+    fn dismiss_clients(&mut self, h: usize) {
+        let now = self.now;
+        if self.hosts[h].kernel.holds(now) && self.dice.chance(self.plan.clients) {
+            let count = self.dice.between(1, 5);
+            let clients = (0..count).map(|_| now + self.dice.below(300 * MS)).collect();
+            self.hosts[h].clients = clients;
+        }
+    }
+
+    /// Clients that are connected to the VIP now.
+    pub(crate) fn connected(&self, h: usize) -> usize {
+        self.hosts[h].clients.iter().filter(|leaves| **leaves > self.now).count()
     }
 
     /// The server lets nobody in any more, and after this time an impatient operator stops it for good.

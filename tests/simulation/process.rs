@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use pgvrrp::gate::evidence::{EtcdReport, PatroniReport, RoleReport, VipId};
 use pgvrrp::node::io::{Address, Input, Link, Outcome, Output};
@@ -154,25 +155,30 @@ impl World {
 
     /// The process does not run for so long. `whole`: the askers do not either.
     pub(crate) fn stop_for(&mut self, h: usize, span: Nanos, whole: bool) -> bool {
-        let until = self.now + span;
-        let host = &mut self.hosts[h];
-        if until <= host.stopped_until {
+        if self.now + span <= self.hosts[h].stopped_until {
             return false;
         }
-        host.stopped_whole = whole;
-        host.stopped_until = until;
+        self.hosts[h].stopped_whole = whole;
+        self.busy_for(h, span);
         if span > 20 * MS {
             self.who(h, || format!("process does not run for {} ms", span / MS));
         }
         self.running(h, false);
-        let life = self.hosts[h].life;
+        self.hosts[h].life_is_running()
+    }
+
+    /// The protocol thread is in a call for so long: it runs, and takes no further instruction.
+    fn busy_for(&mut self, h: usize, span: Nanos) {
+        let until = self.now + span;
+        let host = &mut self.hosts[h];
+        host.stopped_until = host.stopped_until.max(until);
+        let life = host.life;
         self.at(until, move |w| {
             if w.hosts[h].life == life && w.hosts[h].stopped_until <= w.now && w.hosts[h].process.is_some() {
                 w.running(h, true);
                 w.wake(h);
             }
         });
-        self.hosts[h].life_is_running()
     }
 
     fn run(&mut self, h: usize) {
@@ -438,6 +444,20 @@ impl World {
         true
     }
 
+    /// Resets what is connected; for that the daemon works for up to `budget`.
+    fn reset(&mut self, h: usize, budget: Duration) -> usize {
+        let destroyed = self.connected(h);
+        self.hosts[h].clients.clear();
+        if self.dice.chance(self.plan.slow_reset) {
+            self.count("slow reset");
+            let span = self.hosts[h].clock.span(budget.as_nanos() as Nanos);
+            // The askers go on.
+            self.hosts[h].stopped_whole = false;
+            self.busy_for(h, span);
+        }
+        destroyed
+    }
+
     fn unbind_is_refused(&mut self, h: usize) -> bool {
         let refused = self.dice.chance(self.plan.unbind_refused);
         if refused {
@@ -471,12 +491,16 @@ impl World {
             // The actuator only logs that.
             Output::UnbindStrays { .. } if self.unbind_is_refused(h) => None,
             Output::UnbindStrays { vip, .. } => Some(Outcome::StraysRemoved { vip, removed: self.remove_vip(h, true) }),
-            Output::Reset { vip, .. } => {
-                let destroyed = std::mem::take(&mut self.hosts[h].connections);
-                Some(Outcome::Reset { vip, destroyed })
-            }
+            Output::Reset { vip, budget } => Some(Outcome::Reset { vip, destroyed: self.reset(h, budget) }),
             Output::CountConnections { vip } => {
-                Some(Outcome::Connections { vip, count: Some(self.hosts[h].connections) })
+                let known = !self.dice.chance(self.plan.uncounted);
+                let count = known.then(|| self.connected(h));
+                match count {
+                    Some(0) => {}
+                    Some(_) => self.count("drain with clients"),
+                    None => self.count("clients not counted"),
+                }
+                Some(Outcome::Connections { vip, count })
             }
             Output::Advertise { vip, priority, source, checksum, .. } => {
                 if !self.hosts[h].kernel.link {

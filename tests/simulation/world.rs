@@ -59,7 +59,8 @@ pub(crate) struct Host {
     pub(crate) incarnation: u64,
     pub(crate) clock: Clock,
     pub(crate) kernel: Kernel,
-    pub(crate) connections: usize,
+    /// When each client that is connected to the VIP leaves by itself: soon, once PostgreSQL has said goodbye.
+    pub(crate) clients: Vec<Nanos>,
     pub(crate) process: Option<Process>,
     pub(crate) inbox: Inbox,
     /// Moves on with each start and each end of the daemon.
@@ -163,7 +164,7 @@ impl World {
                 incarnation: 100 * (h as u64 + 1),
                 clock: Clock::new(plan.rates[h], 0, (h as u64 + 1) * 1000 * S),
                 kernel: Kernel::boot(address),
-                connections: 0,
+                clients: Vec::new(),
                 process: None,
                 inbox: Inbox::default(),
                 life: 0,
