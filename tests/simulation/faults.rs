@@ -1,5 +1,7 @@
 //! What befalls the world, and how it is healed.
 
+use std::net::Ipv4Addr;
+
 use pgvrrp::gate::evidence::PatroniConfig;
 
 use super::clock::{Clock, MS, Nanos, S};
@@ -343,11 +345,26 @@ impl World {
         host.up = true;
         // The runtime directory does not survive a boot.
         host.incarnation += 1;
+        if self.dice.chance(self.plan.replaced) {
+            self.replace(h);
+        }
+        let host = &mut self.hosts[h];
         host.kernel = Kernel::boot(host.address);
         host.clock = Clock::new(host.clock.rate(), self.now, 20 * S);
         host.patroni.busy = false;
         self.start(h);
         self.start_patroni(h);
+    }
+
+    /// Another machine is set up in its place. Only the names are the same.
+    fn replace(&mut self, h: usize) {
+        self.count("a new machine in a dead one's place");
+        let host = &mut self.hosts[h];
+        host.boot += 1000;
+        host.incarnation += 1000;
+        let [a, b, c, d] = host.address.octets();
+        host.address = Ipv4Addr::new(a, b, c, if d < 21 { d + 10 } else { d - 10 });
+        self.who(h, || "is a new machine".to_owned());
     }
 
     /// The machine sleeps: nothing runs on it, lifetimes stand still, and CLOCK_BOOTTIME goes on.

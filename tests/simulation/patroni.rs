@@ -74,12 +74,12 @@ impl World {
         patroni.turn += 1;
         // Its member key has a lease as well.
         let (life, ttl) = (patroni.life, self.etcd.state.config.ttl.as_nanos() as Nanos);
+        let (member, address) = (self.hosts[h].member.clone(), self.hosts[h].address);
         self.after(ttl, move |w| {
-            if w.hosts[h].patroni.life == life {
-                let (member, address) = (&w.hosts[h].member, w.hosts[h].address);
-                if w.etcd.state.registered.get(member) == Some(&address) {
-                    w.etcd.state.registered.remove(member);
-                }
+            let patroni = &w.hosts[h].patroni;
+            let gone = patroni.life == life && (!patroni.alive || w.hosts[h].address != address);
+            if gone && w.etcd.state.registered.get(&member) == Some(&address) {
+                w.etcd.state.registered.remove(&member);
             }
         });
         was

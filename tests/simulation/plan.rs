@@ -154,6 +154,8 @@ pub(crate) struct Plan {
     pub(crate) slow_reset: u32,
     /// The slowest promotion.
     pub(crate) promotion: Nanos,
+    /// A host that died comes back as a new machine with another address and the same member name.
+    pub(crate) replaced: u32,
     /// One that takes no time at all.
     pub(crate) at_once: u32,
     /// An etcd before 3.5.28: a lagging member answers linearizable reads from what it has.
@@ -194,6 +196,7 @@ impl Plan {
             uncounted: 0,
             slow_reset: 0,
             promotion: 200 * MS,
+            replaced: 0,
             at_once: 0,
             stale_reads: false,
             lease_late: 500 * MS,
@@ -208,7 +211,12 @@ impl Plan {
 
     /// The world of a seed.
     pub(crate) fn draw(dice: &mut Dice) -> Self {
-        let mut plan = Self::calm(if dice.chance(300_000) { 3 } else { 2 });
+        let share = *dice.pick(&[80_000, 150_000, 300_000, 500_000]);
+        let faults: Vec<_> = Fault::ALL.into_iter().filter(|_| dice.chance(share)).collect();
+        // A copy of a machine is a third one.
+        let third = faults.contains(&Fault::Cloned) || dice.chance(150_000);
+        let mut plan = Self::calm(if third { 3 } else { 2 });
+        plan.faults = faults;
         plan.members = if dice.chance(300_000) { 1 } else { 3 };
         plan.config = if dice.chance(500_000) { config(20, 1, 3) } else { config(30, 10, 10) };
         plan.config.failsafe_mode = dice.chance(300_000);
@@ -221,8 +229,6 @@ impl Plan {
                 (true, _) => 0.9 + dice.below(201) as f64 / 1000.0,
             };
         }
-        let share = *dice.pick(&[80_000, 150_000, 300_000, 500_000]);
-        plan.faults = Fault::ALL.into_iter().filter(|_| dice.chance(share)).collect();
         // What moves the VIP is what the other faults meet; without it little happens.
         plan.faults.push(*dice.pick(&[Fault::Switchover, Fault::PatroniKilled, Fault::HostDeath, Fault::CutEtcd]));
         plan.gap = dice.stretch(2 * S, 60 * S);
@@ -250,6 +256,7 @@ impl Plan {
         plan.lan_delay = dice.stretch(MS, 2 * S);
         plan.promotion = dice.stretch(MS, 180 * S);
         plan.at_once = 50_000;
+        plan.replaced = 300_000;
         plan.stale_reads = dice.chance(100_000);
         plan.lease_late = if dice.chance(500_000) { 1500 * MS } else { 500 * MS };
         plan.address_late = if dice.chance(500_000) { S } else { 150 * MS };

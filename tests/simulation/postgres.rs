@@ -119,6 +119,10 @@ impl World {
         if pg.state == State::Down {
             return false;
         }
+        if !pg.connected && pg.state != State::Primary {
+            // It had no session but ours, and waits for nobody.
+            return self.set_postgres(h, State::Down);
+        }
         pg.closing = true;
         let postmaster = pg.postmaster;
         self.after(span, move |w| {
