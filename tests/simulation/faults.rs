@@ -124,6 +124,10 @@ impl World {
                 self.foreign_router((span / S) as u32);
                 true
             }
+            Fault::Stranger => {
+                self.strangers(h, span);
+                true
+            }
             Fault::LinkFlap => {
                 self.after(span.min(20 * S), move |w| w.find_link(h));
                 self.lose_link(h)

@@ -63,11 +63,13 @@ pub(crate) enum Fault {
     ForeignDelete,
     ForeignAdd,
     ForeignRouter,
+    /// Frames that are nobody's business, or nobody's right.
+    Stranger,
     LinkFlap,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 44] = [
+    pub(crate) const ALL: [Self; 45] = [
         Self::CutEtcd,
         Self::CutRequests,
         Self::CutAnswers,
@@ -111,6 +113,7 @@ impl Fault {
         Self::ForeignDelete,
         Self::ForeignAdd,
         Self::ForeignRouter,
+        Self::Stranger,
         Self::LinkFlap,
     ];
 }
@@ -142,6 +145,8 @@ pub(crate) struct Plan {
     pub(crate) notice_lost: u32,
     pub(crate) lan_loss: u32,
     pub(crate) lan_twice: u32,
+    /// A bridge sends a frame back to its sender.
+    pub(crate) lan_echo: u32,
     pub(crate) lan_delay: Nanos,
     pub(crate) request_lost: u32,
     pub(crate) answer_lost: u32,
@@ -187,6 +192,7 @@ impl Plan {
             notice_lost: 0,
             lan_loss: 0,
             lan_twice: 0,
+            lan_echo: 0,
             lan_delay: MS,
             request_lost: 0,
             answer_lost: 0,
@@ -245,6 +251,7 @@ impl Plan {
         plan.notice_lost = rate(250_000, 1_000, 300_000);
         plan.lan_loss = rate(300_000, 1_000, 500_000);
         plan.lan_twice = rate(200_000, 1_000, 300_000);
+        plan.lan_echo = rate(150_000, 10_000, 1_000_000);
         plan.request_lost = rate(250_000, 300, 200_000);
         plan.answer_lost = rate(250_000, 300, 200_000);
         plan.answer_late = rate(250_000, 1_000, 300_000);
