@@ -54,7 +54,9 @@ impl World {
     fn strike(&mut self, fault: Fault, h: usize, span: Nanos) -> bool {
         match fault {
             Fault::CutEtcd | Fault::CutRequests | Fault::CutAnswers => self.cut_etcd(fault, h, span),
-            Fault::CutMember | Fault::SlowMember | Fault::LaggingMember => self.hinder_member(fault, span),
+            Fault::CutMember | Fault::SlowMember | Fault::LaggingMember | Fault::StaleReads => {
+                self.hinder_member(fault, span)
+            }
             Fault::CutSegment | Fault::CutOneWay => self.cut_segment(fault, h, span),
             Fault::LeaderChange => {
                 let outage = self.dice.stretch(50 * MS, 4 * S);
@@ -93,6 +95,12 @@ impl World {
             Fault::LeaderKeyDeleted => self.delete_leader_by_hand(h),
             Fault::LockDeleted => self.delete_lock_by_hand(),
             Fault::TtlChanged => self.change_ttl(),
+            Fault::LockForged => self.forge_lock(span),
+            Fault::Unconfigured => {
+                self.etcd.state.configured = false;
+                self.after(span, |w| w.etcd.state.configured = true);
+                true
+            }
             Fault::Stopped => self.stop_for(h, span, true),
             Fault::ThreadStuck => self.stop_for(h, span, false),
             Fault::Killed => {
@@ -246,13 +254,39 @@ impl World {
     }
 
     fn delete_lock_by_hand(&mut self) -> bool {
-        let Some(lock) = self.etcd.state.lock.take() else { return false };
-        let ttl = self.etcd.leases.get(&lock.lease).map_or(0, |lease| lease.ttl as u64 * S);
-        (self.etcd.tampered, self.etcd.tampered_ttl) = (Some(self.now), ttl);
+        self.tamper();
+        if self.etcd.state.lock.take().is_none() {
+            return false;
+        }
         self.etcd.state.revision += 1;
         let before = self.etcd.state.revision - 1;
         self.etcd_changed(before);
         true
+    }
+
+    /// A V that a daemon may believe in is taken away from it. One that somebody put by hand is nobody's loss.
+    fn tamper(&mut self) {
+        let lease = self.etcd.state.lock.as_ref().and_then(|lock| self.etcd.leases.get(&lock.lease));
+        if let Some(lease) = lease {
+            (self.etcd.tampered, self.etcd.tampered_ttl) = (Some(self.now), lease.ttl as u64 * S);
+        }
+    }
+
+    /// By hand, over whatever is there. It lives by no lease; whoever put it removes it again.
+    fn forge_lock(&mut self, span: Nanos) -> bool {
+        let before = self.etcd.state.revision;
+        self.tamper();
+        let unreadable = self.dice.chance(500_000);
+        self.etcd.forge_lock(unreadable);
+        self.etcd_changed(before);
+        self.after(span, Self::remove_forged_lock);
+        true
+    }
+
+    fn remove_forged_lock(&mut self) {
+        let before = self.etcd.state.revision;
+        self.etcd.remove_forged_lock();
+        self.etcd_changed(before);
     }
 
     fn change_ttl(&mut self) -> bool {
@@ -452,6 +486,8 @@ impl World {
         self.etcd.parts.iter_mut().for_each(|part| *part = super::etcd::Part::default());
         self.etcd.state.config.paused = false;
         self.etcd.state.initialized = true;
+        self.etcd.state.configured = true;
+        self.etcd.remove_forged_lock();
         self.etcd.state.revision += 1;
         let before = self.etcd.state.revision - 1;
         for h in 0..self.hosts.len() {

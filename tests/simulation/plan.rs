@@ -45,6 +45,12 @@ pub(crate) enum Fault {
     LeaderKeyDeleted,
     LockDeleted,
     TtlChanged,
+    /// Somebody puts a V that no daemon of the cluster put.
+    LockForged,
+    /// Patroni's `config` key is missing, or is no JSON.
+    Unconfigured,
+    /// A member of an old etcd lags and answers linearizable reads from what it has.
+    StaleReads,
     Stopped,
     ThreadStuck,
     Killed,
@@ -69,7 +75,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 45] = [
+    pub(crate) const ALL: [Self; 48] = [
         Self::CutEtcd,
         Self::CutRequests,
         Self::CutAnswers,
@@ -100,6 +106,9 @@ impl Fault {
         Self::LeaderKeyDeleted,
         Self::LockDeleted,
         Self::TtlChanged,
+        Self::LockForged,
+        Self::Unconfigured,
+        Self::StaleReads,
         Self::Stopped,
         Self::ThreadStuck,
         Self::Killed,
@@ -264,7 +273,7 @@ impl Plan {
         plan.promotion = dice.stretch(MS, 180 * S);
         plan.at_once = 50_000;
         plan.replaced = 300_000;
-        plan.stale_reads = dice.chance(100_000);
+        plan.stale_reads = plan.faults.contains(&Fault::StaleReads);
         plan.lease_late = if dice.chance(500_000) { 1500 * MS } else { 500 * MS };
         plan.address_late = if dice.chance(500_000) { S } else { 150 * MS };
         if dice.chance(100_000) {
@@ -306,6 +315,7 @@ impl Plan {
             // In a pause Patroni then gives K away, at once.
             Fault::Demoted,
             Fault::Restore,
+            Fault::StaleReads,
             Fault::Cloned,
             Fault::Misnamed,
         ];
