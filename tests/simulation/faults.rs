@@ -64,7 +64,7 @@ impl World {
             }
             Fault::EtcdOutage => self.elect(span),
             Fault::SilentWatch => self.silence_watch(h, span),
-            Fault::Compaction => self.compact(h),
+            Fault::Compaction => self.compact(h, span),
             Fault::Restore => self.restore(),
             Fault::Switchover => self.switch_leader(h),
             Fault::PatroniStopped => {
@@ -185,13 +185,13 @@ impl World {
         self.hosts[h].life_is_running()
     }
 
-    fn compact(&mut self, h: usize) -> bool {
-        self.hosts[h].silent_watch = true;
-        self.after(500 * MS, move |w| {
-            w.hosts[h].silent_watch = false;
-            w.hint(h);
-        });
-        true
+    /// A watch that has fallen behind is ended by a compaction, with an error.
+    fn compact(&mut self, h: usize, behind: Nanos) -> bool {
+        let host = &mut self.hosts[h];
+        host.silent_watch = true;
+        let (life, runs) = (host.life, host.life_is_running());
+        self.after(behind, move |w| w.watch_ended(h, life));
+        runs
     }
 
     fn restore(&mut self) -> bool {

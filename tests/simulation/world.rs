@@ -487,6 +487,32 @@ impl World {
         });
     }
 
+    /// The asker opens another one after a pause, for as long as it takes. What happened meanwhile is not told by that: the
+    /// creation of the stream, of each of its three keys, says "look again".
+    pub(crate) fn watch_ended(&mut self, h: usize, life: u64) {
+        let host = &self.hosts[h];
+        if host.life != life {
+            self.hosts[h].silent_watch = false;
+            return;
+        }
+        let pause = host.clock.span(500 * MS);
+        let pause = if host.stopped_whole { pause.max(host.stopped_until.saturating_sub(self.now)) } else { pause };
+        self.after(pause, move |w| {
+            let host = &w.hosts[h];
+            let part = &w.etcd.parts[host.preferred];
+            let deaf = host.cut_requests || host.cut_answers || part.cut || w.now < w.etcd.leaderless_until;
+            if deaf && host.life == life {
+                // A stream that does not stand within a second is given up.
+                return w.after(S, move |w| w.watch_ended(h, life));
+            }
+            w.hosts[h].silent_watch = false;
+            w.count("watch opened again after a compaction");
+            for _ in 0..3 {
+                w.hint(h);
+            }
+        });
+    }
+
     /// A watch is opened anew once a minute.
     pub(crate) fn watch_again(&mut self, h: usize) {
         self.hint(h);
