@@ -201,6 +201,8 @@ impl World {
             let before = w.etcd.state.revision;
             w.etcd.restore(w.now, new_id);
             w.etcd_changed(before);
+            // The backup may hold what somebody put by hand and has removed since: he does so again.
+            w.after((10 * S).min(w.left()), Self::remove_forged_lock);
         });
         self.etcd.backup.is_some()
     }
