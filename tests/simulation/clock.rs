@@ -9,7 +9,8 @@ pub(crate) const US: Nanos = 1_000;
 pub(crate) const MS: Nanos = 1_000_000;
 pub(crate) const S: Nanos = 1_000_000_000;
 
-/// One host's clock: runs too fast or too slow by a constant rate.
+/// One host's clock: runs too fast or too slow. It may jump forward and change its rate; it never goes back, since the
+/// kernel promises that of `CLOCK_BOOTTIME`, as of `CLOCK_MONOTONIC`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     rate: f64,
@@ -21,6 +22,22 @@ impl Clock {
     /// A clock that shows `local` at `now`, and `rate` local seconds for each of master time.
     pub(crate) fn new(rate: f64, now: Nanos, local: u64) -> Self {
         Self { rate, anchor: now, local }
+    }
+
+    pub(crate) fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// It shows so much more from now on.
+    pub(crate) fn jump(&mut self, now: Nanos, ahead: u64) {
+        let local = self.read(now).as_nanos() + ahead;
+        *self = Self::new(self.rate, now, local);
+    }
+
+    /// It runs at another rate from now on.
+    pub(crate) fn run_at(&mut self, now: Nanos, rate: f64) {
+        let local = self.read(now).as_nanos();
+        *self = Self::new(rate, now, local);
     }
 
     pub(crate) fn read(&self, now: Nanos) -> Instant {

@@ -11,6 +11,9 @@ use vrrp::time::Instant;
 use super::clock::{Nanos, S};
 use super::sabotage::{Model, removed};
 
+/// The lease of a key that has none.
+const NO_LEASE: LeaseId = 0;
+
 /// A lease.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lease {
@@ -39,6 +42,8 @@ pub(crate) struct State {
     /// V.
     pub(crate) lock: Option<LockKey>,
     pub(crate) config: PatroniConfig,
+    /// ... and whether it can be read. Patroni itself goes by what it knows.
+    pub(crate) configured: bool,
     /// `initialize` is there.
     pub(crate) initialized: bool,
     /// Patroni's `members/`: which host registered last under a name.
@@ -108,6 +113,7 @@ impl Etcd {
                 leader: None,
                 lock: None,
                 config,
+                configured: true,
                 initialized: true,
                 registered: BTreeMap::new(),
             },
@@ -204,6 +210,27 @@ impl Etcd {
         Some(mod_revision)
     }
 
+    /// V as no daemon puts it: without a lease, in no format that is known or in the name of a member that does not exist.
+    pub(crate) fn forge_lock(&mut self, unreadable: bool) {
+        self.state.revision += 1;
+        let nobody = || LockValue {
+            format: LockValue::FORMAT,
+            member: "db9".to_owned(),
+            boot_id: "boot900".to_owned(),
+            incarnation: "inc900".to_owned(),
+            epoch: self.state.revision,
+        };
+        let holder = if unreadable { LockHolder::Unknown("somebody".to_owned()) } else { LockHolder::Known(nobody()) };
+        self.state.lock = Some(LockKey { mod_revision: self.state.revision, lease: NO_LEASE, holder });
+    }
+
+    pub(crate) fn remove_forged_lock(&mut self) {
+        if self.state.lock.as_ref().is_some_and(|lock| lock.lease == NO_LEASE) {
+            self.state.revision += 1;
+            self.state.lock = None;
+        }
+    }
+
     /// Patroni puts K, or it goes.
     pub(crate) fn set_leader(&mut self, member: Option<(&str, LeaseId)>) {
         self.state.revision += 1;
@@ -230,14 +257,15 @@ impl Etcd {
         let known: Vec<_> = [backup.leader.as_ref().map(|(_, lease)| *lease), backup.lock.as_ref().map(|v| v.lease)]
             .into_iter()
             .flatten()
+            .filter(|lease| *lease != NO_LEASE)
             .collect();
         self.leases.retain(|lease, _| known.contains(lease));
         for lease in known {
             self.leases.entry(lease).or_insert(Lease { ttl: 20, ends: 0 });
         }
         let cluster_id = self.state.cluster_id + u64::from(new_id);
-        // Patroni puts `initialize` back.
-        self.state = State { cluster_id, initialized: true, ..*backup };
+        // Patroni puts `initialize` back, and its configuration.
+        self.state = State { cluster_id, initialized: true, configured: true, ..*backup };
         self.elected(now);
         (self.restored, self.renamed) = (Some(now), new_id);
         for part in &mut self.parts {
@@ -255,7 +283,7 @@ fn observe(state: &State, name: &str, part: usize) -> Observation {
         revision: state.revision,
         leader: state.leader.as_ref().map(|(leader, lease)| LeaderKey { lease: *lease, ..leader.clone() }),
         locks: vec![state.lock.clone()],
-        config: Some(state.config),
+        config: state.configured.then_some(state.config),
         system_identifier: state.initialized.then(|| "42".to_owned()),
         member: address.map(|address| Member {
             host: address.to_string(),

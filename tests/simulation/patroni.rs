@@ -66,22 +66,23 @@ impl World {
         }
     }
 
-    pub(crate) fn kill_patroni(&mut self, h: usize) {
+    pub(crate) fn kill_patroni(&mut self, h: usize) -> bool {
         self.leave_failsafe(h);
         let patroni = &mut self.hosts[h].patroni;
-        patroni.alive = false;
+        let was = std::mem::take(&mut patroni.alive);
         patroni.life += 1;
         patroni.turn += 1;
         // Its member key has a lease as well.
         let (life, ttl) = (patroni.life, self.etcd.state.config.ttl.as_nanos() as Nanos);
+        let (member, address) = (self.hosts[h].member.clone(), self.hosts[h].address);
         self.after(ttl, move |w| {
-            if w.hosts[h].patroni.life == life {
-                let (member, address) = (&w.hosts[h].member, w.hosts[h].address);
-                if w.etcd.state.registered.get(member) == Some(&address) {
-                    w.etcd.state.registered.remove(member);
-                }
+            let patroni = &w.hosts[h].patroni;
+            let gone = patroni.life == life && (!patroni.alive || w.hosts[h].address != address);
+            if gone && w.etcd.state.registered.get(&member) == Some(&address) {
+                w.etcd.state.registered.remove(&member);
             }
         });
+        was
     }
 
     /// The watch wakes every Patroni that it reaches.
@@ -219,12 +220,14 @@ impl World {
         self.etcd_changed(before);
         match self.hosts[h].pg.state {
             State::Standby => {
-                let delay = self.dice.between(5 * MS, 150 * MS);
+                // At once: primary before pgvrrp can have read K, and so before V is acquired.
+                let at_once = self.dice.chance(self.plan.at_once);
+                let delay = if at_once { 0 } else { self.dice.between(5 * MS, 150 * MS) };
                 let epoch = self.hosts[h].pg.epoch;
                 self.after(delay, move |w| {
                     // What it gave up meanwhile, in a pause, it does not promote for.
                     if w.hosts[h].pg.epoch == epoch && w.etcd.leads(&w.hosts[h].member) {
-                        w.promote(h);
+                        if at_once { w.promote_in(h, 0) } else { w.promote(h) }
                     }
                 });
             }
@@ -253,12 +256,16 @@ impl World {
     }
 
     fn promote(&mut self, h: usize) {
-        if self.hosts[h].pg.state != State::Standby {
-            return;
+        let at_once = self.dice.chance(self.plan.at_once);
+        let takes = if at_once { 0 } else { self.dice.stretch(MS, self.plan.promotion) };
+        self.promote_in(h, takes);
+    }
+
+    fn promote_in(&mut self, h: usize, takes: Nanos) {
+        if self.hosts[h].pg.state == State::Standby {
+            self.set_postgres(h, State::Promoting);
+            self.become_in(h, takes, State::Primary);
         }
-        self.set_postgres(h, State::Promoting);
-        let takes = self.dice.stretch(MS, self.plan.promotion);
-        self.become_in(h, takes, State::Primary);
     }
 
     /// After this time, unless something else happens to the server.
@@ -284,12 +291,14 @@ impl World {
     }
 
     /// By somebody's hand, behind Patroni's back.
-    pub(crate) fn restart_as_standby(&mut self, h: usize) {
-        if self.hosts[h].pg.is_primary() {
+    pub(crate) fn restart_as_standby(&mut self, h: usize) -> bool {
+        let was = self.hosts[h].pg.is_primary();
+        if was {
             self.set_postgres(h, State::Down);
             let takes = self.dice.stretch(20 * MS, 4 * S);
             self.become_in(h, takes, State::Standby);
         }
+        was
     }
 
     fn begin_task(&mut self, h: usize) -> u64 {
@@ -311,10 +320,10 @@ impl World {
     }
 
     /// `patronictl switchover`, or `systemctl stop patroni` if Patroni ends by it: PostgreSQL stops first, then K goes.
-    pub(crate) fn switch_over(&mut self, h: usize, ends: bool) {
+    pub(crate) fn switch_over(&mut self, h: usize, ends: bool) -> bool {
         let host = &self.hosts[h];
         if !host.patroni.alive || !self.patroni_reaches(h) || !self.etcd.leads(&host.member) || !host.pg.is_primary() {
-            return;
+            return false;
         }
         let task = self.begin_task(h);
         let stop = self.dice.between(20 * MS, S);
@@ -343,5 +352,6 @@ impl World {
                 w.start_postgres(h, State::Standby);
             }
         });
+        true
     }
 }

@@ -35,12 +35,22 @@ pub(crate) enum Fault {
     Demoted,
     HostDeath,
     Suspend,
+    /// CLOCK_BOOTTIME goes forward at once while everything runs: a frozen virtual machine is told late how long it was.
+    ClockJump,
+    /// The host's oscillator warms up, or its hypervisor corrects it.
+    RateChanged,
     PatroniKilled,
     PatroniStopped,
     Paused,
     LeaderKeyDeleted,
     LockDeleted,
     TtlChanged,
+    /// Somebody puts a V that no daemon of the cluster put.
+    LockForged,
+    /// Patroni's `config` key is missing, or is no JSON.
+    Unconfigured,
+    /// A member of an old etcd lags and answers linearizable reads from what it has.
+    StaleReads,
     Stopped,
     ThreadStuck,
     Killed,
@@ -59,11 +69,13 @@ pub(crate) enum Fault {
     ForeignDelete,
     ForeignAdd,
     ForeignRouter,
+    /// Frames that are nobody's business, or nobody's right.
+    Stranger,
     LinkFlap,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 42] = [
+    pub(crate) const ALL: [Self; 48] = [
         Self::CutEtcd,
         Self::CutRequests,
         Self::CutAnswers,
@@ -86,12 +98,17 @@ impl Fault {
         Self::Demoted,
         Self::HostDeath,
         Self::Suspend,
+        Self::ClockJump,
+        Self::RateChanged,
         Self::PatroniKilled,
         Self::PatroniStopped,
         Self::Paused,
         Self::LeaderKeyDeleted,
         Self::LockDeleted,
         Self::TtlChanged,
+        Self::LockForged,
+        Self::Unconfigured,
+        Self::StaleReads,
         Self::Stopped,
         Self::ThreadStuck,
         Self::Killed,
@@ -105,6 +122,7 @@ impl Fault {
         Self::ForeignDelete,
         Self::ForeignAdd,
         Self::ForeignRouter,
+        Self::Stranger,
         Self::LinkFlap,
     ];
 }
@@ -136,6 +154,8 @@ pub(crate) struct Plan {
     pub(crate) notice_lost: u32,
     pub(crate) lan_loss: u32,
     pub(crate) lan_twice: u32,
+    /// A bridge sends a frame back to its sender.
+    pub(crate) lan_echo: u32,
     pub(crate) lan_delay: Nanos,
     pub(crate) request_lost: u32,
     pub(crate) answer_lost: u32,
@@ -143,8 +163,17 @@ pub(crate) struct Plan {
     pub(crate) slow_role: u32,
     /// An armed node's questions come as often as it wants; most of a long history's work would be that.
     pub(crate) swift: bool,
+    /// Clients are connected when the address has to go.
+    pub(crate) clients: u32,
+    /// The kernel does not say how many there are, or the reset of connections takes all the time that it may.
+    pub(crate) uncounted: u32,
+    pub(crate) slow_reset: u32,
     /// The slowest promotion.
     pub(crate) promotion: Nanos,
+    /// A host that died comes back as a new machine with another address and the same member name.
+    pub(crate) replaced: u32,
+    /// One that takes no time at all.
+    pub(crate) at_once: u32,
     /// An etcd before 3.5.28: a lagging member answers linearizable reads from what it has.
     pub(crate) stale_reads: bool,
     /// How late leases may expire and addresses may go.
@@ -174,13 +203,19 @@ impl Plan {
             notice_lost: 0,
             lan_loss: 0,
             lan_twice: 0,
+            lan_echo: 0,
             lan_delay: MS,
             request_lost: 0,
             answer_lost: 0,
             answer_late: 0,
             slow_role: 0,
             swift: false,
+            clients: 0,
+            uncounted: 0,
+            slow_reset: 0,
             promotion: 200 * MS,
+            replaced: 0,
+            at_once: 0,
             stale_reads: false,
             lease_late: 500 * MS,
             address_late: 150 * MS,
@@ -194,7 +229,12 @@ impl Plan {
 
     /// The world of a seed.
     pub(crate) fn draw(dice: &mut Dice) -> Self {
-        let mut plan = Self::calm(if dice.chance(300_000) { 3 } else { 2 });
+        let share = *dice.pick(&[80_000, 150_000, 300_000, 500_000]);
+        let faults: Vec<_> = Fault::ALL.into_iter().filter(|_| dice.chance(share)).collect();
+        // A copy of a machine is a third one.
+        let third = faults.contains(&Fault::Cloned) || dice.chance(150_000);
+        let mut plan = Self::calm(if third { 3 } else { 2 });
+        plan.faults = faults;
         plan.members = if dice.chance(300_000) { 1 } else { 3 };
         plan.config = if dice.chance(500_000) { config(20, 1, 3) } else { config(30, 10, 10) };
         plan.config.failsafe_mode = dice.chance(300_000);
@@ -207,8 +247,6 @@ impl Plan {
                 (true, _) => 0.9 + dice.below(201) as f64 / 1000.0,
             };
         }
-        let share = *dice.pick(&[80_000, 150_000, 300_000, 500_000]);
-        plan.faults = Fault::ALL.into_iter().filter(|_| dice.chance(share)).collect();
         // What moves the VIP is what the other faults meet; without it little happens.
         plan.faults.push(*dice.pick(&[Fault::Switchover, Fault::PatroniKilled, Fault::HostDeath, Fault::CutEtcd]));
         plan.gap = dice.stretch(2 * S, 60 * S);
@@ -225,14 +263,20 @@ impl Plan {
         plan.notice_lost = rate(250_000, 1_000, 300_000);
         plan.lan_loss = rate(300_000, 1_000, 500_000);
         plan.lan_twice = rate(200_000, 1_000, 300_000);
+        plan.lan_echo = rate(150_000, 10_000, 1_000_000);
         plan.request_lost = rate(250_000, 300, 200_000);
         plan.answer_lost = rate(250_000, 300, 200_000);
         plan.answer_late = rate(250_000, 1_000, 300_000);
         plan.slow_role = rate(250_000, 1_000, 300_000);
+        plan.clients = rate(600_000, 100_000, 1_000_000);
+        plan.uncounted = rate(200_000, 10_000, 1_000_000);
+        plan.slow_reset = rate(300_000, 10_000, 1_000_000);
         plan.longest_pause = dice.stretch(500 * MS, 60 * S);
         plan.lan_delay = dice.stretch(MS, 2 * S);
         plan.promotion = dice.stretch(MS, 180 * S);
-        plan.stale_reads = dice.chance(100_000);
+        plan.at_once = 50_000;
+        plan.replaced = 300_000;
+        plan.stale_reads = plan.faults.contains(&Fault::StaleReads);
         plan.lease_late = if dice.chance(500_000) { 1500 * MS } else { 500 * MS };
         plan.address_late = if dice.chance(500_000) { S } else { 150 * MS };
         if dice.chance(100_000) {
@@ -274,6 +318,7 @@ impl Plan {
             // In a pause Patroni then gives K away, at once.
             Fault::Demoted,
             Fault::Restore,
+            Fault::StaleReads,
             Fault::Cloned,
             Fault::Misnamed,
         ];

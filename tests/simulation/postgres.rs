@@ -32,8 +32,10 @@ pub(crate) struct Postgres {
     pub(crate) hangs_until: Nanos,
     /// Until then a question waited, or waits, for an answer that is slow.
     pub(crate) slow_until: Nanos,
-    /// New sessions are refused until then: 53300, or 57P03 of a smart shutdown.
+    /// New sessions are refused until then: 53300.
     pub(crate) full_until: Nanos,
+    /// A smart shutdown is under way: sessions go on, new ones are refused with 57P03.
+    pub(crate) closing: bool,
     /// Until then somebody else's server answers in its place, which is a primary.
     pub(crate) other_server_until: Nanos,
     // The asker.
@@ -54,6 +56,7 @@ impl Postgres {
             hangs_until: 0,
             slow_until: 0,
             full_until: 0,
+            closing: false,
             other_server_until: 0,
             every: Duration::from_secs(1),
             turn: 0,
@@ -68,14 +71,15 @@ impl Postgres {
 }
 
 impl World {
-    pub(crate) fn set_postgres(&mut self, h: usize, state: State) {
+    pub(crate) fn set_postgres(&mut self, h: usize, state: State) -> bool {
         let pg = &mut self.hosts[h].pg;
         let before = pg.state;
         if before == state {
-            return;
+            return false;
         }
         pg.state = state;
         pg.epoch += 1;
+        pg.closing &= state != State::Down;
         // With `postgres_down = "hold"` what counts is the end of being down.
         let held = before == State::Down && self.plan.policy.postgres_down == PostgresDown::Hold;
         // And a server that goes down says so, whatever it kept silent about before.
@@ -87,20 +91,61 @@ impl World {
             self.hosts[h].pg.postmaster += 1;
         }
         self.say(&format!("db{}", h + 1), || format!("PostgreSQL {before:?} -> {state:?}"));
+        if state == State::Primary && before == State::Promoting && !self.lock_is_of(h) {
+            self.count("primary before V was acquired");
+        }
         if state == State::Down {
+            self.dismiss_clients(h);
             self.end_session(h);
+        }
+        true
+    }
+
+    /// Whoever was connected hears of the end, and closes the connection when it gets to it.
+    fn dismiss_clients(&mut self, h: usize) {
+        let now = self.now;
+        if self.hosts[h].kernel.holds(now) && self.dice.chance(self.plan.clients) {
+            let count = self.dice.between(1, 5);
+            let clients = (0..count).map(|_| now + self.dice.below(300 * MS)).collect();
+            self.hosts[h].clients = clients;
         }
     }
 
+    /// Clients that are connected to the VIP now.
+    pub(crate) fn connected(&self, h: usize) -> usize {
+        self.hosts[h].clients.iter().filter(|leaves| **leaves > self.now).count()
+    }
+
+    /// The server lets nobody in any more, and after this time an impatient operator stops it for good.
+    pub(crate) fn shut_down_smartly(&mut self, h: usize, span: Nanos) -> bool {
+        let pg = &mut self.hosts[h].pg;
+        if pg.state == State::Down {
+            return false;
+        }
+        if !pg.connected && pg.state != State::Primary {
+            // It had no session but ours, and waits for nobody.
+            return self.set_postgres(h, State::Down);
+        }
+        pg.closing = true;
+        let postmaster = pg.postmaster;
+        self.after(span, move |w| {
+            if w.hosts[h].pg.postmaster == postmaster {
+                w.set_postgres(h, State::Down);
+            }
+        });
+        true
+    }
+
     /// The server ends pgvrrp's session, or ends itself.
-    pub(crate) fn end_session(&mut self, h: usize) {
+    pub(crate) fn end_session(&mut self, h: usize) -> bool {
         let pg = &mut self.hosts[h].pg;
         pg.turn += 1;
-        pg.connected = false;
+        let was = std::mem::take(&mut pg.connected);
         let (turn, life) = (pg.turn, self.hosts[h].life);
         // Refused within milliseconds, or nothing decided within 100 ms.
         let notice = if self.dice.chance(900_000) { self.dice.between(100 * US, 10 * MS) } else { 105 * MS };
         self.after(notice, move |w| w.ask_role(h, life, turn));
+        was
     }
 
     pub(crate) fn set_cadence(&mut self, h: usize, every: Duration) {
@@ -148,6 +193,10 @@ impl World {
             return self.answer(h, life, turn, 120 * US, other, every);
         }
         if pg.state == State::Down {
+            self.hosts[h].pg.session = None;
+            return self.answer(h, life, turn, 200 * US, report(Role::Down, "57P03"), again);
+        }
+        if !pg.connected && pg.closing {
             self.hosts[h].pg.session = None;
             return self.answer(h, life, turn, 200 * US, report(Role::Down, "57P03"), again);
         }

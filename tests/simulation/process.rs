@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use pgvrrp::gate::evidence::{EtcdReport, PatroniReport, RoleReport, VipId};
 use pgvrrp::node::io::{Address, Input, Link, Outcome, Output};
@@ -51,6 +52,8 @@ enum Stage {
     Call(Output, Nanos),
     /// The kernel has done it; the process does not know yet.
     Return(Output, Outcome),
+    /// It was a bind, and the second reading of the clock said "too late".
+    Undo(VipId),
 }
 
 /// A running daemon.
@@ -123,15 +126,17 @@ impl World {
     }
 
     /// SIGKILL.
-    pub(crate) fn kill(&mut self, h: usize) {
+    pub(crate) fn kill(&mut self, h: usize) -> bool {
         let host = &mut self.hosts[h];
         host.life += 1;
         // There is no next instruction; the lifetime ends it.
         host.bound_late = false;
-        if host.process.take().is_some() {
+        let was = host.process.take().is_some();
+        if was {
             self.running(h, false);
             self.who(h, || "daemon is gone".to_owned());
         }
+        was
     }
 
     /// The process has something to do.
@@ -151,19 +156,25 @@ impl World {
     }
 
     /// The process does not run for so long. `whole`: the askers do not either.
-    pub(crate) fn stop_for(&mut self, h: usize, span: Nanos, whole: bool) {
-        let until = self.now + span;
-        let host = &mut self.hosts[h];
-        if until <= host.stopped_until {
-            return;
+    pub(crate) fn stop_for(&mut self, h: usize, span: Nanos, whole: bool) -> bool {
+        if self.now + span <= self.hosts[h].stopped_until {
+            return false;
         }
-        host.stopped_whole = whole;
-        host.stopped_until = until;
+        self.hosts[h].stopped_whole = whole;
+        self.busy_for(h, span);
         if span > 20 * MS {
             self.who(h, || format!("process does not run for {} ms", span / MS));
         }
         self.running(h, false);
-        let life = self.hosts[h].life;
+        self.hosts[h].life_is_running()
+    }
+
+    /// The protocol thread is in a call for so long: it runs, and takes no further instruction.
+    fn busy_for(&mut self, h: usize, span: Nanos) {
+        let until = self.now + span;
+        let host = &mut self.hosts[h];
+        host.stopped_until = host.stopped_until.max(until);
+        let life = host.life;
         self.at(until, move |w| {
             if w.hosts[h].life == life && w.hosts[h].stopped_until <= w.now && w.hosts[h].process.is_some() {
                 w.running(h, true);
@@ -177,7 +188,6 @@ impl World {
             return self.wake(h);
         }
         let Some(mut process) = self.hosts[h].process.take() else { return };
-        let life = self.hosts[h].life;
         let mut steps = 0;
         while self.hosts[h].stopped_until <= self.now && self.broken.is_none() && self.step(h, &mut process) {
             steps += 1;
@@ -195,14 +205,27 @@ impl World {
         let due = process.node.deadline();
         if process.armed != Some(due) {
             process.armed = Some(due);
-            let at = self.hosts[h].clock.when(due).max(self.now + 1);
-            self.at(at, move |w| {
-                if w.hosts[h].life == life && w.hosts[h].process.as_ref().is_some_and(|p| p.armed == Some(due)) {
-                    w.wake(h);
-                }
-            });
+            self.arm(h, due);
         }
         self.hosts[h].process = Some(process);
+    }
+
+    /// The timer goes off when this host's clock shows that time.
+    fn arm(&mut self, h: usize, due: Instant) {
+        let life = self.hosts[h].life;
+        let at = self.hosts[h].clock.when(due).max(self.now + 1);
+        self.at(at, move |w| {
+            if w.hosts[h].life == life && w.hosts[h].process.as_ref().is_some_and(|p| p.armed == Some(due)) {
+                w.wake(h);
+            }
+        });
+    }
+
+    /// The clock has been changed under an armed timer.
+    pub(crate) fn arm_again(&mut self, h: usize) {
+        if let Some(due) = self.hosts[h].process.as_ref().and_then(|process| process.armed) {
+            self.arm(h, due);
+        }
     }
 
     /// One instruction; `false` if there is nothing to do.
@@ -301,7 +324,7 @@ impl World {
         self.note_read(h, &input);
         let now = self.local(h);
         let before = gate(&p.node);
-        self.note_claim(h, &input, before.0);
+        self.note_claim(h, &input, matches!(before.0, "active" | "draining"));
         let outputs = p.node.handle(now, input);
         let after = gate(&p.node);
         if after.1 != before.1 && after.1 == "lock_lost" {
@@ -357,6 +380,7 @@ impl World {
                 output => {
                     if let Some(not_after) = not_after(&output)
                         && !removed(Model::NotAfter)
+                        && !removed(Model::NotAfterFirst)
                         && self.local(h) > not_after
                     {
                         if matches!(output, Output::Bind { .. }) {
@@ -391,9 +415,10 @@ impl World {
                     Outcome::Bound { vip, .. }
                         if late && !removed(Model::NotAfter) && !removed(Model::NotAfterAgain) =>
                     {
-                        self.who(h, || "bound too late: removed".to_owned());
-                        self.remove_vip(h, false);
-                        Outcome::Late { vip, removed: true }
+                        p.stage = Some(Stage::Undo(vip));
+                        self.maybe_pause(h);
+                        self.maybe_slow(h);
+                        return;
                     }
                     Outcome::Bound { vip, .. } => Outcome::Bound { vip, at: self.local(h) },
                     Outcome::Unbound { vip, removed, .. } => Outcome::Unbound { vip, removed, at: self.local(h) },
@@ -401,10 +426,60 @@ impl World {
                 };
                 let failed = matches!(outcome, Outcome::BindRefused { .. } | Outcome::UnbindFailed { .. })
                     || matches!(outcome, Outcome::Late { .. });
-                p.failed |= failed && !(removed(Model::ReleaseOrder) && matches!(output, Output::Unbind { .. }));
+                let goes_on = match output {
+                    Output::Unbind { .. } => removed(Model::ReleaseOrder),
+                    _ => removed(Model::BindOrder),
+                };
+                p.failed |= failed && !goes_on;
                 p.outcomes.push(outcome);
             }
+            Stage::Undo(vip) => {
+                let undone = self.undo(h);
+                p.failed = true;
+                p.outcomes.push(if undone || removed(Model::ProvedAbsent) {
+                    Outcome::Late { vip, removed: undone }
+                } else {
+                    Outcome::BindRefused { vip, error: "bound too late, and not to be removed".to_owned() }
+                });
+            }
         }
+    }
+
+    /// Removes what was bound too late; `false` if the kernel refuses that.
+    fn undo(&mut self, h: usize) -> bool {
+        if self.unbind_is_refused(h) {
+            self.count("late bind not undone");
+            self.who(h, || "bound too late, and not to be removed".to_owned());
+            // That it stays is the kernel's doing; its lifetime ends it.
+            self.hosts[h].bound_late = false;
+            return false;
+        }
+        self.who(h, || "bound too late: removed".to_owned());
+        self.remove_vip(h, false);
+        true
+    }
+
+    /// Resets what is connected; for that the daemon works for up to `budget`.
+    fn reset(&mut self, h: usize, budget: Duration) -> usize {
+        let destroyed = self.connected(h);
+        self.hosts[h].clients.clear();
+        if self.dice.chance(self.plan.slow_reset) {
+            self.count("slow reset");
+            let span = self.hosts[h].clock.span(budget.as_nanos() as Nanos);
+            // The askers go on.
+            self.hosts[h].stopped_whole = false;
+            self.busy_for(h, span);
+        }
+        destroyed
+    }
+
+    fn unbind_is_refused(&mut self, h: usize) -> bool {
+        let refused = self.dice.chance(self.plan.unbind_refused);
+        if refused {
+            self.count("unbind refused");
+            self.hosts[h].unbind_refused = Some(self.now);
+        }
+        refused
     }
 
     /// What the kernel does. The clock was read for it at `read`.
@@ -422,21 +497,25 @@ impl World {
                 Some(Outcome::Bound { vip, at: Instant::ZERO })
             }
             Output::Unbind { vip } => {
-                if self.dice.chance(self.plan.unbind_refused) {
-                    self.count("unbind refused");
-                    self.hosts[h].unbind_refused = Some(self.now);
+                if self.unbind_is_refused(h) {
                     return Some(Outcome::UnbindFailed { vip, error: "refused".to_owned() });
                 }
                 let removed = self.remove_vip(h, false);
                 Some(Outcome::Unbound { vip, removed, at: Instant::ZERO })
             }
+            // The actuator only logs that.
+            Output::UnbindStrays { .. } if self.unbind_is_refused(h) => None,
             Output::UnbindStrays { vip, .. } => Some(Outcome::StraysRemoved { vip, removed: self.remove_vip(h, true) }),
-            Output::Reset { vip, .. } => {
-                let destroyed = std::mem::take(&mut self.hosts[h].connections);
-                Some(Outcome::Reset { vip, destroyed })
-            }
+            Output::Reset { vip, budget } => Some(Outcome::Reset { vip, destroyed: self.reset(h, budget) }),
             Output::CountConnections { vip } => {
-                Some(Outcome::Connections { vip, count: Some(self.hosts[h].connections) })
+                let known = !self.dice.chance(self.plan.uncounted);
+                let count = known.then(|| self.connected(h));
+                match count {
+                    Some(0) => {}
+                    Some(_) => self.count("drain with clients"),
+                    None => self.count("clients not counted"),
+                }
+                Some(Outcome::Connections { vip, count })
             }
             Output::Advertise { vip, priority, source, checksum, .. } => {
                 if !self.hosts[h].kernel.link {
@@ -482,7 +561,9 @@ impl World {
         if self.dies_in_bind.is_some_and(|(from, _)| self.now >= from) {
             // What happens to a process in the kernel happens when it leaves it.
             self.stop_for(h, S, true);
-            self.after(1, move |w| w.kill(h));
+            self.after(1, move |w| {
+                w.kill(h);
+            });
         }
     }
 }

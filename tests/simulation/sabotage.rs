@@ -10,10 +10,16 @@ pub(crate) enum Model {
     NotAfter,
     /// The actuator's second reading, after the bind's acknowledgement.
     NotAfterAgain,
+    /// ... and the first.
+    NotAfterFirst,
+    /// A bind that came too late and could not be undone is one that went wrong: the address is proved absent.
+    ProvedAbsent,
     /// The address has a lifetime.
     Lifetime,
     /// What follows an unbind that failed is skipped.
     ReleaseOrder,
+    /// What follows a bind that failed is skipped.
+    BindOrder,
     /// The acquisition compares K's value and epoch.
     FenceLeader,
     /// ... the epoch.

@@ -61,7 +61,8 @@ pub(crate) struct Host {
     pub(crate) incarnation: u64,
     pub(crate) clock: Clock,
     pub(crate) kernel: Kernel,
-    pub(crate) connections: usize,
+    /// When each client that is connected to the VIP leaves by itself: soon, once PostgreSQL has said goodbye.
+    pub(crate) clients: Vec<Nanos>,
     pub(crate) process: Option<Process>,
     pub(crate) inbox: Inbox,
     /// Moves on with each start and each end of the daemon.
@@ -178,7 +179,7 @@ impl World {
                 incarnation: 100 * (h as u64 + 1),
                 clock: Clock::new(plan.rates[h], 0, (h as u64 + 1) * 1000 * S),
                 kernel: Kernel::boot(address),
-                connections: 0,
+                clients: Vec::new(),
                 process: None,
                 inbox: Inbox::default(),
                 life: 0,
@@ -254,9 +255,11 @@ impl World {
             } else {
                 copy.boot = boot;
             }
+            world.befallen(Fault::Cloned);
         }
         if world.plan.faults.contains(&Fault::Misnamed) {
             world.hosts[1].name = world.hosts[0].member.clone();
+            world.befallen(Fault::Misnamed);
         }
         for h in 0..world.hosts.len() {
             world.start_patroni(h);
@@ -444,10 +447,10 @@ impl World {
     }
 
     /// Nothing is answered for so long; then leases are prolonged.
-    pub(crate) fn elect(&mut self, outage: Nanos) {
+    pub(crate) fn elect(&mut self, outage: Nanos) -> bool {
         let until = self.now + outage;
         if until <= self.etcd.leaderless_until {
-            return;
+            return false;
         }
         self.etcd.leaderless_until = until;
         self.say("etcd", || format!("no leader for {} ms", outage / MS));
@@ -460,6 +463,7 @@ impl World {
                 leases.into_iter().for_each(|lease| w.await_expiry(lease));
             }
         });
+        true
     }
 
     /// Tells watchers, if anything changed since revision `before`.
@@ -501,6 +505,32 @@ impl World {
             if w.hosts[h].life == life {
                 w.hosts[h].inbox.etcd.push_back(EtcdReport::Hint);
                 w.wake(h);
+            }
+        });
+    }
+
+    /// The asker opens another one after a pause, for as long as it takes. What happened meanwhile is not told by that: the
+    /// creation of the stream, of each of its three keys, says "look again".
+    pub(crate) fn watch_ended(&mut self, h: usize, life: u64) {
+        let host = &self.hosts[h];
+        if host.life != life {
+            self.hosts[h].silent_watch = false;
+            return;
+        }
+        let pause = host.clock.span(500 * MS);
+        let pause = if host.stopped_whole { pause.max(host.stopped_until.saturating_sub(self.now)) } else { pause };
+        self.after(pause, move |w| {
+            let host = &w.hosts[h];
+            let part = &w.etcd.parts[host.preferred];
+            let deaf = host.cut_requests || host.cut_answers || part.cut || w.now < w.etcd.leaderless_until;
+            if deaf && host.life == life {
+                // A stream that does not stand within a second is given up.
+                return w.after(S, move |w| w.watch_ended(h, life));
+            }
+            w.hosts[h].silent_watch = false;
+            w.count("watch opened again after a compaction");
+            for _ in 0..3 {
+                w.hint(h);
             }
         });
     }

@@ -189,6 +189,25 @@ fn a_storm_of_conflicts_is_answered_once_a_second() {
         world.run(MS);
     }
     assert!(world.count("announce") <= 2, "{}", world.count("announce"));
+    let rounds = world.log.iter().filter(|(_, output)| matches!(output, Output::Etcd(_))).count();
+    assert!((1..=4).contains(&rounds), "nor is etcd flooded: {rounds}");
+}
+
+/// A claim that comes right after an announcement stands in everybody's cache until the next one.
+#[test]
+fn a_claim_right_after_an_announcement_is_answered_a_second_later() {
+    let mut world = World::holding();
+    world.give(Input::Advert(advert(255)));
+    world.run(50 * MS);
+    assert_eq!(world.count("announce"), 1);
+    world.run(7 * SECOND);
+    world.log.clear();
+    world.give(Input::Advert(advert(255)));
+    world.run(200 * MS);
+    let before = world.count("announce");
+    world.give(Input::ArpClaim { address: VIP, mac: [2, 0, 0, 0, 0, 9] });
+    world.run(SECOND);
+    assert!(world.count("announce") > before);
 }
 
 #[test]

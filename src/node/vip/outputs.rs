@@ -108,11 +108,15 @@ impl Vip {
             self.disputed = Some(now);
             self.look_again = true;
         }
-        if self.announced.is_none_or(|last| now.since(last) >= ANNOUNCE_REPLY) {
+        // Nor the segment: what has just been announced is announced again a second later.
+        let due = self.announced.map_or(now, |last| now.max(last + ANNOUNCE_REPLY));
+        let at_once = due == now;
+        if at_once {
             self.tell(Level::Alarm, format!("conflict: {what}; etcd decides, announcing again"), out);
-            if let Phase::Active { announce, bursts, .. } = &mut self.phase {
-                (*announce, *bursts) = (now, 0);
-            }
+        }
+        if let Phase::Active { announce, bursts, .. } = &mut self.phase {
+            *announce = due.min(*announce);
+            *bursts = if at_once { 0 } else { *bursts };
         }
     }
 }
