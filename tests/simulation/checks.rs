@@ -20,6 +20,10 @@ const DRAIN: Nanos = 300 * MS;
 /// for which its last call may have been kept waiting.
 const DEAD: Nanos = 5_600 * MS;
 
+/// A daemon that did not run for 2 s knows that it needs fresh evidence; before that it may act upon what it knew, by a call
+/// that the kernel keeps waiting for a second. On a clock that is 10 % slow.
+const UNNOTICED: Nanos = 3_340 * MS;
+
 /// What a daemon has read in etcd, as far as the checks need it.
 #[derive(Debug, Default)]
 pub(crate) struct Reads {
@@ -35,25 +39,26 @@ pub(crate) struct Reads {
 }
 
 impl Reads {
-    /// Whether a read is evidence: of the same etcd, and not older than what was read before. Two older ones in a row are
-    /// another etcd's.
-    fn take(&mut self, now: Nanos, read: &Observation) -> bool {
+    /// Takes a read. Two in a row that are older than what was read before, or one of another cluster, are another etcd's.
+    fn take(&mut self, now: Nanos, read: &Observation) -> Read {
         self.first.get_or_insert(now);
         let next = (read.cluster_id, read.revision);
-        let good = self.last.is_none_or(|(cluster, revision)| cluster == next.0 && revision <= next.1);
-        let anew = self.last.is_some_and(|(cluster, _)| cluster != next.0) || self.older > 0;
-        if good || anew {
-            (self.last, self.older) = (Some(next), 0);
-        } else {
-            self.older += 1;
+        let same = self.last.is_none_or(|(cluster, _)| cluster == next.0);
+        let newer = self.last.is_none_or(|(_, revision)| revision <= next.1);
+        if same && !newer && self.older == 0 {
+            self.older = 1;
+            return Read::Older;
         }
-        good
+        (self.last, self.older) = (Some(next), 0);
+        if same && newer { Read::Good } else { Read::Rebuilt }
     }
 }
 
-/// A daemon that did not run for 2 s knows that it needs fresh evidence; before that it may act upon what it knew, by a call
-/// that the kernel keeps waiting for a second. On a clock that is 10 % slow.
-const UNNOTICED: Nanos = 3_340 * MS;
+enum Read {
+    Good,
+    Older,
+    Rebuilt,
+}
 
 impl World {
     /// The longest that a daemon may believe in a V that somebody took away: TTL, on a slow clock. With the failsafe mode
@@ -258,6 +263,9 @@ impl World {
                 bound.sound_until = ends + host.clock.span(S);
             }
         }
+        if self.hosts[h].kernel.holds(self.now) {
+            self.count("bound after a sleep, and checked again");
+        }
         self.check_holders();
     }
 
@@ -278,8 +286,11 @@ impl World {
                 self.hosts[h].reads.put = *mod_revision;
             }
             EtcdReport::Round { observation: Ok(read), .. } => {
-                let good = self.hosts[h].reads.take(now, read);
-                let told = good && read.revision >= self.hosts[h].reads.put && self.denies(h, read);
+                let told = match self.hosts[h].reads.take(now, read) {
+                    Read::Good => read.revision >= self.hosts[h].reads.put && self.denies(h, read),
+                    Read::Older => false,
+                    Read::Rebuilt => true,
+                };
                 if told && self.hosts[h].reads.denied.is_none() {
                     self.hosts[h].reads.denied = Some((now, self.idle(h)));
                 }
@@ -317,7 +328,14 @@ impl World {
         let ran = (self.now - at) - (self.idle(h) - idle).min(self.now - at);
         let refused = host.unbind_refused.is_some_and(|refused| refused >= at);
         if ran > if refused { DEAD } else { DRAIN } {
-            self.fail(h, "S2", &format!("read that K or V is not this node's, and held for {} ms", ran / MS));
+            self.fail(
+                h,
+                "S2",
+                &format!(
+                    "read that K or V is not this node's, or that etcd is another one, and held for {} ms",
+                    ran / MS
+                ),
+            );
         }
     }
 
