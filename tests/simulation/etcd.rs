@@ -50,6 +50,13 @@ pub(crate) struct State {
     pub(crate) registered: BTreeMap<String, Ipv4Addr>,
 }
 
+impl State {
+    /// The same cluster's, before anybody held anything.
+    pub(crate) fn emptied(&self) -> Self {
+        Self { revision: 10, leader: None, lock: None, registered: BTreeMap::new(), ..self.clone() }
+    }
+}
+
 /// The cluster.
 #[derive(Debug)]
 pub(crate) struct Etcd {

@@ -199,6 +199,10 @@ impl World {
 
     fn restore(&mut self) -> bool {
         let new_id = self.dice.chance(700_000);
+        if self.dice.chance(300_000) {
+            // Set up anew, with nothing in it but what Patroni puts back.
+            self.etcd.backup = Some(Box::new(self.etcd.state.emptied()));
+        }
         self.elect(2 * S);
         self.after(S, move |w| {
             let before = w.etcd.state.revision;
