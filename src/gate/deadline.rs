@@ -86,11 +86,10 @@ fn outlasting(seconds: u64) -> u64 {
     ((seconds + 4) * 10).div_ceil(9)
 }
 
-/// How long to acquire nothing after etcd turned out to be another one: until a peer that still trusts the former one
-/// has reached its D, even if its clock is slow.
-pub fn quarantine(config: &PatroniConfig) -> Duration {
-    // The peer's setting is not known: the longer of the two.
-    Duration::from_secs(lock_ttl(config, Failsafe::Auto)) * 5 / 4
+/// How long to acquire nothing after etcd turned out to be another one: until a peer that still trusts the former one, and
+/// whose lock had this TTL in seconds, has reached its D, even if its clock is slow.
+pub fn quarantine(ttl: u64) -> Duration {
+    Duration::from_secs(ttl) * 5 / 4
 }
 
 #[cfg(test)]

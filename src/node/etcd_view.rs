@@ -5,6 +5,7 @@ use vrrp::time::Instant;
 use crate::gate::deadline;
 use crate::gate::evidence::Observation;
 use crate::gate::guard::{Guard, stands};
+use crate::gate::policy::Failsafe;
 use crate::gate::verdict::patroni_config;
 
 /// How many reads in a row have to show an older revision before etcd is taken for a restored copy. A single one may
@@ -21,6 +22,8 @@ pub(super) struct EtcdView {
     pub(super) member_known: bool,
     /// Where its REST API was when the member was last there: without etcd its key expires like K.
     pub(super) api_url: Option<String>,
+    /// The longest TTL that any lock may have had in this etcd, by what was read of Patroni's configuration.
+    longest_ttl: u64,
     quarantine: Option<Instant>,
     older_reads: u32,
     /// Why the latest round failed.
@@ -91,16 +94,21 @@ impl EtcdView {
     }
 
     fn start_anew(&mut self, now: Instant, read: Box<Observation>) -> Read {
-        let config = patroni_config(self.latest.as_deref());
-        self.quarantine = Some(now + deadline::quarantine(&config));
+        self.quarantine = Some(now + deadline::quarantine(self.longest_ttl));
         self.older_reads = 0;
         self.rebuilt += 1;
         self.system_identifier = None;
+        self.latest = None;
         self.keep(read);
         Read::Rebuilt
     }
 
-    fn keep(&mut self, read: Box<Observation>) {
+    fn keep(&mut self, mut read: Box<Observation>) {
+        // One that cannot be read now is not another one.
+        read.config = read.config.or_else(|| self.latest.as_ref()?.config);
+        // A peer's setting is not known: the longer of the two.
+        let ttl = deadline::lock_ttl(&patroni_config(Some(&read)), Failsafe::Auto);
+        self.longest_ttl = self.longest_ttl.max(ttl);
         if let Some(member) = &read.member {
             self.member_known = true;
             self.api_url.clone_from(&member.api_url);

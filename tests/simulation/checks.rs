@@ -1,6 +1,6 @@
 //! The promises, looked at in every step.
 
-use pgvrrp::gate::evidence::{Acquisition, EtcdReport, EtcdRequest, LockHolder, Observation};
+use pgvrrp::gate::evidence::{Acquisition, EtcdReport, EtcdRequest, LockHolder, Observation, PatroniConfig};
 use pgvrrp::gate::policy::{Fence, Paused, PostgresDown};
 use pgvrrp::gate::reason::Reason;
 use pgvrrp::node::Node;
@@ -30,6 +30,8 @@ pub(crate) struct Reads {
     /// The last good read's cluster and revision, and how many in a row were older.
     last: Option<(u64, i64)>,
     older: u32,
+    /// The last configuration that could be read: one that cannot be is not another one.
+    config: Option<PatroniConfig>,
     /// When it first read anything.
     first: Option<Nanos>,
     /// The revision that its own last put made: what is older says nothing about it.
@@ -54,6 +56,7 @@ impl Reads {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Read {
     Good,
     Older,
@@ -286,7 +289,13 @@ impl World {
                 self.hosts[h].reads.put = *mod_revision;
             }
             EtcdReport::Round { observation: Ok(read), .. } => {
-                let told = match self.hosts[h].reads.take(now, read) {
+                let kind = self.hosts[h].reads.take(now, read);
+                let reads = &mut self.hosts[h].reads;
+                let former = reads.config.filter(|_| kind != Read::Rebuilt);
+                if kind != Read::Older {
+                    reads.config = read.config.or(former);
+                }
+                let told = match kind {
                     Read::Good => read.revision >= self.hosts[h].reads.put && self.denies(h, read),
                     Read::Older => false,
                     Read::Rebuilt => true,
@@ -299,14 +308,14 @@ impl World {
         }
     }
 
-    /// Whether a read says that this node may not hold (design, section 2).
+    /// Whether a read says that this node may not hold.
     fn denies(&self, h: usize, read: &Observation) -> bool {
         let (host, policy) = (&self.hosts[h], self.plan.policy);
         let k = match &read.leader {
             Some(leader) => leader.member != host.name,
             None if policy.fence == Fence::LeaderKey => true,
             None => {
-                let paused = read.config.is_some_and(|config| config.paused) && policy.paused == Paused::Hold;
+                let paused = host.reads.config.is_some_and(|config| config.paused) && policy.paused == Paused::Hold;
                 !paused && !self.is_vouched(h)
             }
         };
@@ -412,7 +421,9 @@ impl World {
             let mute = silent || self.now < host.pg.other_server_until + 1200 * MS;
             let left = host.bound_in != host.life && mute && self.now < host.bound_at + DEAD;
             let may_run = if refused || left { DEAD } else { DRAIN };
-            if ran > may_run || idle > DEAD {
+            // The kernel of a suspended host removes nothing; it does when the host has woken.
+            let woke = self.now > host.suspended_until + DEAD;
+            if ran > may_run || (idle > DEAD && woke) {
                 let how = format!(
                     "PostgreSQL has been {:?} for {} ms, of which the daemon ran {}",
                     host.pg.state,

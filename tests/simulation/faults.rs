@@ -92,6 +92,12 @@ impl World {
             Fault::ClockJump => self.jump_clock(h),
             Fault::RateChanged => self.change_rate(h),
             Fault::Paused => self.pause_cluster(h, span),
+            Fault::StandbyCluster => {
+                let was = self.etcd.state.config.standby_cluster;
+                self.change_config(|config| config.standby_cluster = true);
+                self.after(span, |w| w.change_config(|config| config.standby_cluster = false));
+                !was
+            }
             Fault::LeaderKeyDeleted => self.delete_leader_by_hand(h),
             Fault::LockDeleted => self.delete_lock_by_hand(),
             Fault::TtlChanged => self.change_ttl(),
@@ -348,12 +354,14 @@ impl World {
         let prefix_len = *self.dice.pick(&[32, 24]);
         let ends = self.dice.chance(500_000).then_some(self.now + 2 * S);
         let bound = Bound { link, address: VIP.into(), prefix_len, ends, foreign: true, sound_until: 0 };
-        let free = self.hosts[h].kernel.place(link, VIP.into(), prefix_len).is_none();
-        if free {
-            self.hosts[h].kernel.addresses.push(bound);
-            self.address_added(h, bound);
+        let kernel = &mut self.hosts[h].kernel;
+        match kernel.place(link, VIP.into(), prefix_len) {
+            None => kernel.addresses.push(bound),
+            // `ip address replace`: it is the same address, and has no lifetime any more.
+            Some(ours) => ours.ends = None,
         }
-        free
+        self.address_added(h, bound);
+        true
     }
 
     fn lose_link(&mut self, h: usize) -> bool {
@@ -495,6 +503,7 @@ impl World {
         self.lan.down.clear();
         self.etcd.parts.iter_mut().for_each(|part| *part = super::etcd::Part::default());
         self.etcd.state.config.paused = false;
+        self.etcd.state.config.standby_cluster = false;
         self.etcd.state.initialized = true;
         self.etcd.state.configured = true;
         self.etcd.remove_forged_lock();

@@ -20,6 +20,7 @@ mod patroni;
 mod plan;
 mod postgres;
 mod process;
+mod quarantine;
 mod recorded;
 mod sabotage;
 #[cfg(feature = "sabotage")]

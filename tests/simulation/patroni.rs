@@ -1,6 +1,6 @@
 //! Patroni on one host: the order of its events, as far as the leader key and PostgreSQL's role go.
 
-use pgvrrp::gate::evidence::LeaseId;
+use pgvrrp::gate::evidence::{LeaseId, PatroniConfig};
 
 use super::clock::{MS, Nanos, S};
 use super::failsafe::Failsafe;
@@ -138,7 +138,7 @@ impl World {
         let host = &self.hosts[h];
         let (name, address, state, busy) = (host.member.clone(), host.address, host.pg.state, host.patroni.busy);
         self.etcd.state.registered.insert(name.clone(), address);
-        let paused = self.etcd.state.config.paused;
+        let PatroniConfig { paused, standby_cluster, .. } = self.etcd.state.config;
         match self.etcd.state.leader.clone() {
             Some((leader, lease)) if leader.member == name => {
                 self.renew(h, lease);
@@ -148,7 +148,19 @@ impl World {
                         self.who(h, || "Patroni: in recovery during a pause, K is given up".to_owned());
                         self.delete_leader(h);
                     }
-                    State::Standby => self.promote(h),
+                    State::Standby if standby_cluster => {}
+                    State::Primary | State::Promoting if standby_cluster && !paused => self.demote(h),
+                    State::Standby => {
+                        // A copied machine takes the name for its own, while the original's failsafe mode keeps it primary:
+                        // two primaries again.
+                        let twin = |o: &usize| *o != h && self.hosts[*o].member == name && self.is_vouched(*o);
+                        if (0..self.hosts.len()).any(|o| twin(&o)) {
+                            self.count("a copy promoted beside a failsafe mode");
+                            self.two_primaries = true;
+                        }
+                        self.promote(h);
+                    }
+                    State::Down if !paused && standby_cluster => self.start_postgres(h, State::Standby),
                     State::Down if !paused => self.start_postgres(h, State::Primary),
                     _ => {}
                 }
@@ -219,6 +231,8 @@ impl World {
         self.count("K acquired");
         self.etcd_changed(before);
         match self.hosts[h].pg.state {
+            // The next cycle starts it as what it is to be.
+            _ if self.etcd.state.config.standby_cluster => {}
             State::Standby => {
                 // At once: primary before pgvrrp can have read K, and so before V is acquired.
                 let at_once = self.dice.chance(self.plan.at_once);

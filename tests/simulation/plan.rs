@@ -42,6 +42,8 @@ pub(crate) enum Fault {
     PatroniKilled,
     PatroniStopped,
     Paused,
+    /// Patroni's configuration says for a while that this is a standby cluster.
+    StandbyCluster,
     LeaderKeyDeleted,
     LockDeleted,
     TtlChanged,
@@ -75,7 +77,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 48] = [
+    pub(crate) const ALL: [Self; 49] = [
         Self::CutEtcd,
         Self::CutRequests,
         Self::CutAnswers,
@@ -103,6 +105,7 @@ impl Fault {
         Self::PatroniKilled,
         Self::PatroniStopped,
         Self::Paused,
+        Self::StandbyCluster,
         Self::LeaderKeyDeleted,
         Self::LockDeleted,
         Self::TtlChanged,

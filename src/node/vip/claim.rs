@@ -3,7 +3,7 @@
 use super::{Claim, Vip, VipSettings};
 use crate::gate::evidence::{Expect, LockHolder, LockKey, Role};
 use crate::gate::guard::{Guard, stands};
-use crate::gate::policy::Fence;
+use crate::gate::policy::{Fence, Paused};
 use crate::gate::reason::Reason;
 use crate::gate::verdict::{Verdict, eligible, verdict};
 use crate::node::lock::{Lock, holder_name};
@@ -95,9 +95,16 @@ impl Vip {
             Fence::Lock => etcd.locks.get(self.id.0).and_then(Option::as_ref).is_some_and(|key| around.me.owns(key)),
             Fence::LeaderKey => etcd.leader.as_ref().is_some_and(|leader| leader.member == around.me.member),
         });
+        // Nor is there one without K, whatever a put that is under way leads to.
+        let paused = etcd.and_then(|etcd| etcd.config).is_some_and(|config| config.paused);
+        let stays = paused && around.evidence.policy.paused == Paused::Hold;
+        let led = etcd.is_none_or(|etcd| match &etcd.leader {
+            Some(leader) => leader.member == around.me.member,
+            None => stays,
+        });
         // Whatever etcd will say, on a server that is no primary the address has no business.
         let refuted = around.evidence.postgres.is_some_and(|report| matches!(report.role, Role::Standby | Role::Down));
-        let right = (deserved && lock && !refuted) || !stands(Guard::Adoption);
+        let right = (deserved && lock && led && !refuted) || !stands(Guard::Adoption);
         ours && right && self.adopt_until.is_some_and(|until| around.evidence.now < until)
     }
 
