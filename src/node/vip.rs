@@ -78,7 +78,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 const ANNOUNCE_BURST: [Duration; 3] = [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(4)];
 const ANNOUNCE_REFRESH: Duration = Duration::from_secs(30);
 
-/// Rivals make this node announce again, but not more often than this.
+/// Rivals make this node announce again, but not more often than this; nor is an announcement that could not be sent tried
+/// again sooner.
 const ANNOUNCE_REPLY: Duration = Duration::from_secs(1);
 
 /// A promotion that takes longer than this is told.
@@ -351,7 +352,13 @@ impl Vip {
                 }
             }
             Outcome::Advertised { .. } => counters.adverts_sent += 1,
-            Outcome::Announced { .. } => counters.announcements += 1,
+            Outcome::Announced { .. } => {
+                counters.announcements += 1;
+                if let Phase::Active { announce, bursts, .. } = &mut self.phase {
+                    *announce = now + ANNOUNCE_BURST.get(*bursts).copied().unwrap_or(ANNOUNCE_REFRESH);
+                    *bursts += 1;
+                }
+            }
             Outcome::SendFailed { .. } => counters.send_errors += 1,
         }
     }
@@ -370,8 +377,10 @@ impl Vip {
     /// A bind, or a renewal, came too late. One that the kernel had not done yet leaves an address that was there with
     /// the rest of its lifetime; one that was undone took the address along.
     fn came_late(&mut self, now: Instant, removed: bool, out: &mut Vec<Output>) {
-        let Phase::Active { confirmed, .. } = self.phase else { return };
+        let Phase::Active { confirmed, renew, .. } = &mut self.phase else { return };
+        let confirmed = *confirmed;
         if confirmed && !removed {
+            *renew = now + LOOK_AGAIN;
             return;
         }
         if confirmed {

@@ -2,10 +2,24 @@
 
 use std::cell::Cell;
 
-/// Guards that live outside the pure parts: in the actuator, in the askers, in etcd's transactions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Model {
+/// Declares them, and the list of all of them.
+macro_rules! models {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Guards that live outside the pure parts: in the actuator, in the askers, in etcd's transactions.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub(crate) enum Model {
+            $($(#[$doc])* $name,)*
+        }
+
+        #[cfg(feature = "sabotage")]
+        impl Model {
+            pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+models! {
     /// The actuator reads the clock just before a call, and after a bind.
     NotAfter,
     /// The actuator's second reading, after the bind's acknowledgement.

@@ -210,6 +210,19 @@ fn a_claim_right_after_an_announcement_is_answered_a_second_later() {
     assert!(world.count("announce") > before);
 }
 
+/// What was to be announced together with a renewal that came too late was not sent: it is announced soon.
+#[test]
+fn an_announcement_that_was_skipped_is_not_forgotten() {
+    let mut world = World::holding();
+    world.run(7 * SECOND);
+    world.skip_binds = true;
+    world.give(Input::ArpClaim { address: VIP, mac: [2, 0, 0, 0, 0, 9] });
+    world.skip_binds = false;
+    world.log.clear();
+    world.run(SECOND + 100 * MS);
+    assert!(world.is_bound() && world.count("announce") > 0, "{}", world.why());
+}
+
 #[test]
 fn a_foreign_active_is_made_to_yield_first() {
     let mut world = World::new();

@@ -83,6 +83,8 @@ pub(super) struct World {
     /// etcd reads, and writes nothing.
     pub(super) no_space: bool,
     pub(super) unbind_fails: bool,
+    /// The next binds come so late that the kernel is not asked.
+    pub(super) skip_binds: bool,
     /// The next binds are reported as late.
     pub(super) late: bool,
 }
@@ -154,6 +156,7 @@ impl World {
             bind_refused: false,
             no_space: false,
             unbind_fails: false,
+            skip_binds: false,
             late: false,
         }
     }
@@ -326,6 +329,7 @@ impl World {
                 return None;
             }
             Output::Tell(_) => return None,
+            Output::Bind { .. } if self.skip_binds => Outcome::Late { vip, removed: false },
             Output::Bind { .. } if self.late => {
                 // The kernel did it, the clock was read, and it was undone; its notification is read later.
                 self.addresses.retain(|address| address.address != IpAddr::V4(VIP));

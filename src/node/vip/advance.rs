@@ -3,8 +3,8 @@
 use vrrp::router::Event;
 
 use super::{
-    ANNOUNCE_BURST, ANNOUNCE_REFRESH, Claim, DISPLACE, DRAIN, DRAIN_PROBE, LOOK_AGAIN, Leaving, Phase, RENEW,
-    Surroundings, Vip, VipSettings,
+    ANNOUNCE_REPLY, Claim, DISPLACE, DRAIN, DRAIN_PROBE, LOOK_AGAIN, Leaving, Phase, RENEW, Surroundings, Vip,
+    VipSettings,
 };
 use crate::gate::deadline;
 use crate::gate::evidence::Role;
@@ -190,7 +190,7 @@ impl Vip {
             return self.release(around, Reason::PostgresUnknown(unknown.detail.clone()), out);
         }
         self.explain(reason, out);
-        let Phase::Active { confirmed, renew, announce, bursts } = &mut self.phase else { return };
+        let Phase::Active { confirmed, renew, announce, .. } = &mut self.phase else { return };
         let announce_due = *confirmed && (deleted || now >= *announce);
         // What is announced has been renewed just before: its lifetime does not end in between.
         let renew_due = now >= *renew || (announce_due && stands(Guard::RenewThenAnnounce));
@@ -198,8 +198,8 @@ impl Vip {
             *renew = now + RENEW;
         }
         if announce_due {
-            *announce = now + ANNOUNCE_BURST.get(*bursts).copied().unwrap_or(ANNOUNCE_REFRESH);
-            *bursts += 1;
+            // Unless it turns out to have been sent.
+            *announce = now + ANNOUNCE_REPLY;
         }
         if deleted {
             self.record.counters.repaired += 1;
