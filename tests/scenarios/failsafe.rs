@@ -25,7 +25,10 @@ fn a_reboot_of_etcd(stage: &Stage<'_>, down: Duration, patient: Duration) -> Res
     let from = Time::now();
     member.kill();
     stage.wait_reason(Node::Db1, "holding_failsafe", patient)?;
-    stage.status_says(Node::Db1, "Patroni's failsafe mode is active and says that this node is the primary")?;
+    stage.status_says(
+        Node::Db1,
+        "Patroni's failsafe mode is active: it cannot reach etcd, and says that this node is the primary",
+    )?;
     stage.status_says(Node::Db1, "failsafe     active, this node is the primary (http://10.0.20.11:8008/patroni")?;
     stage.daemon(Node::Db1, |daemon| {
         ensure!(daemon.metric("pgvrrp_failsafe_active")? == Some(1.0));

@@ -257,7 +257,8 @@ impl World {
         let was = self.etcd.state.leader.is_some();
         let other = (0..self.hosts.len()).find(|o| *o != h && self.hosts[*o].patroni.alive);
         // Over Patroni's failsafe mode that would be two primaries, and nobody's fence.
-        let failsafe = self.hosts.iter().any(|host| self.now < host.patroni.failsafe.accepted_until);
+        let accepted = self.hosts.iter().any(|host| self.now < host.patroni.failsafe.accepted_until);
+        let failsafe = accepted || (0..self.hosts.len()).any(|o| self.is_vouched(o));
         let other = other.filter(|_| !failsafe && self.dice.chance(500_000));
         match other {
             // Somebody puts it by hand, for another.
