@@ -223,6 +223,7 @@ fn postgresql_has_no_connection_left() {
         // As a superuser, so that the reserved connections are used up as well.
         let database = stage.lab.database(Node::Db1);
         let socket = database.socket_dir();
+        let backend = database.sql("select pid from pg_stat_activity where application_name = 'pgvrrp'")?.parse()?;
         // The daemon's next session is not to have the place of the one that ends.
         database.sql("alter role pgvrrp connection limit 0")?;
         let mut clients = Vec::new();
@@ -235,7 +236,7 @@ fn postgresql_has_no_connection_left() {
         stage.lab.wait_until("every connection to be taken", Duration::from_secs(15), || {
             Ok(database.sql("select 1").is_err())
         })?;
-        signal_pid(backend_of_the_daemon(stage)?, Signal::SIGTERM)?;
+        signal_pid(backend, Signal::SIGTERM)?;
         stage.wait_reason(Node::Db1, "holding_unanswered", Duration::from_secs(5))?;
         stage.status_says(Node::Db1, "holding while the lock is confirmed")?;
         stage.calm(Duration::from_secs(3))?;
@@ -247,17 +248,6 @@ fn postgresql_has_no_connection_left() {
         ensure!(stage.analysis().holdings().len() == 1, "the VIP moved");
         Ok(())
     });
-}
-
-/// The backend that serves the daemon: the one whose process title names its role.
-fn backend_of_the_daemon(stage: &Stage<'_>) -> Result<u32> {
-    for pid in stage.lab.database(Node::Db1).postgres_pids() {
-        let title = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        if title.contains(": pgvrrp postgres") {
-            return Ok(pid);
-        }
-    }
-    anyhow::bail!("the daemon has no session")
 }
 
 #[test]

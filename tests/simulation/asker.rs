@@ -155,14 +155,9 @@ impl World {
     fn acquire(&mut self, h: usize, life: u64, vip: VipId, value: LockValue, ttl: u64, expect: Expect) {
         let part = self.hosts[h].preferred;
         let asked = self.local(h);
-        if removed(Model::FreshLease)
-            && let Some((lease, ttl)) = self.hosts[h].kept_lease
-        {
-            return self.put(h, life, vip, (part, asked, lease, ttl), value, expect);
-        }
         let then = move |w: &mut Self, answer: Option<Answer>| match answer {
             Some(Answer::Granted(lease, granted)) => {
-                w.hosts[h].kept_lease = Some((lease, granted));
+                let lease = w.reissue(h, lease);
                 w.put(h, life, vip, (part, asked, lease, granted), value, expect);
             }
             _ => {
@@ -172,6 +167,19 @@ impl World {
             }
         };
         self.call(h, life, part, Ask::Grant(ttl), Box::new(then));
+    }
+
+    /// Whoever takes no fresh lease uses one ID for all.
+    fn reissue(&mut self, h: usize, lease: LeaseId) -> LeaseId {
+        if !removed(Model::FreshLease) {
+            return lease;
+        }
+        let usual = *self.hosts[h].usual_lease.get_or_insert(lease);
+        if let Some(granted) = self.etcd.leases.remove(&lease) {
+            self.etcd.leases.insert(usual, granted);
+        }
+        self.await_expiry(usual);
+        usual
     }
 
     fn put(
@@ -186,10 +194,7 @@ impl World {
         let then = move |w: &mut Self, answer: Option<Answer>| {
             let outcome = match answer {
                 Some(Answer::Put(mod_revision)) => Acquisition::Acquired { asked, lease, ttl, mod_revision },
-                Some(Answer::Refused) => {
-                    w.hosts[h].kept_lease = None;
-                    Acquisition::Refused { lease }
-                }
+                Some(Answer::Refused) => Acquisition::Refused { lease },
                 _ => {
                     w.next_endpoint(h);
                     Acquisition::Unknown { lease, reason: "the put was not answered".to_owned() }

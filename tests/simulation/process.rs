@@ -85,7 +85,7 @@ impl World {
         host.inbox = Inbox::default();
         host.reads = Reads::default();
         host.late_answers.clear();
-        host.kept_lease = None;
+        host.usual_lease = None;
         host.preferred = h % self.plan.members;
         let vip = VipSettings {
             name: VIP.to_string(),

@@ -32,8 +32,6 @@ enum In {
     Usual,
     /// ... in which K is the fence.
     LeaderKey,
-    /// ... with Patroni's failsafe mode.
-    Failsafe,
     /// The one in which all margins are used up.
     Corner,
 }
@@ -44,66 +42,66 @@ type Row = (&'static [Any], &'static [Fault], In, &'static str, u64);
 
 const ROWS: &[Row] = &[
     (&[P(Guard::Verdict)], &[Fault::Switchover, Fault::PatroniKilled], In::Usual, "S2", 1),
-    (&[P(Guard::LeaderKey)], &[Fault::PatroniKilled, Fault::CutEtcd, Fault::LeaderKeyDeleted], In::Usual, "S2", 38),
-    (&[P(Guard::Deadline)], &[Fault::CutEtcd, Fault::CutAnswers, Fault::EtcdOutage], In::Usual, "S", 149),
-    (&[P(Guard::ClockRate)], &[], In::Corner, "S1", 18),
-    (&[P(Guard::Reserve)], &[], In::Corner, "S1", 32),
-    (&[P(Guard::LifetimeMargin)], &[], In::Corner, "S1", 952),
+    (&[P(Guard::LeaderKey)], &[Fault::PatroniKilled, Fault::CutEtcd, Fault::LeaderKeyDeleted], In::Usual, "S2", 1),
+    (&[P(Guard::Deadline)], &[Fault::CutEtcd, Fault::CutAnswers, Fault::EtcdOutage], In::Usual, "S3", 78),
+    (&[P(Guard::ClockRate)], &[], In::Corner, "S1f", 18),
+    (&[P(Guard::Reserve)], &[], In::Corner, "S1f", 154),
+    (&[P(Guard::LifetimeMargin)], &[], In::Corner, "S1f", 952),
     (
         &[P(Guard::ProofReadsLock)],
         &[Fault::LockDeleted, Fault::Paused, Fault::PatroniKilled, Fault::Switchover],
         In::Usual,
-        "S",
+        "S2",
         1,
     ),
     (&[P(Guard::ReadNotOlder)], &[Fault::LaggingMember, Fault::Switchover, Fault::PatroniKilled], In::Usual, "L", 2),
-    (&[P(Guard::LeaderLease)], &[Fault::TtlChanged, Fault::PatroniKilled, Fault::CutEtcd], In::LeaderKey, "S1", 238),
+    (&[P(Guard::LeaderLease)], &[Fault::TtlChanged, Fault::PatroniKilled, Fault::CutEtcd], In::LeaderKey, "S1f", 820),
     (&[P(Guard::Primary)], &[Fault::Switchover, Fault::PostgresHang], In::Usual, "S2", 1),
     (
         &[P(Guard::AskedSinceAcquired)],
         &[Fault::LeaderKeyDeleted, Fault::PostgresHang, Fault::Demoted],
         In::Usual,
         "S2",
-        1765,
+        171,
     ),
     (
         &[P(Guard::Repair)],
         &[Fault::ForeignDelete, Fault::PostgresHang, Fault::Demoted, Fault::ThreadStuck],
         In::Usual,
         "S2",
-        1464,
+        160,
     ),
     (
         &[P(Guard::FreshAfterStall)],
         &[Fault::Switchover, Fault::Stopped, Fault::ThreadStuck, Fault::PatroniKilled],
         In::Usual,
-        "S",
-        11,
+        "S2",
+        21,
     ),
     (
         &[P(Guard::ArmedSinceRelease), P(Guard::AskedSinceAcquired)],
         &[Fault::LeaderKeyDeleted, Fault::PostgresHang, Fault::Demoted],
         In::Usual,
         "S2",
-        58,
+        438,
     ),
-    (&[P(Guard::SystemIdentifier)], &[Fault::WrongServer, Fault::Switchover], In::Usual, "S2", 2),
+    (&[P(Guard::SystemIdentifier)], &[Fault::WrongServer, Fault::Switchover], In::Usual, "S2", 1),
     (
         &[P(Guard::LocalMember)],
         &[Fault::Misnamed, Fault::Switchover, Fault::HostDeath, Fault::Stopped],
         In::Usual,
         "L",
-        3,
+        2,
     ),
-    (&[P(Guard::Quarantine)], &[Fault::Restore, Fault::CutEtcd, Fault::Switchover], In::Usual, "S1", 6),
+    (&[P(Guard::Quarantine)], &[Fault::Restore, Fault::CutEtcd, Fault::Switchover], In::Usual, "S1", 48),
     (
         &[P(Guard::Incarnation)],
         &[Fault::Cloned, Fault::Switchover, Fault::HostDeath, Fault::Killed],
         In::Usual,
-        "S1",
-        1,
+        "S1f",
+        6,
     ),
-    (&[P(Guard::Boot)], &[Fault::Cloned, Fault::Switchover, Fault::HostDeath, Fault::Stopped], In::Usual, "S1", 9),
+    (&[P(Guard::Boot)], &[Fault::Cloned, Fault::Switchover, Fault::HostDeath, Fault::Stopped], In::Usual, "S1f", 1),
     (
         &[P(Guard::Adoption)],
         &[Fault::Killed, Fault::Switchover, Fault::PostgresCrash, Fault::ForeignAdd],
@@ -113,10 +111,10 @@ const ROWS: &[Row] = &[
     ),
     (&[P(Guard::RevokeAfterUnbind)], &[Fault::Switchover, Fault::LeaderKeyDeleted], In::Usual, "S6", 1),
     (&[P(Guard::Expel)], &[Fault::ForeignAdd, Fault::Killed, Fault::Switchover], In::Usual, "S2", 2),
-    (&[M(Model::NotAfter)], &[Fault::Switchover, Fault::CutEtcd, Fault::PatroniKilled], In::Usual, "S3", 45),
-    (&[M(Model::NotAfterAgain)], &[Fault::Stopped, Fault::Switchover], In::Usual, "S2", 253),
-    (&[M(Model::Lifetime)], &[Fault::Killed, Fault::Stopped, Fault::Switchover], In::Usual, "S", 1),
-    (&[M(Model::ReleaseOrder)], &[Fault::Switchover, Fault::LeaderKeyDeleted], In::Usual, "S6", 19),
+    (&[M(Model::NotAfter)], &[Fault::Switchover, Fault::CutEtcd, Fault::PatroniKilled], In::Usual, "S3", 115),
+    (&[M(Model::NotAfterAgain)], &[Fault::Stopped, Fault::Switchover], In::Usual, "S2", 6),
+    (&[M(Model::Lifetime)], &[Fault::Killed, Fault::Stopped, Fault::Switchover], In::Usual, "S1f", 16),
+    (&[M(Model::ReleaseOrder)], &[Fault::Switchover, Fault::LeaderKeyDeleted], In::Usual, "S6", 3),
     (
         &[M(Model::FenceLeader)],
         &[Fault::Switchover, Fault::LeaderKeyDeleted, Fault::PatroniKilled, Fault::SlowMember],
@@ -131,114 +129,105 @@ const ROWS: &[Row] = &[
         "P2",
         3,
     ),
-    (&[M(Model::FenceLock)], &[Fault::Cloned, Fault::Switchover, Fault::Stopped], In::Usual, "S1f", 136),
+    (&[M(Model::FenceLock)], &[Fault::Cloned, Fault::Switchover, Fault::Stopped], In::Usual, "S1f", 51),
     (
         &[M(Model::FreshLease)],
         &[Fault::Switchover, Fault::LeaderKeyDeleted, Fault::SlowMember, Fault::TtlChanged],
         In::Usual,
         "S1f",
-        4865,
+        7,
     ),
     (&[M(Model::OneKeepalive)], &[], In::Corner, "S1f", 13076),
     (&[M(Model::KeepaliveIsOutput)], &[Fault::ThreadStuck, Fault::Switchover], In::Usual, "L", 3),
-    (&[M(Model::ReadAfterKeepalive), P(Guard::Reserve)], &[], In::Corner, "S2", 731),
+    (&[M(Model::ReadAfterKeepalive), P(Guard::Reserve)], &[], In::Corner, "S2", 1575),
     (
         &[M(Model::Linearizable)],
         &[Fault::LaggingMember, Fault::PatroniKilled, Fault::LeaderKeyDeleted],
         In::Usual,
         "S2",
-        1214,
+        182,
     ),
     (
         &[P(Guard::RevokeAbsent)],
         &[Fault::Killed, Fault::Restarted, Fault::Switchover, Fault::LeaderKeyDeleted],
         In::Usual,
-        "S",
-        0,
+        "S6",
+        222,
     ),
-    (
-        &[P(Guard::Void)],
-        &[Fault::Restore, Fault::Switchover, Fault::CutEtcd, Fault::LeaderKeyDeleted],
-        In::Usual,
-        "S1",
-        0,
-    ),
-    (&[P(Guard::RebuiltLoses)], &[Fault::Restore, Fault::Switchover, Fault::CutEtcd], In::Usual, "S", 0),
-    (&[P(Guard::OtherCluster)], &[Fault::Restore, Fault::CutEtcd, Fault::Switchover], In::Usual, "S", 0),
-    (&[P(Guard::OlderRevision)], &[Fault::Restore, Fault::CutEtcd, Fault::Switchover], In::Usual, "S", 0),
-    (&[P(Guard::LockLost)], &[Fault::LockDeleted, Fault::Switchover, Fault::PatroniKilled], In::Usual, "S", 0),
-    (&[P(Guard::LeaseLost)], &[Fault::LockDeleted, Fault::Switchover, Fault::SlowMember], In::Usual, "S", 0),
-    (
-        &[P(Guard::VouchBindsNothing)],
-        &[Fault::CutEtcd, Fault::PatroniKilled, Fault::ForeignDelete, Fault::LeaderKeyDeleted],
-        In::Failsafe,
-        "S",
-        0,
-    ),
-    (
-        &[P(Guard::VouchEnds)],
-        &[Fault::CutEtcd, Fault::PatroniKilled, Fault::HostDeath, Fault::PostgresHang],
-        In::Failsafe,
-        "S",
-        0,
-    ),
-    (
-        &[P(Guard::PauseBindsNothing)],
-        &[Fault::Paused, Fault::PatroniKilled, Fault::LeaderKeyDeleted, Fault::Switchover],
-        In::Usual,
-        "S",
-        0,
-    ),
-    (
-        &[P(Guard::EligibleRole)],
-        &[Fault::Switchover, Fault::PostgresCrash, Fault::PostgresHang, Fault::LeaderKeyDeleted],
-        In::Usual,
-        "",
-        0,
-    ),
-    (&[P(Guard::MemberResolved)], &[Fault::Unresolved, Fault::Switchover, Fault::Misnamed], In::Usual, "", 0),
+    (&[P(Guard::RebuiltLoses)], &[Fault::Restore, Fault::Switchover, Fault::CutEtcd], In::Usual, "S2", 1),
+    (&[P(Guard::OtherCluster)], &[Fault::Restore, Fault::CutEtcd, Fault::Switchover], In::Usual, "S2", 1),
+    (&[P(Guard::OlderRevision)], &[Fault::Restore, Fault::CutEtcd, Fault::Switchover], In::Usual, "S2", 328),
+    (&[P(Guard::LockLost)], &[Fault::LockDeleted, Fault::Switchover, Fault::PatroniKilled], In::Usual, "S2", 1),
     (
         &[P(Guard::Initialized)],
         &[Fault::Uninitialized, Fault::WrongServer, Fault::Switchover, Fault::Restarted],
         In::Usual,
-        "",
-        0,
+        "S2",
+        2,
     ),
-    (&[P(Guard::OwnMember)], &[Fault::Misnamed, Fault::Switchover, Fault::Restarted, Fault::Cloned], In::Usual, "", 0),
-    (&[P(Guard::RoleOrder)], &[Fault::Switchover, Fault::PostgresHang, Fault::SessionKilled], In::Usual, "", 0),
-    (&[P(Guard::Strays)], &[Fault::ForeignAdd, Fault::Switchover], In::Usual, "P7", 0),
-    (&[P(Guard::Unlimited)], &[Fault::ForeignAdd, Fault::ThreadStuck, Fault::CutEtcd, Fault::Killed], In::Usual, "", 0),
-    (&[P(Guard::RenewThenAnnounce)], &[Fault::Stopped, Fault::ThreadStuck, Fault::CutEtcd], In::Usual, "S3", 0),
-    (&[P(Guard::RefreshLimit)], &[Fault::TtlChanged, Fault::CutEtcd, Fault::SlowMember], In::Usual, "S", 0),
+    (&[P(Guard::Strays)], &[Fault::ForeignAdd, Fault::Switchover], In::Usual, "P7", 1),
     (
-        &[P(Guard::LeaveAfterAnswer)],
-        &[Fault::TtlChanged, Fault::Switchover, Fault::SlowMember, Fault::LeaderKeyDeleted],
+        &[P(Guard::Unlimited)],
+        &[Fault::ForeignAdd, Fault::ThreadStuck, Fault::CutEtcd, Fault::Killed],
         In::Usual,
-        "",
-        0,
+        "P7",
+        1019,
     ),
-    (&[P(Guard::OwnAddress)], &[Fault::Stranger, Fault::Switchover], In::Usual, "", 0),
-    (&[P(Guard::VirtualRouter)], &[Fault::Stranger, Fault::Switchover], In::Usual, "", 0),
+    (&[P(Guard::RenewThenAnnounce)], &[Fault::CutEtcd], In::Usual, "S3", 1572),
     (
         &[M(Model::NotAfterFirst)],
         &[Fault::Switchover, Fault::CutEtcd, Fault::PatroniKilled, Fault::Stopped],
         In::Usual,
-        "S",
-        0,
+        "S2",
+        172,
     ),
-    (&[M(Model::ProvedAbsent)], &[Fault::Switchover, Fault::LeaderKeyDeleted, Fault::CutEtcd], In::Usual, "S", 0),
-    (&[M(Model::BindOrder)], &[Fault::Switchover, Fault::CutEtcd, Fault::Stopped], In::Usual, "S", 0),
-    (
-        &[P(Guard::ArmedSinceRelease)],
-        &[Fault::LeaderKeyDeleted, Fault::PostgresHang, Fault::Demoted, Fault::Switchover],
-        In::Usual,
-        "",
-        0,
-    ),
+    (&[M(Model::ProvedAbsent)], &[Fault::Switchover, Fault::LeaderKeyDeleted, Fault::CutEtcd], In::Usual, "S6", 428),
+    (&[M(Model::BindOrder)], &[Fault::Switchover, Fault::CutEtcd, Fault::Stopped], In::Usual, "S3", 17),
 ];
 
 /// Those that no seed misses, and why.
-const NOT_MISSED: &[(Any, &str)] = &[];
+const NOT_MISSED: &[(Any, &str)] = &[
+    (
+        P(Guard::LeaseLost),
+        "the read of the same round shows V gone (LockLost); alone it saves a round whose read fails",
+    ),
+    (P(Guard::VouchBindsNothing), "Patroni is asked only while the VIP is bound, and its word goes with that"),
+    (
+        P(Guard::VouchEnds),
+        "each question to Patroni ends within a second, and what comes of it replaces the word before",
+    ),
+    (
+        P(Guard::PauseBindsNothing),
+        "V still fences, and nobody is promoted in a pause; that nothing is bound anew without K is the rule all the same, and has unit tests",
+    ),
+    (
+        P(Guard::EligibleRole),
+        "binding needs \"primary\" (Primary); alone it keeps a primary that shuts down from taking V for a moment",
+    ),
+    (
+        P(Guard::MemberResolved),
+        "a name that does not resolve has no address that could be this host's (LocalMember); it is there for the words",
+    ),
+    (
+        P(Guard::OwnMember),
+        "the same incarnation under another name comes of a changed configuration only, which is not modelled; it has unit tests",
+    ),
+    (P(Guard::OwnAddress), "an owner yields to no packet; without it own frames that come back cost announcements"),
+    (P(Guard::RoleOrder), "there is one asker and one question at a time, so no report overtakes another"),
+    (P(Guard::VirtualRouter), "an owner yields to no packet; without it a stranger's packets cost announcements"),
+    (
+        P(Guard::LeaveAfterAnswer),
+        "a V that is left by it is cleaned up when it is read; alone it saves the next primary the wait",
+    ),
+    (
+        P(Guard::Void),
+        "a former build's seed 788938 missed it: a put that is answered after the restore, under the leader key of the restored etcd; it has unit tests",
+    ),
+    (
+        P(Guard::RefreshLimit),
+        "it needs a shorter TTL, a put that is carried out after it was given up, and silence from the read before that on; it has unit tests",
+    ),
+];
 
 fn take_away(guards: &[Any]) {
     removed::set(guards.iter().filter_map(|any| if let P(guard) = any { Some(*guard) } else { None }));
@@ -281,7 +270,6 @@ fn world(seed: u64, faults: &[Fault], kind: In) -> Verdict {
             plan.policy.fence = Fence::LeaderKey;
             (plan.pause, plan.unbind_refused, plan.slow_call, plan.rtnl) = (0, 0, 0, 0);
         }
-        In::Failsafe => plan.config.failsafe_mode = true,
         In::Usual | In::Corner => {}
     }
     if faults.contains(&Fault::Cloned) {
@@ -353,7 +341,8 @@ fn sabotage_leaves_no_guard_out() {
     assert!(left_out.is_empty(), "no seed misses these, and nothing says why: {left_out:?}");
 }
 
-/// Prints a line for the table above for each guard: the seed that misses it, or that none was found.
+/// Prints a line for the table above for each guard: the seed that misses it, or that none was found. `PGVRRP_GUARD` names
+/// one, `PGVRRP_FAULTS` other faults than the table's, with commas.
 #[test]
 fn sabotage_search() {
     let Some(seeds) = environment("PGVRRP_SEARCH") else { return };
@@ -381,6 +370,11 @@ fn all_but_one(guards: &[Any]) -> impl Iterator<Item = Vec<Any>> {
 }
 
 fn search_for((guard, faults, kind, promise, _): &Row, seeds: u64) {
+    let other = environment_text("PGVRRP_FAULTS").map(|names| {
+        let named = |fault: &Fault| names.split(',').any(|name| format!("{fault:?}") == name);
+        Fault::ALL.into_iter().filter(named).collect::<Vec<_>>()
+    });
+    let faults = other.as_deref().unwrap_or(faults);
     let found = (1..=seeds).find_map(|seed| {
         take_away(guard);
         let Verdict::Broken(how) = world(seed, faults, *kind) else { return None };

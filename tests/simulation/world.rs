@@ -108,7 +108,7 @@ pub(crate) struct Host {
     /// Its resolver knows no member's name.
     pub(crate) unresolved: bool,
     pub(crate) late_answers: VecDeque<(LeaseId, i64)>,
-    pub(crate) kept_lease: Option<(LeaseId, i64)>,
+    pub(crate) usual_lease: Option<LeaseId>,
     /// When a round last sent a keepalive.
     pub(crate) kept_at: Nanos,
     pub(crate) pg: Postgres,
@@ -209,7 +209,7 @@ impl World {
                 silent_watch: false,
                 unresolved: false,
                 late_answers: VecDeque::new(),
-                kept_lease: None,
+                usual_lease: None,
                 kept_at: 0,
                 pg: Postgres::new(if h == 0 { State::Primary } else { State::Standby }),
                 patroni: Patroni::new(),
