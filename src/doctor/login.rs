@@ -32,10 +32,10 @@ impl Login {
     pub(super) fn of(connection: &Config) -> Self {
         let role = connection.get_user().map_or_else(system_user, str::to_owned);
         let database = connection.get_dbname().unwrap_or(&role).to_owned();
-        let place = match connection.get_hosts().first() {
-            Some(Host::Unix(directory)) => Place::Socket(directory.clone()),
-            Some(Host::Tcp(_)) => Place::Tcp,
-            None => Place::Socket(PathBuf::from("/var/run/postgresql")),
+        let place = match (connection.get_hostaddrs().first(), connection.get_hosts().first()) {
+            (Some(_), _) | (None, Some(Host::Tcp(_))) => Place::Tcp,
+            (None, Some(Host::Unix(directory))) => Place::Socket(directory.clone()),
+            (None, None) => Place::Socket(PathBuf::from("/var/run/postgresql")),
         };
         Self { role, database, place }
     }
@@ -101,6 +101,12 @@ mod tests {
 
     fn login(connection: &str) -> Login {
         Login::of(&connection.parse().unwrap())
+    }
+
+    #[test]
+    fn an_address_is_tcp() {
+        assert!(matches!(login("hostaddr=127.0.0.1 user=pgvrrp dbname=postgres").place, Place::Tcp));
+        assert!(matches!(login("user=pgvrrp dbname=postgres").place, Place::Socket(_)));
     }
 
     #[test]

@@ -257,7 +257,9 @@ impl World {
     pub(crate) fn end_excuse_of_sleep(&mut self, h: usize) {
         let host = &mut self.hosts[h];
         let refused = host.unbind_refused.is_some_and(|at| at >= host.suspended_until);
-        if host.slept != Some((host.life, true)) || refused {
+        // What a predecessor bound, who was killed when the host had just slept, ends with its lifetime.
+        let inherited = host.bound_in != host.life;
+        if host.slept != Some((host.life, true)) || refused || inherited {
             return;
         }
         host.slept = None;

@@ -61,13 +61,15 @@ impl Ended {
 }
 
 impl Target {
-    /// The first host of the connection string; by default the directory where Debian's PostgreSQL puts its socket.
+    /// The first host of the connection string, by its `hostaddr` if it has one, as libpq does; by default the directory where
+    /// Debian's PostgreSQL puts its socket.
     pub(crate) fn new(mut config: Config) -> Self {
         let port = config.get_ports().first().copied().unwrap_or(5432);
-        let place = match config.get_hosts().first() {
-            Some(Host::Unix(directory)) => Place::Unix(directory.join(format!(".s.PGSQL.{port}"))),
-            Some(Host::Tcp(host)) => Place::Tcp(host.clone(), port),
-            None => Place::Unix(PathBuf::from(format!("/var/run/postgresql/.s.PGSQL.{port}"))),
+        let place = match (config.get_hostaddrs().first(), config.get_hosts().first()) {
+            (Some(address), _) => Place::Tcp(address.to_string(), port),
+            (None, Some(Host::Unix(directory))) => Place::Unix(directory.join(format!(".s.PGSQL.{port}"))),
+            (None, Some(Host::Tcp(host))) => Place::Tcp(host.clone(), port),
+            (None, None) => Place::Unix(PathBuf::from(format!("/var/run/postgresql/.s.PGSQL.{port}"))),
         };
         config.application_name("pgvrrp");
         Self { config, place }
@@ -171,8 +173,9 @@ pub(crate) fn describe(error: &Error) -> String {
     match error.as_db_error() {
         Some(db) => {
             let help = match db.code().code() {
-                "28000" | "28P01" => ": does pg_hba.conf let this user in?",
-                "42501" => ": the role needs the right to call pg_control_system()",
+                "28000" => ": does pg_hba.conf let this user in?",
+                "28P01" => ": is the password right?",
+                "42501" if db.message().contains("pg_control_system") => ": the role needs the right to call it",
                 _ => "",
             };
             format!("{}: {}{help}", db.code().code(), db.message())
@@ -181,5 +184,20 @@ pub(crate) fn describe(error: &Error) -> String {
             Some(source) => format!("{error}: {source}"),
             None => error.to_string(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_is_where_libpq_would_go() {
+        let place = |connection: &str| format!("{:?}", Target::new(connection.parse().unwrap()).place);
+        assert_eq!(place("user=pgvrrp"), r#"Unix("/var/run/postgresql/.s.PGSQL.5432")"#);
+        assert_eq!(place("host=/tmp port=5433 user=pgvrrp"), r#"Unix("/tmp/.s.PGSQL.5433")"#);
+        assert_eq!(place("host=localhost user=pgvrrp"), r#"Tcp("localhost", 5432)"#);
+        assert_eq!(place("hostaddr=127.0.0.1 user=pgvrrp"), r#"Tcp("127.0.0.1", 5432)"#);
+        assert_eq!(place("host=localhost hostaddr=127.0.0.1 user=pgvrrp"), r#"Tcp("127.0.0.1", 5432)"#);
     }
 }
