@@ -408,24 +408,32 @@ impl World {
         let until = until.max(host.pg.slow_until + 200 * MS);
         // A thread that is stuck does not hear it when it speaks.
         let silent = self.now < until || self.idle_since(h).is_some_and(|since| since < until);
+        let idle_now = self.idle(h);
+        let host = &mut self.hosts[h];
+        if silent {
+            host.silent_last = (self.now, idle_now);
+        }
+        let host = &self.hosts[h];
         let excused = match host.pg.state {
             State::Down => self.plan.policy.postgres_down == PostgresDown::Hold,
             _ => silent,
         };
         if !host.pg.is_primary() && !excused {
             let gone = self.now - host.pg.since;
-            let idle = (self.idle(h) - host.idle_at_change).min(gone);
+            let idle = (idle_now - host.idle_at_change).min(gone);
             let ran = gone - idle;
-            // The lifetime ends what the kernel will not remove.
-            let refused = host.unbind_refused.is_some_and(|at| at >= host.pg.since);
+            // The lifetime ends what the kernel will not remove; and it was renewed for as long as nothing was known.
+            let heard = self.now - host.pg.since.max(host.silent_last.0);
+            let ran_since = heard - (idle_now - host.idle_at_change.max(host.silent_last.1)).min(heard);
+            let refused = host.unbind_refused.is_some_and(|at| at >= host.pg.since) && ran_since <= DEAD;
             // Left by a predecessor, and PostgreSQL does not say a word: the lifetime ends it.
             // Another server that speaks in its place is asked once a second.
             let mute = silent || self.now < host.pg.other_server_until + 1200 * MS;
             let left = host.bound_in != host.life && mute && self.now < host.bound_at + DEAD;
-            let may_run = if refused || left { DEAD } else { DRAIN };
+            let may_run = if left { DEAD } else { DRAIN };
             // The kernel of a suspended host removes nothing; it does when the host has woken.
             let woke = self.now > host.suspended_until + DEAD;
-            if ran > may_run || (idle > DEAD && woke) {
+            if (ran > may_run && !refused) || (idle > DEAD && woke) {
                 let how = format!(
                     "PostgreSQL has been {:?} for {} ms, of which the daemon ran {}",
                     host.pg.state,

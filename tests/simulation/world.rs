@@ -91,6 +91,8 @@ pub(crate) struct Host {
     pub(crate) bound_late: bool,
     /// Since when the address has been bound by a pgvrrp.
     pub(crate) held_since: Nanos,
+    /// When PostgreSQL last said nothing that could be known, and for how long the daemon had not run by then.
+    pub(crate) silent_last: (Nanos, Nanos),
     /// When it was last announced and advertised from here.
     pub(crate) announced_at: Option<Nanos>,
     pub(crate) advertised_at: Option<Nanos>,
@@ -198,6 +200,7 @@ impl World {
                 bound_in: 0,
                 bound_late: false,
                 held_since: 0,
+                silent_last: (0, 0),
                 announced_at: None,
                 advertised_at: None,
                 challenged: None,
