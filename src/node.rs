@@ -14,7 +14,7 @@ mod picture;
 mod record;
 pub mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod vip;
 
 use std::borrow::Cow;
@@ -352,11 +352,11 @@ impl Node {
     /// Patroni is asked while a VIP is bound and the failsafe mode is on.
     fn ask_patroni(&mut self, out: &mut Vec<Output>) {
         let due = self.vips.iter().any(Vip::is_bound) && failsafe::is_due(self.policy, self.etcd.latest());
-        let url = self.etcd.api_url.clone().filter(|_| due);
-        if url != self.asking_patroni {
+        let url = self.etcd.api_url.as_ref().filter(|_| due);
+        if url != self.asking_patroni.as_ref() {
             self.patroni = None;
-            self.asking_patroni.clone_from(&url);
-            out.push(Output::AskPatroni { url });
+            self.asking_patroni = url.cloned();
+            out.push(Output::AskPatroni { url: self.asking_patroni.clone() });
         }
     }
 

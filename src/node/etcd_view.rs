@@ -3,7 +3,7 @@
 use vrrp::time::Instant;
 
 use crate::gate::deadline;
-use crate::gate::evidence::Observation;
+use crate::gate::evidence::{Observation, PatroniConfig};
 use crate::gate::guard::{Guard, stands};
 use crate::gate::policy::Failsafe;
 use crate::gate::verdict::patroni_config;
@@ -104,8 +104,10 @@ impl EtcdView {
     }
 
     fn keep(&mut self, mut read: Box<Observation>) {
-        // One that cannot be read now is not another one.
-        read.config = read.config.or_else(|| self.latest.as_ref()?.config);
+        // Times that cannot be read now are not other times. A pause is another matter: it is a reason to stay without K,
+        // and what is not known is not read as yes (P6).
+        let former = self.latest.as_ref().and_then(|latest| latest.config);
+        read.config = read.config.or(former.map(|former| PatroniConfig { paused: false, ..former }));
         // A peer's setting is not known: the longer of the two.
         let ttl = deadline::lock_ttl(&patroni_config(Some(&read)), Failsafe::Auto);
         self.longest_ttl = self.longest_ttl.max(ttl);

@@ -126,7 +126,9 @@ impl Lock {
         let Self::Held { held, refresh } = self else { return None };
         let former = refresh.as_ref();
         let wait = former.is_some_and(|refresh| refresh.again.is_none_or(|again| now < again));
-        if held.lease.is_none() || held.lost.is_some() || held.ttl_asked == ttl || wait {
+        // In doubt V is put anew even if its TTL is right: D would stay capped otherwise.
+        let wanted = held.ttl_asked != ttl || former.is_some_and(|refresh| refresh.doubt.is_some());
+        if held.lease.is_none() || held.lost.is_some() || !wanted || wait {
             return None;
         }
         let cap = deadline::deadline(now, ttl);

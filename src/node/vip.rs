@@ -282,8 +282,12 @@ impl Vip {
             Ok(()) if leaving => {}
             Ok(()) => self.record.locked(now),
             Err(reason) if refreshing => {
-                let text = format!("the lock could not be moved to a lease with the new TTL, trying again: {reason}");
-                self.tell(Level::Warning, text, out);
+                // Once, not once a second.
+                if self.failed_at.replace(now).is_none_or(|last| now.since(last) > 2 * ACQUIRE_AGAIN) {
+                    let text =
+                        format!("the lock could not be moved to a lease with the new TTL, trying again: {reason}");
+                    self.tell(Level::Warning, text, out);
+                }
                 self.look_again = true;
             }
             Err(reason) => {

@@ -3,7 +3,6 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use vrrp::router::ChecksumPolicy;
 use vrrp::time::Instant;
 use vrrp::types::{Interval, Vrid};
 use vrrp::wire::advert::{Advert, ChecksumForm};
@@ -14,26 +13,14 @@ use crate::gate::evidence::{
     PatroniReport, PatroniState, Remaining, Role, RoleReport, VipId,
 };
 use crate::gate::policy::Policy;
+use crate::node::Node;
 use crate::node::io::{Address, Discarded, Link, Outcome, Version2};
-use crate::node::{Identity, Node, VipSettings};
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 20, 155);
 const START: Instant = Instant::from_millis(60_000);
 
 fn settings() -> Settings {
-    Settings {
-        me: Identity { member: "db1".to_owned(), boot_id: "boot".to_owned(), incarnation: "one".to_owned() },
-        interface: "eth0".to_owned(),
-        policy: Policy::default(),
-        vips: vec![VipSettings {
-            name: VIP.to_string(),
-            address: VIP,
-            prefix_len: 32,
-            virtual_router_id: Vrid::new(155).unwrap(),
-            interval: Interval::DEFAULT,
-            checksum: ChecksumPolicy::Auto,
-        }],
-    }
+    crate::node::tests::world::settings(Policy::default())
 }
 
 fn own_address() -> Address {
@@ -298,9 +285,8 @@ mod recorder {
         assert_eq!(fs::metadata(&path).unwrap().len(), 0);
     }
 
-    /// What recording costs the protocol thread: `cargo test --release --lib cost -- --ignored --nocapture`.
+    /// What recording costs the protocol thread is printed: `cargo test --release --lib cost -- --nocapture`.
     #[test]
-    #[ignore = "a measurement"]
     fn cost_of_a_pass() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("cost.jsonl");
@@ -310,7 +296,7 @@ mod recorder {
         recorder.begin(&settings(), START);
         let (mut one, mut other) = (Node::new(settings(), START), Node::new(settings(), START));
         let began = now();
-        while passes < 100_000 {
+        while passes < 10_000 {
             // A round and an answer of PostgreSQL's, as on a calm day; then a pause, for the writer, as there is none in it.
             for _ in 0..1000 {
                 passes += 2;

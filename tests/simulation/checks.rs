@@ -1,6 +1,6 @@
 //! The promises, looked at in every step.
 
-use pgvrrp::gate::evidence::{Acquisition, EtcdReport, EtcdRequest, LockHolder, Observation, PatroniConfig};
+use pgvrrp::gate::evidence::{Acquisition, EtcdReport, EtcdRequest, LockHolder, Observation};
 use pgvrrp::gate::policy::{Fence, Paused, PostgresDown};
 use pgvrrp::gate::reason::Reason;
 use pgvrrp::node::Node;
@@ -30,8 +30,6 @@ pub(crate) struct Reads {
     /// The last good read's cluster and revision, and how many in a row were older.
     last: Option<(u64, i64)>,
     older: u32,
-    /// The last configuration that could be read: one that cannot be is not another one.
-    config: Option<PatroniConfig>,
     /// When it first read anything.
     first: Option<Nanos>,
     /// The revision that its own last put made: what is older says nothing about it.
@@ -56,7 +54,6 @@ impl Reads {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Read {
     Good,
     Older,
@@ -291,13 +288,7 @@ impl World {
                 self.hosts[h].reads.put = *mod_revision;
             }
             EtcdReport::Round { observation: Ok(read), .. } => {
-                let kind = self.hosts[h].reads.take(now, read);
-                let reads = &mut self.hosts[h].reads;
-                let former = reads.config.filter(|_| kind != Read::Rebuilt);
-                if kind != Read::Older {
-                    reads.config = read.config.or(former);
-                }
-                let told = match kind {
+                let told = match self.hosts[h].reads.take(now, read) {
                     Read::Good => read.revision >= self.hosts[h].reads.put && self.denies(h, read),
                     Read::Older => false,
                     Read::Rebuilt => true,
@@ -317,7 +308,7 @@ impl World {
             Some(leader) => leader.member != host.name,
             None if policy.fence == Fence::LeaderKey => true,
             None => {
-                let paused = host.reads.config.is_some_and(|config| config.paused) && policy.paused == Paused::Hold;
+                let paused = read.config.is_some_and(|config| config.paused) && policy.paused == Paused::Hold;
                 !paused && !self.is_vouched(h)
             }
         };

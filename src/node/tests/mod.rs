@@ -9,4 +9,4 @@ mod moves;
 mod refresh;
 mod refusals;
 mod restart;
-mod world;
+pub(crate) mod world;

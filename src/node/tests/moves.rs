@@ -278,6 +278,24 @@ fn a_pause_keeps_what_is_held_and_gives_nothing_new() {
     assert!(!world.is_bound());
 }
 
+/// The pause is a reason to stay without K, and only while it is known of (P6). The times are not other times for that.
+#[test]
+fn a_pause_that_cannot_be_read_any_more_is_none() {
+    let mut world = World::holding();
+    world.config.paused = true;
+    world.config_unreadable = true;
+    world.run(5 * SECOND);
+    assert_eq!((world.count("acquire"), world.count("unbind")), (0, 0), "the lock keeps its lease");
+    world.config_unreadable = false;
+    world.run(2 * SECOND);
+    world.lead(None);
+    world.run(2 * SECOND);
+    assert_eq!(world.vip().reason, "holding_paused");
+    world.config_unreadable = true;
+    world.run(2 * SECOND);
+    assert_eq!((world.is_bound(), world.vip().reason), (false, "no_leader"));
+}
+
 #[test]
 fn by_policy_a_pause_changes_nothing() {
     let mut world =

@@ -7,6 +7,7 @@ use crate::gate::evidence::{Acquisition, EtcdReport, LockHolder, Role, VipId};
 use crate::node::io::{Input, Output};
 
 const SECOND: Duration = Duration::from_secs(1);
+const MS: Duration = Duration::from_millis(1);
 
 /// A holder that is about to learn of another `ttl`.
 fn changed(ttl: u64) -> World {
@@ -54,6 +55,8 @@ fn a_failure_is_tried_again_at_leisure() {
     world.run(10 * SECOND);
     let tried = world.count("acquire");
     assert!((8..=11).contains(&tried), "{tried} times in 10 s");
+    let told = |output: &Output| matches!(output, Output::Tell(notice) if notice.text.contains("could not be moved"));
+    assert_eq!(world.log.iter().filter(|(_, output)| told(output)).count(), 1, "told once");
     assert_eq!(world.count("unbind"), 0);
     world.no_space = false;
     world.run(3 * SECOND);
@@ -72,6 +75,21 @@ fn an_unanswered_put_that_happened() {
     world.run(60 * SECOND);
     assert_eq!((world.count("unbind"), lease(&world)), (0, fresh), "{}", world.why());
     assert!(world.count("acquire") <= 2, "at most one more, which was refused");
+}
+
+/// The times are changed back before it was found out: a put settles it all the same, and nothing leaves.
+#[test]
+fn an_unanswered_put_for_times_that_are_the_former_again() {
+    let mut world = changed(40);
+    world.acquire_outcome = Some(|lease| Acquisition::Unknown { lease, reason: "lost".to_owned() });
+    while world.count("acquire") == 0 {
+        world.run(10 * MS);
+    }
+    world.config.ttl = 20 * SECOND;
+    world.hint();
+    world.run(60 * SECOND);
+    assert_eq!((world.count("unbind"), world.count("acquire")), (0, 2), "{}", world.why());
+    assert_eq!(world.leases[&lease(&world)], 17);
 }
 
 /// ... and was not: the next put settles it.

@@ -28,7 +28,7 @@ pub(super) fn me() -> Identity {
 }
 
 /// What the operator says in this world.
-pub(super) fn settings(policy: Policy) -> Settings {
+pub(crate) fn settings(policy: Policy) -> Settings {
     let vip = VipSettings {
         name: VIP.to_string(),
         address: VIP,
@@ -61,6 +61,7 @@ pub(super) struct World {
     pub(super) leases: BTreeMap<LeaseId, u64>,
     pub(super) next_lease: LeaseId,
     pub(super) config: PatroniConfig,
+    pub(super) config_unreadable: bool,
     pub(super) member: Option<Member>,
     /// What is left of K's lease.
     pub(super) leader_ttl: Option<u64>,
@@ -141,6 +142,7 @@ impl World {
                 addresses: vec![ME.into()],
                 api_url: Some(API_URL.to_owned()),
             }),
+            config_unreadable: false,
             leader_ttl: Some(20),
             acquire_outcome: None,
             withhold_acquisitions: false,
@@ -451,7 +453,7 @@ impl World {
             revision: self.revision,
             leader: self.leader.clone(),
             locks: vec![self.lock.clone()],
-            config: Some(self.config),
+            config: Some(self.config).filter(|_| !self.config_unreadable),
             system_identifier: Some("42".to_owned()),
             member: self.member.clone(),
             member_key: "/service/odoo/members/db1".to_owned(),
