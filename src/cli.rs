@@ -217,7 +217,8 @@ fn hand_over(file: &ConfigFile) -> ExitCode {
 
 /// Root may read what the next daemon may not, and would end for: a password file, say. So `check` is run as its user.
 fn check_as_the_daemon(config: &Config, file: &Path) -> Result<(), ExitCode> {
-    let (user, group) = control::owner(&config.runtime_dir).map_err(|error| no_daemon(config, &error))?;
+    let daemon = control::listener(&config.runtime_dir).map_err(|error| no_daemon(config, &error))?;
+    let (user, group) = (daemon.uid(), daemon.gid());
     if !nix::unistd::geteuid().is_root() || user == 0 {
         return Ok(());
     }

@@ -44,7 +44,10 @@ impl Status {
     /// Why it could not: what it would have to find out at once is not to be found out now, and the VIP would leave this node
     /// with its lifetime.
     pub fn is_fit_for_handover(&self) -> Result<(), String> {
-        let Some(vip) = self.vips.iter().find(|vip| vip.held) else { return Ok(()) };
+        self.vips.iter().filter(|vip| vip.held).try_for_each(|vip| self.is_fit_with(vip))
+    }
+
+    fn is_fit_with(&self, vip: &VipStatus) -> Result<(), String> {
         let hindrance = if vip.phase != PhaseLabel::Active {
             format!("it is {}: {}", vip.phase.as_str(), vip.why)
         } else if let Some(error) = &self.etcd.error {

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::{UnixCredentials, getsockopt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -129,23 +129,13 @@ pub(super) fn json(status: &Status) -> String {
     json
 }
 
-/// The process that listens: the daemon, even if it is stopped and answers nobody.
+/// Who listens: the daemon's process, user and group, even if it is stopped and answers nobody.
 ///
 /// # Errors
 /// If none runs there, or this user may not reach it.
-pub(crate) fn listener(runtime_dir: &Path) -> io::Result<i32> {
+pub(crate) fn listener(runtime_dir: &Path) -> io::Result<UnixCredentials> {
     let stream = StdUnixStream::connect(path(runtime_dir))?;
-    Ok(getsockopt(&stream, PeerCredentials)?.pid())
-}
-
-/// The user and the group that the daemon runs as.
-///
-/// # Errors
-/// If none runs there.
-pub fn owner(runtime_dir: &Path) -> io::Result<(u32, u32)> {
-    let stream = StdUnixStream::connect(path(runtime_dir))?;
-    let peer = getsockopt(&stream, PeerCredentials)?;
-    Ok((peer.uid(), peer.gid()))
+    Ok(getsockopt(&stream, PeerCredentials)?)
 }
 
 /// Asks a running daemon. Returns the answer, and the process that gave it.

@@ -83,3 +83,39 @@ fn a_signal_ends_a_handover_by_releasing() {
     assert!(!world.node.is_handed_over());
     assert!(world.node.is_gone() && !world.is_bound() && world.lock.is_none());
 }
+
+/// Whatever the next process could not find out at once keeps the present one in its place.
+#[test]
+fn a_handover_that_would_lose_the_vip_is_refused() {
+    let unfit = |spoil: fn(&mut World), why: &str| {
+        let mut world = World::holding();
+        assert_eq!(world.status().is_fit_for_handover(), Ok(()));
+        spoil(&mut world);
+        let refusal = world.status().is_fit_for_handover().expect_err(why);
+        assert!(refusal.contains(why), "{refusal}");
+    };
+    unfit(
+        |world| {
+            world.etcd_up = false;
+            world.run(2 * SECOND);
+        },
+        "etcd does not answer",
+    );
+    unfit(
+        |world| {
+            world.config.paused = true;
+            world.run(2 * SECOND);
+            world.lead(None);
+        },
+        "no leader key while Patroni is paused",
+    );
+    unfit(|world| world.postgres(Role::Unknown), "does not say now that it is primary");
+    unfit(
+        |world| {
+            world.connections = 1;
+            world.postgres(Role::Down);
+        },
+        "it is draining",
+    );
+    assert_eq!(World::new().status().is_fit_for_handover(), Ok(()), "nothing is held, nothing is lost");
+}
