@@ -21,7 +21,7 @@ impl Config {
     /// [`Problems`] with everything that is wrong, be it that the file cannot be read.
     pub fn load(path: &Path) -> Result<Self, Problems> {
         let bytes = read_bounded(path).map_err(|error| {
-            let help = "name the configuration with --config FILE; the user who runs pgvrrp must be able to read it";
+            let help = "name the right file (`--config FILE`, or `pgvrrp check FILE`); the user who runs pgvrrp must be able to read it";
             whole_file(path, &format!("cannot read the configuration: {error}"), help)
         })?;
         let text = String::from_utf8(bytes).map_err(|error| {

@@ -107,7 +107,8 @@ impl EtcdView {
         // Times that cannot be read now are not other times. A pause is another matter: it is a reason to stay without K,
         // and what is not known is not read as yes (P6).
         let former = self.latest.as_ref().and_then(|latest| latest.config);
-        read.config = read.config.or(former.map(|former| PatroniConfig { paused: false, ..former }));
+        let former = former.map(|former| PatroniConfig { paused: false, ..former });
+        read.config = read.config.or(former);
         // A peer's setting is not known: the longer of the two.
         let ttl = deadline::lock_ttl(&patroni_config(Some(&read)), Failsafe::Auto);
         self.longest_ttl = self.longest_ttl.max(ttl);

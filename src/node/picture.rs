@@ -1,5 +1,7 @@
 //! Draws the node's [`Status`].
 
+use std::time::Duration;
+
 use vrrp::router::State;
 use vrrp::time::Instant;
 
@@ -22,6 +24,7 @@ impl Node {
             version: env!("CARGO_PKG_VERSION"),
             node: self.me.member.clone(),
             taken: now.since(Instant::ZERO),
+            age: Duration::ZERO,
             uptime: now.since(self.started),
             etcd: EtcdStatus {
                 age: etcd.map(|etcd| now.since(etcd.asked)),
@@ -100,7 +103,7 @@ impl Vip {
                 holder: held.map(|_| around.me.member.clone()).or_else(|| key.map(holder_name)),
                 mine: held.is_some(),
                 waiting: self.record.waiting.map(|since| now.since(since)),
-                ttl: held.map(|held| std::time::Duration::from_secs(held.ttl)),
+                ttl: held.map(|held| Duration::from_secs(held.ttl)),
                 deadline_in: held.map(|held| held.stays_until(&around.evidence).since(now)),
                 proof_age: held.map(|held| now.since(held.proven)),
             },

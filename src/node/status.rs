@@ -20,6 +20,9 @@ pub struct Status {
     /// When this picture was taken, in seconds on `CLOCK_BOOTTIME`.
     #[serde(serialize_with = "seconds")]
     pub taken: Duration,
+    /// How long ago that was. More than a second or two: the protocol thread does not run.
+    #[serde(serialize_with = "seconds")]
+    pub age: Duration,
     /// How long the daemon has been running.
     #[serde(serialize_with = "seconds")]
     pub uptime: Duration,
@@ -38,6 +41,29 @@ pub struct Status {
 }
 
 impl Status {
+    /// The same picture, looked at a while after it was taken: everything in it is older by then, and what is to come nearer.
+    #[must_use]
+    pub fn after(&self, passed: Duration) -> Self {
+        let mut picture = self.clone();
+        let older = |age: &mut Option<Duration>| *age = age.map(|age| age + passed);
+        picture.age += passed;
+        picture.uptime += passed;
+        older(&mut picture.etcd.age);
+        older(&mut picture.postgres.age);
+        if let Some(failsafe) = &mut picture.failsafe {
+            older(&mut failsafe.age);
+        }
+        for vip in &mut picture.vips {
+            vip.since += passed;
+            older(&mut vip.lock.waiting);
+            older(&mut vip.lock.proof_age);
+            vip.lock.deadline_in = vip.lock.deadline_in.map(|left| left.saturating_sub(passed));
+            vip.peers.iter_mut().for_each(|peer| peer.age += passed);
+            vip.moves.iter_mut().for_each(|done| done.age += passed);
+        }
+        picture
+    }
+
     /// Whether the next process could go on where this one ends.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
-use super::text;
+use super::{seen, text};
 use crate::node::status::Status;
 
 /// How long a client may take to ask, and to read what it is sent.
@@ -82,7 +82,7 @@ pub async fn serve(listener: UnixListener, status: watch::Receiver<Arc<Status>>,
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (status, handovers) = (status.borrow().clone(), handovers.clone());
+        let (status, handovers) = (seen(&status), handovers.clone());
         tokio::spawn(async move {
             // A client that asks nothing or reads nothing is left; it learns so from the end of the stream.
             let _ = timeout(PATIENCE, answer(stream, &status, &handovers)).await;

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::bounded::Bounded;
-use super::{control, is_alive, metrics};
+use super::{control, is_alive, metrics, seen};
 use crate::gate::evidence::Role;
 use crate::node::status::Status;
 
@@ -76,16 +76,14 @@ async fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
 }
 
 async fn serve_metrics(State(status): State<Picture>) -> impl IntoResponse {
-    let picture = status.borrow().clone();
-    match metrics::render(picture) {
+    match metrics::render(Arc::new(seen(&status))) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
 async fn serve_status(State(status): State<Picture>) -> impl IntoResponse {
-    let picture = status.borrow().clone();
-    ([(header::CONTENT_TYPE, "application/json")], control::json(&picture))
+    ([(header::CONTENT_TYPE, "application/json")], control::json(&seen(&status)))
 }
 
 async fn healthz(State(status): State<Picture>) -> impl IntoResponse {
@@ -93,7 +91,7 @@ async fn healthz(State(status): State<Picture>) -> impl IntoResponse {
 }
 
 async fn readyz(State(status): State<Picture>) -> impl IntoResponse {
-    answer(not_ready(&status.borrow()))
+    answer(not_ready(&seen(&status)))
 }
 
 fn answer(problem: Option<String>) -> impl IntoResponse {

@@ -11,8 +11,10 @@ pub mod systemd;
 mod tests;
 mod text;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use vrrp::time::Instant;
 
 use crate::clock;
@@ -20,6 +22,13 @@ use crate::node::status::Status;
 
 /// The protocol thread publishes at least once a second; a picture older than this means that it is stuck.
 const STUCK: Duration = Duration::from_secs(2);
+
+/// The picture as it looks now.
+fn seen(status: &watch::Receiver<Arc<Status>>) -> Status {
+    let picture = status.borrow().clone();
+    let passed = clock::now().since(Instant::ZERO).saturating_sub(picture.taken);
+    picture.after(passed)
+}
 
 /// Whether the protocol thread is running.
 fn is_alive(status: &Status) -> bool {

@@ -4,30 +4,32 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use vrrp::router::ChecksumPolicy;
 use vrrp::time::Instant;
-use vrrp::types::{Interval, Vrid};
 
 use super::{control, http, metrics, text};
 use crate::gate::policy::Policy;
+use crate::node::Node;
 use crate::node::status::{Histogram, Status};
-use crate::node::{Identity, Node, Settings, VipSettings};
+use crate::node::tests::world::settings;
 
 fn picture() -> Status {
-    let me = Identity { member: "db1".to_owned(), boot_id: "boot".to_owned(), incarnation: "one".to_owned() };
-    let vip = VipSettings {
-        name: "10.0.20.155".to_owned(),
-        address: [10, 0, 20, 155].into(),
-        prefix_len: 32,
-        virtual_router_id: Vrid::new(155).unwrap(),
-        interval: Interval::DEFAULT,
-        checksum: ChecksumPolicy::Auto,
-    };
-    let settings = Settings { me, interface: "eth0".to_owned(), policy: Policy::default(), vips: vec![vip] };
     let start = Instant::from_millis(1000);
-    Node::new(settings, start).status(start)
+    Node::new(settings(Policy::default()), start).status(start)
 }
 
+/// A picture of a protocol thread that is stuck must not look as if it had just been taken.
+#[test]
+fn a_picture_ages_until_the_next_is_published() {
+    let mut status = picture();
+    status.etcd.age = Some(Duration::from_millis(300));
+    let later = status.after(Duration::from_secs(12));
+    assert_eq!((later.age, later.etcd.age), (Duration::from_secs(12), Some(Duration::from_millis(12_300))));
+    assert_eq!(later.postgres.age, None);
+    assert!(later.vips[0].since >= Duration::from_secs(12));
+    let text = text::render(&later);
+    assert!(text.contains("STUCK: the protocol thread has not run for 12.0 s"), "{text}");
+    assert!(!text::render(&status.after(Duration::from_millis(900))).contains("STUCK"));
+}
 #[test]
 fn metrics_are_complete_and_each_family_is_named_once() {
     let mut status = picture();

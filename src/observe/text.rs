@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::STUCK;
 use crate::gate::evidence::Role;
 use crate::node::status::{EtcdStatus, FailsafeStatus, MoveKind, PostgresStatus, Status, VipStatus};
 
@@ -19,6 +20,14 @@ pub(super) fn render(status: &Status) -> String {
 
 fn draw(out: &mut String, status: &Status) -> std::fmt::Result {
     writeln!(out, "pgvrrp {} on {}, up {}", status.version, status.node, span(status.uptime))?;
+    if status.age >= STUCK {
+        writeln!(
+            out,
+            "\nSTUCK: the protocol thread has not run for {}; what it bound ends with its lifetime of 3 s",
+            span(status.age)
+        )?;
+        writeln!(out, "what follows is what was true then")?;
+    }
     for vip in &status.vips {
         draw_vip(out, vip)?;
     }
