@@ -96,7 +96,7 @@ fn files_that_cannot_be_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pgvrrp.toml");
     let shown = |path: &Path| Config::load(path).unwrap_err().to_string();
-    let help = "name the configuration with --config FILE; the user who runs pgvrrp must be able to read it";
+    let help = "name the right file (`--config FILE`, or `pgvrrp check FILE`); the user who runs pgvrrp must be able to read it";
     let refused = |path: &Path, error: &str| {
         let path = path.display();
         format!("error: cannot read the configuration: {error}\n --> {path}\n  = help: {help}\n\n1 error")
