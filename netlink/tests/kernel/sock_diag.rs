@@ -1,7 +1,7 @@
 //! Connections are counted and reset, listeners and other addresses left alone.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -111,6 +111,11 @@ fn an_ipv6_address_is_served_too() {
         ip(&format!("address add {VIP6}/128 dev lo nodad"));
         let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
+        // The kernel puts an IPv6 address into service a moment after it has acknowledged it, by a work queue of its own.
+        wait_until(AMPLE, "the address to be in service", || {
+            let route = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
+            route.connect((VIP6, port)).is_ok()
+        });
         let socket = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from((Ipv6Addr::LOCALHOST, 0)).into()).unwrap();
         socket.connect(&SocketAddr::from((VIP6, port)).into()).unwrap();
