@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use pgvrrp::gate::evidence::PatroniConfig;
+use pgvrrp::gate::policy::Fence;
 
 use super::clock::{Clock, MS, Nanos, S};
 use super::kernel::{Bound, ETH0, Kernel, LO, VIP};
@@ -351,9 +352,16 @@ impl World {
         if !self.hosts[h].up {
             return false;
         }
-        let link = *self.dice.pick(&[ETH0, ETH0, LO]);
-        let prefix_len = *self.dice.pick(&[32, 24]);
+        let mut link = *self.dice.pick(&[ETH0, ETH0, LO]);
+        let mut prefix_len = *self.dice.pick(&[32, 24]);
         let ends = self.dice.chance(500_000).then_some(self.now + 2 * S);
+        // With K as the only fence a daemon that does not run is promised nothing.
+        if self.plan.policy.fence == Fence::Lock && self.dice.chance(250_000) {
+            // While the daemon is stopped, its address is kept by hand.
+            (link, prefix_len) = (ETH0, 32);
+            let span = self.dice.stretch(S, 4 * S);
+            self.stop_for(h, span, true);
+        }
         let bound = Bound { link, address: VIP.into(), prefix_len, ends, foreign: true, sound_until: 0 };
         let kernel = &mut self.hosts[h].kernel;
         match kernel.place(link, VIP.into(), prefix_len) {

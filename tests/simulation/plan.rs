@@ -282,7 +282,7 @@ impl Plan {
         plan.stale_reads = plan.faults.contains(&Fault::StaleReads);
         plan.lease_late = if dice.chance(500_000) { 1500 * MS } else { 500 * MS };
         plan.address_late = if dice.chance(500_000) { S } else { 150 * MS };
-        if dice.chance(100_000) {
+        if dice.chance(140_000) {
             // Evidence that is old when the promotion ends at last.
             plan.faults.extend([Fault::Switchover, Fault::Stopped, Fault::ThreadStuck]);
             (plan.promotion, plan.gap) = (180 * S, dice.stretch(2 * S, 8 * S));

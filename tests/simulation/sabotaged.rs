@@ -165,13 +165,13 @@ const ROWS: &[Row] = &[
         "S2",
         2,
     ),
-    (&[P(Guard::Strays)], &[Fault::ForeignAdd, Fault::Switchover], In::Usual, "P7", 1),
+    (&[P(Guard::Strays)], &[Fault::ForeignAdd, Fault::Switchover], In::Usual, "P7", 4),
     (
         &[P(Guard::Unlimited)],
         &[Fault::ForeignAdd, Fault::ThreadStuck, Fault::CutEtcd, Fault::Killed],
         In::Usual,
         "P7",
-        1019,
+        9190,
     ),
     (&[P(Guard::RenewThenAnnounce)], &[Fault::CutEtcd], In::Usual, "S3", 1572),
     (
