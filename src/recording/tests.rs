@@ -310,7 +310,7 @@ mod recorder {
                     (plain, recorded) = (plain + t1.since(t0), recorded + now().since(t1));
                 }
             }
-            std::thread::sleep(Duration::from_millis(60));
+            std::thread::sleep(Duration::from_millis(250));
         }
         drop(recorder);
         let took = now().since(began);

@@ -85,6 +85,8 @@ fn handed_over_to_nobody() {
 fn a_handover_that_would_lose_the_vip_is_refused() {
     play(Options::default(), |stage| {
         let members = stage.lab.members();
+        // Patroni would step down meanwhile, and the VIP would leave for that.
+        stage.lab.database(Node::Db1).signal_patroni(Signal::SIGSTOP)?;
         members.iter().try_for_each(|member| member.signal(Signal::SIGSTOP))?;
         let silent = "etcd does not answer";
         stage.lab.wait_until("the daemon to miss etcd", Duration::from_secs(8), || {
@@ -93,6 +95,7 @@ fn a_handover_that_would_lose_the_vip_is_refused() {
         })?;
         let output = hand_over(stage, Node::Db1, None)?;
         members.iter().try_for_each(|member| member.signal(Signal::SIGCONT))?;
+        stage.lab.database(Node::Db1).signal_patroni(Signal::SIGCONT)?;
         print!("{}", text(&output));
         ensure!(output.status.code() == Some(75), "{}: {}", output.status, text(&output));
         ensure!(text(&output).contains(silent), "{}", text(&output));

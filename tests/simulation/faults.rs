@@ -359,7 +359,7 @@ impl World {
         if self.plan.policy.fence == Fence::Lock && self.dice.chance(250_000) {
             // While the daemon is stopped, its address is kept by hand.
             (link, prefix_len) = (ETH0, 32);
-            let span = self.dice.stretch(S, 4 * S);
+            let span = self.dice.stretch(S, 4 * S).min(self.left());
             self.stop_for(h, span, true);
         }
         let bound = Bound { link, address: VIP.into(), prefix_len, ends, foreign: true, sound_until: 0 };
