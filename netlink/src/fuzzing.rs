@@ -25,24 +25,38 @@ pub fn events(datagram: &[u8]) -> Result<Vec<Event>, Error> {
     Ok(events)
 }
 
-/// The addresses in an answer, each with the requests to put it back and to delete it.
+/// An address, and what would be asked about it.
+#[derive(Debug)]
+pub struct Entry {
+    /// The address.
+    pub address: Address,
+    /// The request to put it back; none if it has expired.
+    pub restoration: Option<Vec<u8>>,
+    /// The request to delete it.
+    pub deletion: Vec<u8>,
+}
+
+/// The addresses in an answer.
 ///
 /// # Errors
 ///
 /// [`Error::Malformed`], and whatever the answer says was refused.
-pub fn addresses(answer: &[u8]) -> Result<Vec<(Address, Option<Vec<u8>>, Vec<u8>)>, Error> {
+pub fn addresses(answer: &[u8]) -> Result<Vec<Entry>, Error> {
     let mut rows = Vec::new();
     read(answer, &mut |kind, payload| {
         rows.extend(if kind == libc::RTM_NEWADDR { Row::decode(payload)? } else { None });
         Ok(())
     })?;
-    let requests = rows.iter().map(|row| {
-        // What `Kernel::unbind` would ask for.
-        let _ = row.dependents(&rows).map(|row| row.stand_in(1)).count();
-        let restoration = row.restoration().map(|message| request(RouteNetlinkMessage::NewAddress(message)));
-        (row.address.clone(), restoration, request(RouteNetlinkMessage::DelAddress(row.deletion())))
-    });
-    Ok(requests.collect())
+    let entry = |row: &Row| {
+        // What `Kernel::unbind` would do as well.
+        row.dependents(&rows).for_each(|row| drop(row.stand_in(1)));
+        Entry {
+            address: row.address.clone(),
+            restoration: row.restoration().map(|message| request(RouteNetlinkMessage::NewAddress(message))),
+            deletion: request(RouteNetlinkMessage::DelAddress(row.deletion())),
+        }
+    };
+    Ok(rows.iter().map(entry).collect())
 }
 
 /// The interfaces in an answer.

@@ -11,7 +11,7 @@ use crate::node::status::{EtcdStatus, FailsafeStatus, MoveKind, PostgresStatus, 
 const MOVES: usize = 5;
 
 /// Renders the picture.
-pub(super) fn render(status: &Status) -> String {
+pub fn render(status: &Status) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = draw(&mut out, status);
