@@ -38,7 +38,8 @@ pub const STALL: Duration = Duration::from_secs(2);
 pub fn deadline(asked: Instant, ttl: u64) -> Instant {
     let tenths = if stands(Guard::ClockRate) { 9 } else { 10 };
     let reserve = if stands(Guard::Reserve) { MARGIN } else { Duration::ZERO };
-    asked + Duration::from_secs(ttl) * tenths / 10 - reserve
+    // A TTL that no etcd grants is still what this one said.
+    asked + Duration::from_secs(ttl).saturating_mul(tenths) / 10 - reserve
 }
 
 /// The lifetime to give the address now, or `None` if it has to go: `min(3, floor(D - now - 1.5 s))`, at least 1.
@@ -89,7 +90,7 @@ fn outlasting(seconds: u64) -> u64 {
 /// How long to acquire nothing after etcd turned out to be another one: until a peer that still trusts the former one, and
 /// whose lock had this TTL in seconds, has reached its D, even if its clock is slow.
 pub fn quarantine(ttl: u64) -> Duration {
-    Duration::from_secs(ttl) * 5 / 4
+    Duration::from_secs(ttl).saturating_mul(5) / 4
 }
 
 #[cfg(test)]
