@@ -282,13 +282,17 @@ impl<'a> World<'a> {
         done
     }
 
-    /// What came of it can be shown, and its recording leads to the same.
+    /// What came of it can be shown, and its recording leads to the same. The latter takes longer than all the rest, so not
+    /// every history is recorded.
     fn end(self) {
         let status = self.node.status(self.now);
         assert!(serde_json::to_string(&status).is_ok());
         for passed in [Duration::ZERO, Duration::MAX / 4] {
             let text = pgvrrp::observe::text::render(&status.after(passed));
             assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+        }
+        if self.passes.len() % 8 != 0 {
+            return;
         }
         let mut recording = serde_json::to_string(&self.header).expect("it is JSON");
         for pass in &self.passes {
