@@ -71,11 +71,11 @@ pub fn not_after(now: Instant) -> Instant {
 pub fn lock_ttl(config: &PatroniConfig, failsafe: Failsafe) -> u64 {
     let [ttl, loop_wait, retry_timeout] = [config.ttl, config.loop_wait, config.retry_timeout].map(|t| t.as_secs());
     let before_k = ttl.saturating_sub(loop_wait).saturating_sub(2);
-    let least = before_k.max(outlasting(retry_timeout + 1));
+    let least = before_k.max(outlasting(retry_timeout.saturating_add(1)));
     if config.failsafe_mode && failsafe == Failsafe::Auto {
-        let until_active = loop_wait + retry_timeout + 2 * 2;
+        let until_active = loop_wait.saturating_add(retry_timeout).saturating_add(2 * 2);
         // One second to ask Patroni.
-        least.max(outlasting(until_active + 1).min(ttl))
+        least.max(outlasting(until_active.saturating_add(1)).min(ttl))
     } else {
         least
     }
@@ -84,7 +84,7 @@ pub fn lock_ttl(config: &PatroniConfig, failsafe: Failsafe) -> u64 {
 /// The TTL with which the address stays for so many seconds after the last proof: it leaves 4 s before nine tenths of the
 /// TTL are over.
 fn outlasting(seconds: u64) -> u64 {
-    ((seconds + 4) * 10).div_ceil(9)
+    seconds.saturating_add(4).saturating_mul(10).div_ceil(9)
 }
 
 /// How long to acquire nothing after etcd turned out to be another one: until a peer that still trusts the former one, and
