@@ -17,7 +17,9 @@ fn dir(name: &str) -> PathBuf {
 /// What is in a directory, without the names' extensions.
 fn names(dir: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
-    entries.map(|entry| entry.expect("it is readable").path().file_stem().unwrap().to_string_lossy().into()).collect()
+    entries
+        .map(|entry| entry.expect("it is readable").path().file_stem().unwrap_or_default().to_string_lossy().into())
+        .collect()
 }
 
 fn run(target: fuzz::Target, dir: &Path) -> usize {

@@ -291,7 +291,7 @@ impl<'a> World<'a> {
             let text = pgvrrp::observe::text::render(&status.after(passed));
             assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
         }
-        if self.passes.len() % 8 != 0 {
+        if !self.passes.len().is_multiple_of(8) {
             return;
         }
         let mut recording = serde_json::to_string(&self.header).expect("it is JSON");

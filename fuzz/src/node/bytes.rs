@@ -16,7 +16,7 @@ impl<'a> Bytes<'a> {
     }
 
     pub fn is(&mut self) -> bool {
-        self.byte() % 2 == 0
+        self.byte().is_multiple_of(2)
     }
 
     pub fn pick<T: Clone>(&mut self, choices: &[T]) -> T {

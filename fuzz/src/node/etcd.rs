@@ -53,8 +53,8 @@ impl Etcd {
         let revision = self.now.revision;
         match bytes.byte() % 6 {
             0 => {
-                self.now.leader =
-                    bytes.pick(&[Some("db1"), Some("db2"), None, Some("\u{1b}[2J\n")]).map(|m| leader(m, revision))
+                let member = bytes.pick(&[Some("db1"), Some("db2"), None, Some("\u{1b}[2J\n")]);
+                self.now.leader = member.map(|member| leader(member, revision));
             }
             1 => self.now.config = patroni_config(bytes.pick(&CONFIGS).as_bytes()),
             2 => {
@@ -63,8 +63,8 @@ impl Etcd {
                 self.now.locks.fill(lock);
             }
             3 => {
-                self.now.member =
-                    bytes.pick(&[Some(ME.to_string()), None, Some("10.0.20.12".to_owned())]).map(|host| member(&host))
+                let host = bytes.pick(&[Some("10.0.20.11"), None, Some("10.0.20.12"), Some("db1.lan")]);
+                self.now.member = host.map(member);
             }
             4 => self.now.system_identifier = bytes.pick(&[Some("42"), None, Some("43")]).map(str::to_owned),
             _ => (self.now.cluster_id, self.now.revision) = (u64::from(bytes.byte()), bytes.number() as i64),
@@ -114,7 +114,7 @@ impl Etcd {
         let right = self.answer(now)?;
         let kind = bytes.byte();
         Some(match right {
-            EtcdReport::Round { .. } if kind % 3 == 0 => {
+            EtcdReport::Round { .. } if kind.is_multiple_of(3) => {
                 EtcdReport::Round { kept: Vec::new(), observation: Err(failed()) }
             }
             EtcdReport::Round { mut kept, mut observation } => {
