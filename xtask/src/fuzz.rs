@@ -10,8 +10,9 @@ use clap::Args;
 
 use crate::workspace::{self, cargo};
 
-/// The most that one input may take, in seconds, and that it may have allocated at once, in MiB.
-const LIMITS: [&str; 3] = ["-timeout=10", "-malloc_limit_mb=256", "-rss_limit_mb=2048"];
+/// The most that one input may take, in seconds, and that it may have allocated at once, in MiB. Long inputs are tried from the
+/// start: hours of short ones say little about a history.
+const LIMITS: [&str; 4] = ["-timeout=10", "-malloc_limit_mb=256", "-rss_limit_mb=2048", "-len_control=0"];
 
 /// What to run.
 #[derive(Clone, Debug, Args)]
