@@ -227,15 +227,17 @@ impl<'a> World<'a> {
     /// Gives one input, and then what came of its outputs, until there are none that anything comes of.
     fn give(&mut self, input: Input) {
         let mut input = Some(input);
-        for _ in 0..100 {
+        // Binds that come too late are tried again until the deadline, ten times a second.
+        for _ in 0..1000 {
             let Some(given) = input.take() else { return };
             // No two things happen in the same nanosecond.
             self.now += Duration::from_nanos(1);
+            let at = self.now;
             self.told.take(&given);
-            let outputs = self.node.handle(self.now, given.clone());
-            self.told.check(self.now, &outputs);
+            let outputs = self.node.handle(at, given.clone());
+            self.told.check(at, &outputs);
             let done = self.carry_out(&outputs);
-            self.passes.push(Pass { at: self.now, input: given, outputs });
+            self.passes.push(Pass { at, input: given, outputs });
             input = (!done.is_empty()).then_some(Input::Done(done));
         }
         panic!("no end of what one input leads to: {:#?}", self.node.status(self.now));
@@ -260,7 +262,10 @@ impl<'a> World<'a> {
             let (at, error) = (self.now, "no".to_owned());
             let outcome = match output {
                 Output::Bind { .. } if fate & 3 == 1 => Outcome::BindRefused { vip, error },
-                Output::Bind { .. } if fate & 3 >= 2 => Outcome::Late { vip, removed: fate & 3 == 3 },
+                Output::Bind { not_after, .. } if fate & 3 >= 2 => {
+                    self.now = self.now.max(*not_after + Duration::from_nanos(1));
+                    Outcome::Late { vip, removed: fate & 3 == 3 }
+                }
                 Output::Bind { .. } => Outcome::Bound { vip, at },
                 Output::Unbind { .. } if fate & 4 != 0 => Outcome::UnbindFailed { vip, error },
                 Output::Unbind { .. } => Outcome::Unbound { vip, removed: 1, at },
