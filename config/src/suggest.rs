@@ -3,9 +3,13 @@
 /// The candidate that `word` is most likely a slip of the pen for: at most a third of its letters are wrong.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase().replace('-', "_");
+    let length = word.chars().count();
     let ranked = candidates.into_iter().filter_map(|candidate| {
-        let distance = distance(&word, &candidate.replace('-', "_"));
-        (distance <= (candidate.len() / 3).max(1)).then_some((distance, candidate))
+        let most = (candidate.len() / 3).max(1);
+        // So many letters more or less are as many mistakes.
+        let near = length.abs_diff(candidate.chars().count()) <= most;
+        let distance = near.then(|| distance(&word, &candidate.replace('-', "_")))?;
+        (distance <= most).then_some((distance, candidate))
     });
     ranked.min().map(|(_, candidate)| candidate)
 }

@@ -112,12 +112,9 @@ impl Channel {
         self.clean = false;
         self.sequence = self.sequence.wrapping_add(1);
         message.header.sequence_number = self.sequence;
-        message.finalize();
-        let mut output = vec![0; message.buffer_len()];
-        message.serialize(&mut output);
-        self.socket.send_to(&output, &SocketAddr::new(0, 0), 0)?;
+        self.socket.send_to(&written(message), &SocketAddr::new(0, 0), 0)?;
 
-        let mut interrupted = false;
+        let mut answer = Answer::to(self.sequence);
         loop {
             match receive(&self.socket, &mut self.input) {
                 Ok(Received::Datagram) => {}
@@ -130,27 +127,67 @@ impl Channel {
                     _ => return Err(error.into()),
                 },
             }
-            for message in Messages::new(&self.input) {
-                let message = message?;
-                // Left over from an exchange that was given up: not ours.
-                if message.sequence_number() != self.sequence {
-                    continue;
-                }
-                interrupted |= message.flags() & NLM_F_DUMP_INTR != 0;
-                if let NLMSG_DONE | NLMSG_ERROR = message.message_type() {
-                    self.clean = true;
-                    return match refusal(&message)? {
-                        Some(failure) => Err(failure.into()),
-                        None if interrupted => Err(Broken::Again),
-                        None => Ok(()),
-                    };
-                }
-                each(message.message_type(), message.payload())?;
+            if let Some(ending) = answer.take(&self.input, each)? {
+                self.clean = true;
+                return match ending {
+                    Ending::Complete => Ok(()),
+                    Ending::Interrupted => Err(Broken::Again),
+                    Ending::Refused(failure) => Err(failure.into()),
+                };
             }
             if deadline.passed() {
                 return Err(Failure::Timeout(deadline.within()).into());
             }
         }
+    }
+}
+
+/// A message as it goes to the kernel.
+pub(crate) fn written<M: NetlinkSerializable>(message: &mut NetlinkMessage<M>) -> Vec<u8> {
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    bytes
+}
+
+/// The answer to one request, as far as it has been read.
+pub(crate) struct Answer {
+    sequence: u32,
+    interrupted: bool,
+}
+
+/// How an answer ended.
+pub(crate) enum Ending {
+    Complete,
+    /// It was a dump, and the table changed meanwhile: what was read may be neither the old nor the new one.
+    Interrupted,
+    Refused(Failure),
+}
+
+impl Answer {
+    pub(crate) fn to(sequence: u32) -> Self {
+        Self { sequence, interrupted: false }
+    }
+
+    /// Reports each message of a datagram; how the answer ended, if this was the end of it.
+    pub(crate) fn take(&mut self, datagram: &[u8], each: Each<'_>) -> Result<Option<Ending>, Failure> {
+        for message in Messages::new(datagram) {
+            let message = message?;
+            // Left over from an exchange that was given up: not ours.
+            if message.sequence_number() != self.sequence {
+                continue;
+            }
+            self.interrupted |= message.flags() & NLM_F_DUMP_INTR != 0;
+            if let NLMSG_DONE | NLMSG_ERROR = message.message_type() {
+                return Ok(Some(match refusal(&message)? {
+                    Some(failure) => Ending::Refused(failure),
+                    None if self.interrupted => Ending::Interrupted,
+                    None => Ending::Complete,
+                }));
+            }
+            each(message.message_type(), message.payload())?;
+        }
+        Ok(None)
     }
 }
 

@@ -17,6 +17,8 @@ mod address;
 mod channel;
 mod deadline;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod kernel;
 mod link;
 mod monitor;

@@ -163,7 +163,7 @@ fn failed(source: io::Error) -> Error {
     Failure::Socket(source).during("wait for address and link changes")
 }
 
-fn decode(datagram: &[u8], events: &mut Vec<Event>) -> Result<(), Failure> {
+pub(crate) fn decode(datagram: &[u8], events: &mut Vec<Event>) -> Result<(), Failure> {
     for message in Messages::new(datagram) {
         let message = message?;
         let payload = message.payload();

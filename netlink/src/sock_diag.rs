@@ -37,9 +37,23 @@ pub struct SockDiag {
 
 /// A connection, as the kernel identifies it.
 #[derive(Debug, Clone)]
-struct Connection {
+pub(crate) struct Connection {
     family: u8,
     id: SocketId,
+}
+
+impl Connection {
+    /// Understands a `SOCK_DIAG_BY_FAMILY`.
+    pub(crate) fn decode(payload: &[u8]) -> Result<Self, Failure> {
+        let InetResponseHeader { family, socket_id: id, .. } = InetResponseHeader::parse(payload)?;
+        Ok(Self { family, id })
+    }
+
+    /// The request to reset it.
+    pub(crate) fn destruction(self) -> SockDiagDestroy {
+        let request = request(self.family, StateFlags::empty(), self.id);
+        SockDiagDestroy::new(SockDiagMessage::InetRequest(request))
+    }
 }
 
 impl SockDiag {
@@ -144,9 +158,9 @@ impl SockDiag {
             let message = SockDiagMessage::InetRequest(request(family, states.clone(), SocketId::new_v4()));
             self.channel.dump(message, deadline, |kind, payload| {
                 if kind == SOCK_DIAG_BY_FAMILY {
-                    let InetResponseHeader { family, socket_id: id, .. } = InetResponseHeader::parse(payload)?;
-                    if id.source_address == address {
-                        each(Connection { family, id });
+                    let connection = Connection::decode(payload)?;
+                    if connection.id.source_address == address {
+                        each(connection);
                     }
                 }
                 Ok(None::<()>)
@@ -157,9 +171,7 @@ impl SockDiag {
 
     /// Whether this call reset it; it may have ended by itself.
     fn destroy_one(&mut self, connection: Connection, deadline: Deadline) -> Result<bool, Failure> {
-        let request = request(connection.family, StateFlags::empty(), connection.id);
-        let message = SockDiagDestroy::new(SockDiagMessage::InetRequest(request));
-        match self.channel.request(message, 0, deadline, |_, _| Ok(())) {
+        match self.channel.request(connection.destruction(), 0, deadline, |_, _| Ok(())) {
             Ok(()) => Ok(true),
             // Gone; or gone, and its ends lead to another socket by now, which may be the listening one (ESTALE).
             Err(failure) if failure.is(libc::ENOENT) || failure.is(libc::ESTALE) => Ok(false),

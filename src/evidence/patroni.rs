@@ -97,7 +97,11 @@ struct Instance {
     name: Option<String>,
 }
 
-fn parse(body: &[u8], settings: &Settings) -> Result<PatroniState, String> {
+/// What an answer means.
+///
+/// # Errors
+/// If it is none, or another member's.
+pub fn parse(body: &[u8], settings: &Settings) -> Result<PatroniState, String> {
     let answer: Answer = serde_json::from_slice(body).map_err(|error| format!("Patroni's answer: {error}"))?;
     let Instance { scope, name } = answer.patroni;
     let is_other = |theirs: Option<&String>, ours: &String| theirs.is_some_and(|theirs| theirs != ours);

@@ -38,7 +38,8 @@ pub const STALL: Duration = Duration::from_secs(2);
 pub fn deadline(asked: Instant, ttl: u64) -> Instant {
     let tenths = if stands(Guard::ClockRate) { 9 } else { 10 };
     let reserve = if stands(Guard::Reserve) { MARGIN } else { Duration::ZERO };
-    asked + Duration::from_secs(ttl) * tenths / 10 - reserve
+    // A TTL that no etcd grants is still what this one said.
+    asked + Duration::from_secs(ttl).saturating_mul(tenths) / 10 - reserve
 }
 
 /// The lifetime to give the address now, or `None` if it has to go: `min(3, floor(D - now - 1.5 s))`, at least 1.
@@ -70,11 +71,11 @@ pub fn not_after(now: Instant) -> Instant {
 pub fn lock_ttl(config: &PatroniConfig, failsafe: Failsafe) -> u64 {
     let [ttl, loop_wait, retry_timeout] = [config.ttl, config.loop_wait, config.retry_timeout].map(|t| t.as_secs());
     let before_k = ttl.saturating_sub(loop_wait).saturating_sub(2);
-    let least = before_k.max(outlasting(retry_timeout + 1));
+    let least = before_k.max(outlasting(retry_timeout.saturating_add(1)));
     if config.failsafe_mode && failsafe == Failsafe::Auto {
-        let until_active = loop_wait + retry_timeout + 2 * 2;
+        let until_active = loop_wait.saturating_add(retry_timeout).saturating_add(2 * 2);
         // One second to ask Patroni.
-        least.max(outlasting(until_active + 1).min(ttl))
+        least.max(outlasting(until_active.saturating_add(1)).min(ttl))
     } else {
         least
     }
@@ -83,13 +84,13 @@ pub fn lock_ttl(config: &PatroniConfig, failsafe: Failsafe) -> u64 {
 /// The TTL with which the address stays for so many seconds after the last proof: it leaves 4 s before nine tenths of the
 /// TTL are over.
 fn outlasting(seconds: u64) -> u64 {
-    ((seconds + 4) * 10).div_ceil(9)
+    seconds.saturating_add(4).saturating_mul(10).div_ceil(9)
 }
 
 /// How long to acquire nothing after etcd turned out to be another one: until a peer that still trusts the former one, and
 /// whose lock had this TTL in seconds, has reached its D, even if its clock is slow.
 pub fn quarantine(ttl: u64) -> Duration {
-    Duration::from_secs(ttl) * 5 / 4
+    Duration::from_secs(ttl).saturating_mul(5) / 4
 }
 
 #[cfg(test)]

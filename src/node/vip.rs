@@ -510,7 +510,9 @@ impl Vip {
             Phase::Draining { until, probe, .. } => Some((*until).min(*probe)),
             Phase::Releasing { again, .. } => *again,
         };
-        let leave = self.lock.held().filter(|_| !matches!(self.phase, Phase::Releasing { .. }));
+        // During a handover V is left to the next process, as long as it lasts.
+        let waits = matches!(self.phase, Phase::Closed) && around.handing_over;
+        let leave = self.lock.held().filter(|_| !waits && !matches!(self.phase, Phase::Releasing { .. }));
         let leave = leave.filter(|_| stands(Guard::Deadline));
         let until = |held: &Held| {
             if self.is_bound() { held.stays_until(&around.evidence) } else { held.deadline }

@@ -9,7 +9,8 @@ mod metrics;
 pub mod systemd;
 #[cfg(test)]
 mod tests;
-mod text;
+#[doc(hidden)]
+pub mod text;
 
 use std::sync::Arc;
 use std::time::Duration;

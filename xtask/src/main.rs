@@ -1,6 +1,7 @@
-//! Developer commands: `cargo xtask demo`, `cargo xtask test` and `cargo xtask simulate`.
+//! Developer commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask simulate` and `cargo xtask fuzz`.
 
 mod demo;
+mod fuzz;
 mod interrupt;
 mod older;
 mod simulate;
@@ -33,6 +34,8 @@ enum Command {
     },
     /// Run many histories of the simulator, each of more than ten minutes, and stop at the first that breaks a promise
     Simulate(simulate::Histories),
+    /// Feed every parser of bytes from outside with what a fuzzer makes up, and the node with histories
+    Fuzz(fuzz::Run),
 }
 
 fn main() -> Result<()> {
@@ -42,6 +45,7 @@ fn main() -> Result<()> {
         Command::Demo { keep } => demo::run(keep),
         Command::Test { full } => test::run(full),
         Command::Simulate(histories) => simulate::run(&histories),
+        Command::Fuzz(run) => fuzz::run(&run),
     };
     interrupt::wait_if_interrupted();
     result

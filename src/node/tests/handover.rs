@@ -119,3 +119,19 @@ fn a_handover_that_would_lose_the_vip_is_refused() {
     );
     assert_eq!(World::new().status().is_fit_for_handover(), Ok(()), "nothing is held, nothing is lost");
 }
+
+/// It is not given up before the handover is, so until then there is nothing to be called for.
+#[test]
+fn a_lock_that_ends_during_a_handover_keeps_nobody_busy() {
+    let mut world = World::new();
+    world.lead(Some("db1"));
+    world.run(SECOND);
+    assert_eq!(world.vip().phase, PhaseLabel::Armed, "{}", world.why());
+    world.hint();
+    world.etcd_up = false;
+    // D is 13.8 s after the last proof; what is held ends 2.5 s before.
+    world.run(Duration::from_millis(10_800));
+    world.give(Input::HandOver);
+    // Fails where the deadline does not move.
+    world.run(SECOND);
+}
