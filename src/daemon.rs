@@ -386,6 +386,7 @@ pub(crate) fn etcd_settings(config: &Config) -> etcd::Settings {
     let credentials = config.etcd.username.as_ref().zip(config.etcd.password.as_ref());
     etcd::Settings {
         endpoints: config.etcd.endpoints.clone(),
+        tls: config.etcd.tls.clone(),
         credentials: credentials
             .map(|(user, password)| etcd::Credentials { user: user.clone(), password: password.expose().to_owned() }),
         timeout: config.etcd.request_timeout,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use vrrp::types::{Interval, Vrid};
 
 use crate::secret::Secret;
+use crate::tls::Tls;
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +53,11 @@ pub struct Patroni {
 /// How etcd is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Etcd {
-    /// `endpoints`: at least one, each `http://host:port` and nothing more, no two the same.
+    /// `endpoints`: at least one, each `http://host:port` and nothing more, no two the same; or all of them `https://`.
     pub endpoints: Vec<String>,
+    /// `ca_file`, `cert_file` and `key_file`: given if and only if the endpoints are `https://`, and then there is a
+    /// `ca_file`.
+    pub tls: Option<Tls>,
     /// `username`: given if and only if there is a password.
     pub username: Option<String>,
     /// The content of `password_file`.

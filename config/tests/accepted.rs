@@ -51,6 +51,7 @@ fn ten_lines_are_enough() {
         patroni: Patroni { namespace: "/service".into(), scope: "odoo".into(), group: None },
         etcd: Etcd {
             endpoints: vec!["http://10.0.20.13:2379".into()],
+            tls: None,
             username: None,
             password: None,
             request_timeout: Duration::from_secs(1),

@@ -8,12 +8,15 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use etcd_client::{Client, ConnectOptions};
+use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, TlsOptions};
+use pgvrrp_config::Tls;
 use tokio::sync::{Mutex, Notify};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::version::Version;
+use crate::evidence::tls;
 
 /// User and password for etcd.
 #[derive(Clone)]
@@ -34,6 +37,7 @@ impl fmt::Debug for Credentials {
 #[derive(Debug)]
 pub(super) struct Endpoints {
     all: Vec<Endpoint>,
+    tls: Option<Tls>,
     credentials: Option<Credentials>,
     timeout: Duration,
     /// Index of the endpoint that answered last.
@@ -44,9 +48,7 @@ pub(super) struct Endpoints {
 
 #[derive(Debug)]
 struct Endpoint {
-    url: String,
-    /// `host:port`.
-    authority: String,
+    member: Member,
     state: Mutex<State>,
     version_seen: AtomicBool,
 }
@@ -65,12 +67,18 @@ impl fmt::Debug for State {
 }
 
 impl Endpoints {
-    pub(super) fn new(urls: Vec<String>, credentials: Option<Credentials>, timeout: Duration) -> Self {
-        let all = urls.into_iter().map(|url| {
-            let authority = authority(&url).to_owned();
-            Endpoint { url, authority, state: Mutex::default(), version_seen: AtomicBool::new(false) }
+    pub(super) fn new(
+        urls: Vec<String>,
+        tls: Option<Tls>,
+        credentials: Option<Credentials>,
+        timeout: Duration,
+    ) -> Self {
+        let all = urls.into_iter().map(|url| Endpoint {
+            member: Member::new(url),
+            state: Mutex::default(),
+            version_seen: AtomicBool::new(false),
         });
-        Self { all: all.collect(), credentials, timeout, preferred: AtomicUsize::new(0), moved: Notify::new() }
+        Self { all: all.collect(), tls, credentials, timeout, preferred: AtomicUsize::new(0), moved: Notify::new() }
     }
 
     /// The deadline of one request.
@@ -90,7 +98,7 @@ impl Endpoints {
                     self.prefer(index);
                     return Ok(answer);
                 }
-                Err(error) => errors.push(format!("{}: {error}", self.all[index].url)),
+                Err(error) => errors.push(format!("{}: {error}", self.all[index].member.url)),
             }
         }
         Err(errors.join("; "))
@@ -98,7 +106,7 @@ impl Endpoints {
 
     async fn ask_at<T>(&self, index: usize, ask: impl AsyncFn(Client, &str) -> Result<T, String>) -> Result<T, String> {
         let client = self.client(index).await?;
-        let url = &self.all[index].url;
+        let url = &self.all[index].member.url;
         let outcome = timeout(self.timeout * 2, ask(client, url)).await;
         let outcome = outcome.unwrap_or_else(|_| Err(format!("no answer within {:?}", self.timeout * 2)));
         if outcome.is_err() {
@@ -110,7 +118,7 @@ impl Endpoints {
     /// A client for the endpoint that answered last, for requests that are not to be sent twice.
     pub(super) async fn preferred(&self) -> Result<Client, String> {
         let index = self.preferred.load(Ordering::Relaxed);
-        self.client(index).await.map_err(|error| format!("{}: {error}", self.all[index].url))
+        self.client(index).await.map_err(|error| format!("{}: {error}", self.all[index].member.url))
     }
 
     /// After a failure of a request on the [`preferred`](Self::preferred) client: the next one is asked first.
@@ -142,28 +150,30 @@ impl Endpoints {
             return Ok(client.clone());
         }
         state.address = self.resolve(endpoint, state.address).await;
-        let address = state.address.ok_or_else(|| format!("{} does not resolve", endpoint.authority))?;
+        let address = state.address.ok_or_else(|| format!("{} does not resolve", endpoint.member.authority()))?;
         let options = ConnectOptions::new().with_connect_timeout(self.timeout).with_require_leader(true);
-        let client = match timeout(self.timeout, connect(address, self.credentials.as_ref(), options)).await {
+        let connecting = endpoint.member.connect(address, self.tls.as_ref(), self.credentials.as_ref(), options);
+        let client = match timeout(self.timeout, connecting).await {
             Ok(Ok(client)) => client,
             Ok(Err(error)) => return Err(describe(&error)),
             Err(_) => return Err(format!("no connection within {:?}", self.timeout)),
         };
         state.client = Some(client.clone());
         if !endpoint.version_seen.swap(true, Ordering::Relaxed) {
-            tokio::spawn(warn_of_version(endpoint.url.clone(), client.clone(), self.timeout));
+            tokio::spawn(warn_of_version(endpoint.member.url.clone(), client.clone(), self.timeout));
         }
         Ok(client)
     }
 
     async fn resolve(&self, endpoint: &Endpoint, known: Option<SocketAddr>) -> Option<SocketAddr> {
-        if let Ok(address) = endpoint.authority.parse() {
+        let authority = endpoint.member.authority();
+        if let Ok(address) = authority.parse() {
             return Some(address);
         }
-        match timeout(self.timeout, tokio::net::lookup_host(&endpoint.authority)).await {
+        match timeout(self.timeout, tokio::net::lookup_host(authority)).await {
             Ok(Ok(mut found)) => found.next().or(known),
             Ok(Err(error)) => {
-                debug!(endpoint = endpoint.url, %error, "name does not resolve; keeping the address known before");
+                debug!(endpoint = endpoint.member.url, %error, "name does not resolve; keeping the address known before");
                 known
             }
             Err(_) => known,
@@ -171,28 +181,76 @@ impl Endpoints {
     }
 }
 
-/// `host:port` of an endpoint's URL.
-pub(crate) fn authority(url: &str) -> &str {
-    url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/')
+/// One member of etcd, as the configuration names it.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    url: String,
 }
 
-/// A client for one member. With credentials it has proved who it is when this returns; without, nothing may have been
-/// sent yet.
-pub(crate) async fn connect(
-    address: SocketAddr,
-    credentials: Option<&Credentials>,
-    mut options: ConnectOptions,
-) -> Result<Client, etcd_client::Error> {
-    if let Some(Credentials { user, password }) = credentials {
-        options = options.with_user(user, password).with_auto_token_refresh(true);
+impl Member {
+    pub(crate) fn new(url: String) -> Self {
+        Self { url }
     }
-    Client::connect([format!("http://{address}")], Some(options)).await
+
+    /// `host:port`.
+    pub(crate) fn authority(&self) -> &str {
+        self.url.split_once("://").map_or(self.url.as_str(), |(_, rest)| rest)
+    }
+
+    /// The name or address for which its certificate has to be.
+    fn host(&self) -> &str {
+        let authority = self.authority();
+        authority.rsplit_once(':').map_or(authority, |(host, _)| host).trim_matches(['[', ']'])
+    }
+
+    pub(crate) fn has_tls(&self) -> bool {
+        self.url.starts_with("https:")
+    }
+
+    /// A client for this member, which is at `address`. With credentials it has proved who it is when this returns;
+    /// without, nothing may have been sent yet.
+    pub(crate) async fn connect(
+        &self,
+        address: SocketAddr,
+        tls: Option<&Tls>,
+        credentials: Option<&Credentials>,
+        mut options: ConnectOptions,
+    ) -> Result<Client, Error> {
+        if let Some(Credentials { user, password }) = credentials {
+            options = options.with_user(user, password).with_auto_token_refresh(true);
+        }
+        let mut scheme = "http";
+        if let Some(tls) = tls.filter(|_| self.has_tls()) {
+            options = options.with_tls(tls_options(tls).await?.domain_name(self.host()));
+            scheme = "https";
+        }
+        Client::connect([format!("{scheme}://{address}")], Some(options)).await
+    }
+}
+
+/// What is in the files now: they may have been renewed since the last connection.
+async fn tls_options(tls: &Tls) -> Result<TlsOptions, Error> {
+    let tls = tls.clone();
+    // A disk that does not answer must not keep anything else waiting.
+    let pem = spawn_blocking(move || tls.read()).await.map_err(|error| Error::Internal(error.to_string()))?;
+    let pem = pem.map_err(|unusable| Error::InvalidArgs(unusable.to_string()))?;
+    let mut options = TlsOptions::new();
+    if let Some(authorities) = pem.authorities {
+        options = options.ca_certificate(Certificate::from_pem(authorities));
+    }
+    if let Some((certificate, key)) = pem.identity {
+        options = options.identity(Identity::from_pem(certificate, key));
+    }
+    Ok(options)
 }
 
 /// etcd's own words, without the client's wrapping.
-pub(crate) fn describe(error: &etcd_client::Error) -> String {
+pub(crate) fn describe(error: &Error) -> String {
+    if let Some(trouble) = tls_trouble(error) {
+        return trouble.words;
+    }
     match error {
-        etcd_client::Error::GRpcStatus(status) => {
+        Error::GRpcStatus(status) => {
             // gRPC code 7, PermissionDenied.
             let help = if status.code() as i32 == 7 {
                 ": this etcd user lacks a right, see the README for the role it needs"
@@ -201,7 +259,17 @@ pub(crate) fn describe(error: &etcd_client::Error) -> String {
             };
             format!("{}{help}", status.message())
         }
+        Error::InvalidArgs(words) => words.clone(),
         other => other.to_string(),
+    }
+}
+
+/// What is wrong with TLS, if that is what is wrong.
+pub(crate) fn tls_trouble(error: &Error) -> Option<tls::Trouble> {
+    match error {
+        Error::GRpcStatus(status) => tls::explain(status),
+        Error::TransportError(error) => tls::explain(error),
+        _ => None,
     }
 }
 

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use crate::certificates::Files;
 use crate::clock::Time;
 use crate::cluster::Options;
 use crate::etcd::{self, CLIENT_PORT};
@@ -72,6 +73,7 @@ impl Database {
         tools: &Tools,
         site: &Site,
         options: &Options,
+        tls: Option<&(PathBuf, Files)>,
     ) -> Result<Self> {
         let dir = site.make_dir(node.name(), None)?;
         // Patroni makes the data directory itself; what holds it must be its own.
@@ -80,7 +82,7 @@ impl Database {
         }
         let database =
             Self { node, namespace: namespace.clone(), tools: tools.clone(), dir, patroni: Mutex::new(None) };
-        fs::write(database.config_path(), database.config(options).to_string())?;
+        fs::write(database.config_path(), database.config(options, tls).to_string())?;
         Ok(database)
     }
 
@@ -238,13 +240,19 @@ impl Database {
     }
 
     /// Patroni's configuration. JSON is YAML.
-    fn config(&self, options: &Options) -> Value {
+    fn config(&self, options: &Options, tls: Option<&(PathBuf, Files)>) -> Value {
         let ip = self.node.ip();
         let hosts: Vec<String> = options.etcd.nodes().iter().map(|n| format!("{}:{CLIENT_PORT}", n.ip())).collect();
         let mut etcd = json!({"hosts": hosts});
         if options.etcd_auth {
             etcd["username"] = ETCD_USER.0.into();
             etcd["password"] = ETCD_USER.1.into();
+        }
+        if let Some((authority, Files { cert, key })) = tls {
+            etcd["protocol"] = "https".into();
+            etcd["cacert"] = json!(authority);
+            etcd["cert"] = json!(cert);
+            etcd["key"] = json!(key);
         }
         json!({
             "scope": SCOPE,
