@@ -41,7 +41,7 @@ pub struct Identity {
 }
 
 /// What the files hold, each in PEM. It does not print itself.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Pem {
     /// Of `ca_file`.
     pub authorities: Option<Vec<u8>>,

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::patience::Patience;
 use crate::clock;
-use crate::evidence::etcd::{Member, Settings, describe, tls_trouble};
+use crate::evidence::etcd::{Member, Settings, describe, is_broken, tls_trouble};
 use crate::evidence::patroni;
 use crate::evidence::tls::Trouble;
 
@@ -194,6 +194,10 @@ async fn read(
         Ok(_) => Ok((client, clock::now().since(asked))),
         // Whether this user may read that very key is the next area's question: the client works.
         Err(Error::GRpcStatus(status)) if status.code() as i32 == 7 => Ok((client, clock::now().since(asked))),
+        Err(error) if is_broken(&error) => match patience.wait(member.refusal(address, settings.tls.as_ref())).await {
+            Ok(Some(trouble)) => Err(Refusal::Tls(trouble)),
+            _ => Err(Refusal::of(&error)),
+        },
         Err(error) => Err(Refusal::of(&error)),
     }
 }

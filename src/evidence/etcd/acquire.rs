@@ -79,7 +79,7 @@ pub(super) async fn revoke(endpoints: &Endpoints, lease: LeaseId) -> Result<(), 
             Ok(_) => Ok(()),
             // gRPC code 5, NotFound.
             Err(Error::GRpcStatus(status)) if status.code() as i32 == 5 => Ok(()),
-            Err(error) => Err(describe(&error)),
+            Err(error) => Err(error.into()),
         })
         .await
 }

@@ -5,18 +5,22 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, TlsOptions};
-use pgvrrp_config::Tls;
+use pgvrrp_config::{Pem, Tls};
+use rustls::pki_types::ServerName;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 use tokio::sync::{Mutex, Notify};
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use tracing::{debug, info, warn};
 
 use super::version::Version;
-use crate::evidence::tls;
+use crate::evidence::tls::{self, Trouble};
 
 /// User and password for etcd.
 #[derive(Clone)]
@@ -87,8 +91,9 @@ impl Endpoints {
     }
 
     /// Asks one endpoint after the other, beginning with the one that answered last, until one answers. `ask` gets a
-    /// client and the endpoint's URL; it is given `2 * timeout` at each, since it may consist of several requests.
-    pub(super) async fn ask<T>(&self, ask: impl AsyncFn(Client, &str) -> Result<T, String>) -> Result<T, String> {
+    /// client and the endpoint's URL; it is given `2 * timeout` at each, since it may consist of several requests. It may
+    /// be called twice for an endpoint.
+    pub(super) async fn ask<T>(&self, ask: impl AsyncFn(Client, &str) -> Result<T, Failed>) -> Result<T, String> {
         let first = self.preferred.load(Ordering::Relaxed);
         let mut errors = Vec::new();
         for offset in 0..self.all.len() {
@@ -104,15 +109,39 @@ impl Endpoints {
         Err(errors.join("; "))
     }
 
-    async fn ask_at<T>(&self, index: usize, ask: impl AsyncFn(Client, &str) -> Result<T, String>) -> Result<T, String> {
+    async fn ask_at<T>(&self, index: usize, ask: impl AsyncFn(Client, &str) -> Result<T, Failed>) -> Result<T, String> {
+        let mut outcome = self.ask_once(index, &ask).await;
+        if let Err(Failed { cause: Cause::Login, .. }) = outcome {
+            // The next client shows the password anew.
+            outcome = self.ask_once(index, &ask).await;
+        }
+        match outcome {
+            Ok(answer) => Ok(answer),
+            Err(Failed { words, cause: Cause::Connection }) => Err(self.refusal(index).await.unwrap_or(words)),
+            Err(Failed { words, .. }) => Err(words),
+        }
+    }
+
+    async fn ask_once<T>(
+        &self,
+        index: usize,
+        ask: impl AsyncFn(Client, &str) -> Result<T, Failed>,
+    ) -> Result<T, Failed> {
         let client = self.client(index).await?;
         let url = &self.all[index].member.url;
         let outcome = timeout(self.timeout * 2, ask(client, url)).await;
-        let outcome = outcome.unwrap_or_else(|_| Err(format!("no answer within {:?}", self.timeout * 2)));
+        let outcome = outcome.unwrap_or_else(|_| Err(format!("no answer within {:?}", self.timeout * 2).into()));
         if outcome.is_err() {
             self.forget(index).await;
         }
         outcome
+    }
+
+    async fn refusal(&self, index: usize) -> Option<String> {
+        let endpoint = &self.all[index];
+        let address = endpoint.state.lock().await.address?;
+        let refusal = timeout(self.timeout, endpoint.member.refusal(address, self.tls.as_ref())).await.ok()?;
+        refusal.map(|trouble| trouble.words)
     }
 
     /// A client for the endpoint that answered last, for requests that are not to be sent twice.
@@ -181,6 +210,50 @@ impl Endpoints {
     }
 }
 
+/// Why a question came to nothing.
+#[derive(Debug)]
+pub(super) struct Failed {
+    words: String,
+    cause: Cause,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// The token is not good any more: its time is over, or the users have changed since.
+    Login,
+    /// There was no connection, or it broke.
+    Connection,
+    /// Anything else.
+    Other,
+}
+
+impl From<String> for Failed {
+    fn from(words: String) -> Self {
+        Self { words, cause: Cause::Other }
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        let cause = match &error {
+            Error::GRpcStatus(status) => match status.code() as i32 {
+                // gRPC codes: Unauthenticated, InvalidArgument. The latter is etcd's for a signed token alone.
+                16 => Cause::Login,
+                3 if status.message().contains("revision of auth store is old") => Cause::Login,
+                _ if is_broken(&error) => Cause::Connection,
+                _ => Cause::Other,
+            },
+            _ => Cause::Other,
+        };
+        Self { words: describe(&error), cause }
+    }
+}
+
+/// Whether it is the connection that failed: what etcd itself says comes without a source.
+pub(crate) fn is_broken(error: &Error) -> bool {
+    matches!(error, Error::GRpcStatus(status) if std::error::Error::source(status).is_some())
+}
+
 /// One member of etcd, as the configuration names it.
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
@@ -226,14 +299,31 @@ impl Member {
         }
         Client::connect([format!("{scheme}://{address}")], Some(options)).await
     }
+
+    /// What about TLS makes this member end a connection. A client is refused only after it has taken the handshake for done
+    /// (as of TLS 1.3), and what remains of that above HTTP/2 is that the connection was closed: so it is looked at by itself.
+    pub(crate) async fn refusal(&self, address: SocketAddr, tls: Option<&Tls>) -> Option<Trouble> {
+        let pem = match tls {
+            Some(tls) => tls::read(tls).await.ok()?,
+            None => Pem::default(),
+        };
+        let mut config = tls::client_config(&pem).ok()?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let name = ServerName::try_from(self.host().to_owned()).ok()?;
+        let stream = TcpStream::connect(address).await.ok()?;
+        let greeted = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+        match (greeted, tls) {
+            (Ok(mut stream), _) => stream.read_u8().await.err().and_then(|error| tls::explain(&error)),
+            (Err(error), Some(_)) => tls::explain(&error).or_else(|| Some(Trouble::no_tls_there())),
+            // Whose certificate it has does not matter here: it has one.
+            (Err(error), None) => tls::explain(&error).map(|_| Trouble::tls_there()),
+        }
+    }
 }
 
 /// What is in the files now: they may have been renewed since the last connection.
 async fn tls_options(tls: &Tls) -> Result<TlsOptions, Error> {
-    let tls = tls.clone();
-    // A disk that does not answer must not keep anything else waiting.
-    let pem = spawn_blocking(move || tls.read()).await.map_err(|error| Error::Internal(error.to_string()))?;
-    let pem = pem.map_err(|unusable| Error::InvalidArgs(unusable.to_string()))?;
+    let pem = tls::read(tls).await.map_err(Error::InvalidArgs)?;
     let mut options = TlsOptions::new();
     if let Some(authorities) = pem.authorities {
         options = options.ca_certificate(Certificate::from_pem(authorities));
@@ -265,7 +355,7 @@ pub(crate) fn describe(error: &Error) -> String {
 }
 
 /// What is wrong with TLS, if that is what is wrong.
-pub(crate) fn tls_trouble(error: &Error) -> Option<tls::Trouble> {
+pub(crate) fn tls_trouble(error: &Error) -> Option<Trouble> {
     match error {
         Error::GRpcStatus(status) => tls::explain(status),
         Error::TransportError(error) => tls::explain(error),

@@ -19,7 +19,7 @@ use tokio::task::spawn_local;
 use crate::gate::evidence::{EtcdReport, EtcdRequest};
 pub use endpoints::Credentials;
 use endpoints::Endpoints;
-pub(crate) use endpoints::{Member, describe, tls_trouble};
+pub(crate) use endpoints::{Member, describe, is_broken, tls_trouble};
 use keys::Keys;
 pub(crate) use version::Version;
 
