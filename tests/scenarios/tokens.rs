@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use lab::daemon::Launch;
 use lab::etcd::Tokens;
+use lab::patroni::Timing;
 use lab::{Direction, Node, Options, Time, Traffic};
 
 use crate::rights;
@@ -17,7 +18,9 @@ const SECOND: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(15);
 
 fn play(tokens: Tokens, act: impl FnOnce(&Stage<'_>) -> Result<()>) {
-    play_with(Options { etcd_auth: true, etcd_tokens: tokens, ..Options::default() }, |stage| {
+    // With its shortest times Patroni itself would not survive the hiccup.
+    let options = Options { timing: Timing::DEFAULT, etcd_auth: true, etcd_tokens: tokens, ..Options::default() };
+    play_with(options, |stage| {
         rights::grant(stage)?;
         for node in Node::DATABASES {
             let mut launch = Launch::reference(stage.lab, node);

@@ -147,7 +147,7 @@ impl Endpoints {
     /// A client for the endpoint that answered last, for requests that are not to be sent twice.
     pub(super) async fn preferred(&self) -> Result<Client, String> {
         let index = self.preferred.load(Ordering::Relaxed);
-        self.client(index).await.map_err(|error| format!("{}: {error}", self.all[index].member.url))
+        self.client(index).await.map_err(|failed| format!("{}: {}", self.all[index].member.url, failed.words))
     }
 
     /// After a failure of a request on the [`preferred`](Self::preferred) client: the next one is asked first.
@@ -172,7 +172,7 @@ impl Endpoints {
         self.all[index].state.lock().await.client = None;
     }
 
-    async fn client(&self, index: usize) -> Result<Client, String> {
+    async fn client(&self, index: usize) -> Result<Client, Failed> {
         let endpoint = &self.all[index];
         let mut state = endpoint.state.lock().await;
         if let Some(client) = &state.client {
@@ -182,10 +182,12 @@ impl Endpoints {
         let address = state.address.ok_or_else(|| format!("{} does not resolve", endpoint.member.authority()))?;
         let options = ConnectOptions::new().with_connect_timeout(self.timeout).with_require_leader(true);
         let connecting = endpoint.member.connect(address, self.tls.as_ref(), self.credentials.as_ref(), options);
-        let client = match timeout(self.timeout, connecting).await {
+        // A password is slow to check on purpose, and a check that is given up is made all the same, before the next.
+        let limit = if self.credentials.is_some() { self.timeout * 2 } else { self.timeout };
+        let client = match timeout(limit, connecting).await {
             Ok(Ok(client)) => client,
-            Ok(Err(error)) => return Err(describe(&error)),
-            Err(_) => return Err(format!("no connection within {:?}", self.timeout)),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => return Err(format!("no connection within {limit:?}").into()),
         };
         state.client = Some(client.clone());
         if !endpoint.version_seen.swap(true, Ordering::Relaxed) {
@@ -236,17 +238,19 @@ impl From<String> for Failed {
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
         let cause = match &error {
-            Error::GRpcStatus(status) => match status.code() as i32 {
-                // gRPC codes: Unauthenticated, InvalidArgument. The latter is etcd's for a signed token alone.
-                16 => Cause::Login,
-                3 if status.message().contains("revision of auth store is old") => Cause::Login,
-                _ if is_broken(&error) => Cause::Connection,
-                _ => Cause::Other,
-            },
+            // gRPC code 16, Unauthenticated.
+            Error::GRpcStatus(status) if status.code() as i32 == 16 || is_outdated(status.message()) => Cause::Login,
+            error if is_broken(error) => Cause::Connection,
             _ => Cause::Other,
         };
         Self { words: describe(&error), cause }
     }
+}
+
+/// Whether a signed token is from before the last change of a user or role. etcd has no code for that of its own: as of 3.5
+/// it is InvalidArgument, before that Unknown.
+fn is_outdated(words: &str) -> bool {
+    ["auth: revision in header is old", "revision of auth store is old"].iter().any(|old| words.contains(old))
 }
 
 /// Whether it is the connection that failed: what etcd itself says comes without a source.
