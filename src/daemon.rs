@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{io, thread};
 
-use pgvrrp_config::{Checksum, Config, Fence};
+use pgvrrp_config::{Checksum, Config, Fence, SslMode};
 use pgvrrp_netlink::{Kernel, Monitor, SockDiag, promote_secondaries};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -183,7 +183,18 @@ pub fn postgres_settings(config: &Config) -> Result<postgres::Settings, Failure>
     if let Some(password) = &config.postgres.password {
         connection.password(password.expose());
     }
-    Ok(postgres::Settings { connection, timeout: config.postgres.timeout })
+    connection.ssl_mode(match config.postgres.ssl_mode {
+        SslMode::Disable => tokio_postgres::config::SslMode::Disable,
+        SslMode::Prefer => tokio_postgres::config::SslMode::Prefer,
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => tokio_postgres::config::SslMode::Require,
+    });
+    let verify = match config.postgres.ssl_mode {
+        SslMode::Disable | SslMode::Prefer | SslMode::Require => postgres::tls::Verify::Nothing,
+        SslMode::VerifyCa => postgres::tls::Verify::Authority,
+        SslMode::VerifyFull => postgres::tls::Verify::Host,
+    };
+    let tls = postgres::tls::Settings { verify, files: config.postgres.tls.clone() };
+    Ok(postgres::Settings { connection, tls, timeout: config.postgres.timeout })
 }
 
 fn open_recording(path: &Path) -> Result<Recorder, Failure> {

@@ -26,7 +26,7 @@ pub use diagnose::Problems;
 pub use file::Unusable;
 pub use model::{
     Checksum, Config, Etcd, Failsafe, Fence, ForeignActive, Http, LogLevel, Patroni, Paused, Policy, Postgres,
-    PostgresDown, Vip,
+    PostgresDown, SslMode, Vip,
 };
 pub use secret::Secret;
 pub use tls::{Identity, Pem, Tls};

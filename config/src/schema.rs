@@ -52,14 +52,17 @@ pub(crate) const PATRONI: Schema = Schema {
     ],
 };
 
-const CA_FILE: Foreign =
-    Foreign { keys: &["cacert", "ca", "cafile"], means: Some("ca_file"), help: "did you mean `ca_file`?" };
+const CA_FILE: Foreign = Foreign {
+    keys: &["cacert", "ca", "cafile", "sslrootcert"],
+    means: Some("ca_file"),
+    help: "did you mean `ca_file`?",
+};
 
 const CERT_FILE: Foreign =
-    Foreign { keys: &["cert", "certfile"], means: Some("cert_file"), help: "did you mean `cert_file`?" };
+    Foreign { keys: &["cert", "certfile", "sslcert"], means: Some("cert_file"), help: "did you mean `cert_file`?" };
 
 const KEY_FILE: Foreign =
-    Foreign { keys: &["key", "keyfile"], means: Some("key_file"), help: "did you mean `key_file`?" };
+    Foreign { keys: &["key", "keyfile", "sslkey"], means: Some("key_file"), help: "did you mean `key_file`?" };
 
 pub(crate) const ETCD: Schema = Schema {
     header: "[etcd]",
@@ -90,13 +93,12 @@ pub(crate) const ETCD: Schema = Schema {
 
 pub(crate) const POSTGRES: Schema = Schema {
     header: "[postgres]",
-    keys: &["connection", "password_file", "timeout"],
-    not_yet: &[Foreign {
-        keys: &["cafile", "certfile", "cert", "keyfile", "key", "sslmode", "sslrootcert", "sslcert", "sslkey"],
-        means: None,
-        help: "TLS to PostgreSQL is not available in this version: use its Unix socket",
-    }],
+    keys: &["connection", "sslmode", "ca_file", "cert_file", "key_file", "password_file", "timeout"],
+    not_yet: &[],
     known_elsewhere: &[
+        CA_FILE,
+        CERT_FILE,
+        KEY_FILE,
         Foreign {
             keys: &["dsn", "url", "conninfo", "host", "port", "user", "dbname"],
             means: None,

@@ -1,13 +1,16 @@
-//! A cluster whose etcd has TLS and asks its clients for a certificate: the daemon does there what it does elsewhere, and
-//! says what is wrong where TLS cannot be had.
+//! TLS to etcd, with certificates on both sides, and to PostgreSQL: the daemon does what it does without, and says what is
+//! wrong where TLS cannot be had.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use lab::certificates::{Authority, Files};
 use lab::daemon::{Config, Launch};
+use lab::patroni::host_name;
 use lab::process::Process;
 use lab::{Node, Options};
 
@@ -154,6 +157,115 @@ fn says_what_is_wrong() {
             ensure!(log.contains(wrong.words), "{}: not in the log:\n{log}", wrong.name);
         }
         Ok(())
+    });
+}
+
+/// The role that asks by TCP, and its password.
+const ROLE: (&str, &str) = ("vip", "secret-of-the-role");
+
+/// Asks PostgreSQL by TCP, with TLS and by password, as strictly as can be.
+fn by_tcp(stage: &Stage<'_>, node: Node) -> Result<Launch> {
+    let mut launch = Launch::reference(stage.lab, node);
+    let password = stage.lab.dir().join(format!("{node}-postgres-password"));
+    std::fs::write(&password, ROLE.1)?;
+    std::fs::set_permissions(&password, Permissions::from_mode(0o600))?;
+    let connection = format!("host={} hostaddr=127.0.0.1 user={} dbname=postgres", host_name(node), ROLE.0);
+    launch.config.set("postgres", "connection", &format!("\"{connection}\""));
+    launch.config.set("postgres", "sslmode", "\"verify-full\"");
+    launch.config.set("postgres", "ca_file", &quoted(&stage.lab.authority().certificate()));
+    launch.config.set("postgres", "password_file", &quoted(&password));
+    Ok(launch)
+}
+
+/// How the daemon's session is secured, as PostgreSQL sees it.
+fn has_tls(stage: &Stage<'_>, node: Node) -> Result<String> {
+    stage
+        .lab
+        .database(node)
+        .sql("select ssl from pg_stat_ssl join pg_stat_activity using (pid) where application_name = 'pgvrrp' limit 1")
+}
+
+fn make_roles(stage: &Stage<'_>) -> Result<()> {
+    let (role, password) = ROLE;
+    let statement = format!("create role {role} login password '{password}'; create role certified login");
+    stage.lab.database(Node::Db1).sql(&statement).map(drop)
+}
+
+#[test]
+fn postgresql_by_tcp() {
+    play_with(Options { postgres_tls: true, ..Options::default() }, |stage| {
+        make_roles(stage)?;
+        for node in Node::DATABASES {
+            let launch = by_tcp(stage, node)?;
+            examine(stage, node, "tcp", &launch.config, &[])?.is_well()?;
+            stage.launch(node, &launch)?;
+        }
+        stage.wait_vip(Node::Db1, 10 * SECOND)?;
+        stage.probes.borrow_mut().add_hasty_client()?;
+        ensure!(has_tls(stage, Node::Db1)? == "t", "no TLS");
+        for target in [Node::Db2, Node::Db1] {
+            stage.lab.switchover(target)?;
+            stage.wait_vip(target, 20 * SECOND)?;
+            stage.wait_writes(10 * SECOND)?;
+            stage.lab.wait_settled(target, 60 * SECOND)?;
+            let lag = stage.analysis().moves().pop().and_then(|moved| moved.lag()).context("no lag")?;
+            println!("VIP lag with TLS to PostgreSQL: {lag:?}");
+        }
+        ensure!(!stage.recording().contains(ROLE.1), "a recording holds a secret");
+        for node in Node::DATABASES {
+            stage.daemon(node, |daemon| {
+                let seen = [daemon.log(), daemon.status()?.to_string(), daemon.metrics()?];
+                ensure!(seen.iter().all(|text| !text.contains(ROLE.1)), "something holds a secret");
+                Ok(())
+            })?;
+        }
+        // The certificate in place of the password.
+        let identity = stage.lab.authority().issue("certified", &[], stage.lab.tools().account)?;
+        let mut launch = by_tcp(stage, Node::Db1)?;
+        launch.config.set("postgres", "connection", "\"host=localhost user=certified dbname=postgres\"");
+        launch.config.set("postgres", "sslmode", "\"verify-ca\"").remove("postgres", "password_file");
+        launch.config.set("postgres", "cert_file", &quoted(&identity.cert));
+        launch.config.set("postgres", "key_file", &quoted(&identity.key));
+        examine(stage, Node::Db1, "certificate", &launch.config, &[])?.is_well()
+    });
+}
+
+#[test]
+fn says_what_is_wrong_with_postgresql() {
+    play_with(Options { postgres_tls: true, ..Options::default() }, |stage| {
+        make_roles(stage)?;
+        let other = Authority::new(&stage.lab.dir().join("other"))?;
+        let say = |name: &str, set: &dyn Fn(&mut Config), words: &str, fix: &str| {
+            let mut launch = Launch { name: name.to_owned(), ..by_tcp(stage, Node::Db1)? };
+            set(&mut launch.config);
+            let examined = examine(stage, Node::Db1, name, &launch.config, &[])?;
+            examined.says("postgres", "problem", words, fix)?;
+            waits(stage, &launch, "postgres_unknown", words)
+        };
+        let other = quoted(&other.certificate());
+        let set_other = |config: &mut Config| _ = config.set("postgres", "ca_file", &other);
+        say("other-authority", &set_other, "its certificate is not signed by an authority in ca_file", "ca_file")?;
+        let localhost = |config: &mut Config| {
+            config.set("postgres", "connection", "\"host=localhost user=vip dbname=postgres\"");
+        };
+        let words = "its certificate is not for localhost, but for db1.example";
+        say("other-host", &localhost, words, "verify-full")?;
+        let clear = |config: &mut Config| {
+            config.set("postgres", "sslmode", "\"disable\"").remove("postgres", "ca_file");
+        };
+        say("no-tls", &clear, "no encryption", "let it in by Patroni")?;
+        let server = format!("postgres-{}", Node::Db1);
+        let names = [host_name(Node::Db1)];
+        let names = names.each_ref().map(String::as_str);
+        stage.lab.authority().issue_expired(&server, &names, stage.lab.tools().account)?;
+        stage.lab.database(Node::Db1).sql("select pg_reload_conf()")?;
+        say("expired", &|_| {}, "its certificate has expired", "ssl_cert_file")?;
+        // Renewed, it needs nothing of the daemon.
+        stage.launch(Node::Db1, &by_tcp(stage, Node::Db1)?)?;
+        stage.wait_reason(Node::Db1, "postgres_unknown", 10 * SECOND)?;
+        stage.lab.authority().issue(&server, &names, stage.lab.tools().account)?;
+        stage.lab.database(Node::Db1).sql("select pg_reload_conf()")?;
+        stage.wait_vip(Node::Db1, 10 * SECOND)
     });
 }
 

@@ -285,16 +285,4 @@ fn what_is_not_available_in_this_version() {
             "remove it: etcd decides who holds the VIP, and the holder advertises priority 255",
         );
     }
-    one(
-        "[postgres]",
-        "«sslmode» = \"require\"",
-        &not_yet("`sslmode` in [postgres]"),
-        "TLS to PostgreSQL is not available in this version: use its Unix socket",
-    );
-    one(
-        "[postgres]",
-        "connection = «\"host=localhost user=u sslmode=require\"»",
-        &not_yet("TLS to PostgreSQL"),
-        "remove sslmode, and use the Unix socket",
-    );
 }

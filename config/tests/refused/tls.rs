@@ -139,6 +139,59 @@ fn what_has_to_stand_together() {
     );
 }
 
+/// [`RIGHT`] with these lines in `[postgres]`.
+fn postgres(dir: &Path, lines: &str) -> Result<Config, String> {
+    let text = RIGHT.replace("[postgres]\n", &format!("[postgres]\n{lines}\n"));
+    Config::parse(Path::new(FILE), &text, dir).map_err(|problems| problems.to_string())
+}
+
+#[test]
+fn what_postgresql_has_for_it() {
+    let dir = files();
+    let tcp = "connection = \"host=localhost user=pgvrrp\"";
+    let mode = |lines: &str| postgres(dir.path(), lines).unwrap().postgres.ssl_mode.as_str();
+    assert_eq!(mode(tcp), "prefer");
+    assert_eq!(mode("connection = \"host=localhost user=pgvrrp sslmode=require\""), "require");
+    assert_eq!(mode("sslmode = \"disable\""), "disable");
+    assert_eq!(mode(&format!("{tcp}\nsslmode = \"verify-ca\"\nca_file = \"ca.pem\"")), "verify-ca");
+    let identity = "cert_file = \"client.pem\"\nkey_file = \"client.key\"";
+    assert_eq!(mode(&format!("{tcp}\nsslmode = \"verify-full\"\nca_file = \"ca.pem\"\n{identity}")), "verify-full");
+    let in_connection = "connection = \"host=localhost user=pgvrrp";
+    for (lines, message, help) in [
+        (format!("{tcp}\nsslmode = \"full\""), "sslmode must be \"disable\", \"prefer\"", "write sslmode = "),
+        (format!("{tcp}\nsslmode = \"verify-full\""), "sslmode = \"verify-full\" without ca_file", "add ca_file = "),
+        (format!("{tcp}\nca_file = \"ca.pem\""), "ca_file, and sslmode = \"prefer\" looks at no", "\"verify-full\""),
+        (format!("{tcp}\nsslmode = \"disable\"\n{identity}"), "cert_file, and sslmode is \"disable\"", "remove"),
+        ("sslmode = \"require\"".to_owned(), "sslmode = \"require\", and `connection` leads to a Unix", "localhost"),
+        (
+            "connection = \"host=/tmp user=u sslmode=require\"".to_owned(),
+            "sslmode = \"require\", and `connection` leads to a Unix socket",
+            "remove it",
+        ),
+        (identity.to_owned(), "cert_file, and `connection` leads to a Unix socket", "a Unix socket has no TLS"),
+        (
+            format!("{in_connection} sslmode=require\"\nsslmode = \"require\""),
+            "sslmode stands in `connection` as well",
+            "remove the one in `connection`",
+        ),
+        (
+            format!("{in_connection} sslmode=verify-full\""),
+            "connection is not understood: invalid value for option `sslmode`",
+            "a key of its own below `connection`: sslmode = ",
+        ),
+        (
+            format!("{in_connection} sslrootcert=/etc/ca.pem\""),
+            "connection is not understood: unknown option `sslrootcert`",
+            "keys of their own below `connection`: ca_file",
+        ),
+        (format!("{tcp}\nsslrootcert = \"ca.pem\""), "unknown key `sslrootcert` in [postgres]", "mean `ca_file`?"),
+    ] {
+        let shown = postgres(dir.path(), &lines).unwrap_err();
+        assert!(shown.starts_with(&format!("error: {message}")), "{lines}: {shown}");
+        assert!(shown.contains(help) && shown.ends_with("\n1 error"), "{lines}: {shown}");
+    }
+}
+
 /// The words of Patroni's configuration.
 #[test]
 fn what_it_is_called_elsewhere() {

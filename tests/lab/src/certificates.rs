@@ -50,6 +50,12 @@ impl Authority {
         self.dir.join("ca.pem")
     }
 
+    /// Where the certificate of this name is, once it is issued.
+    #[must_use]
+    pub fn files(&self, name: &str) -> Files {
+        Files { cert: self.dir.join(format!("{name}.pem")), key: self.dir.join(format!("{name}.key")) }
+    }
+
     /// A certificate for servers and clients: `<name>.pem` and `<name>.key`, for these names and addresses. Files of that
     /// name are replaced.
     ///
@@ -75,7 +81,7 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate()?;
         let cert = params.signed_by(&key, &self.issuer)?;
-        let files = Files { cert: self.dir.join(format!("{name}.pem")), key: self.dir.join(format!("{name}.key")) };
+        let files = self.files(name);
         replace(&files.cert, &cert.pem(), 0o644, owner)?;
         replace(&files.key, &key.serialize_pem(), 0o600, owner)?;
         Ok(files)

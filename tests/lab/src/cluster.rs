@@ -33,6 +33,8 @@ pub struct Options {
     pub etcd_tokens: Tokens,
     /// Whether etcd has TLS, and asks its clients for a certificate of the lab's authority.
     pub etcd_tls: bool,
+    /// Whether PostgreSQL has TLS, and lets nobody in by its loopback address without that and a password or certificate.
+    pub postgres_tls: bool,
     /// Patroni's `failsafe_mode`.
     pub failsafe_mode: bool,
 }
@@ -46,6 +48,7 @@ impl Default for Options {
             etcd_auth: false,
             etcd_tokens: Tokens::default(),
             etcd_tls: false,
+            postgres_tls: false,
             failsafe_mode: false,
         }
     }
@@ -82,9 +85,8 @@ impl Lab {
         let member = |node: Node| Member::new(node, &options, on(node), &tools, &site, &authority);
         let members = options.etcd.nodes().iter().map(|node| member(*node));
         let members = members.collect::<Result<Vec<_>>>()?;
-        let client = authority.issue("client", &[], tools.account)?;
-        let tls = options.etcd_tls.then(|| (authority.certificate(), client));
-        let database = |node: Node| Database::new(node, on(node), &tools, &site, &options, tls.as_ref());
+        authority.issue("client", &[], tools.account)?;
+        let database = |node: Node| Database::new(node, on(node), &tools, &site, &options, &authority);
         let databases = [database(Node::Db1)?, database(Node::Db2)?];
         let etcd = EtcdClient::new(on(Node::Dcs), &options, &tools, options.etcd_auth);
         let faults = Faults::default();
