@@ -404,3 +404,42 @@ pub(crate) fn etcd_settings(config: &Config) -> etcd::Settings {
         keys: etcd::keys::Keys::new(&patroni.namespace, &patroni.scope, patroni.group, &config.node, &vips),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    const CONFIG: &str = r#"
+        node = "db1"
+        interface = "eth0"
+        [patroni]
+        scope = "odoo"
+        [etcd]
+        endpoints = ["http://10.0.20.13:2379"]
+        username = "pgvrrp"
+        password_file = "password"
+        [postgres]
+        connection = "host=localhost user=pgvrrp"
+        password_file = "password"
+        [[vip]]
+        address = "10.0.20.155"
+        virtual_router_id = 155
+    "#;
+
+    /// Whatever of it gets into a log line or the message of a panic.
+    #[test]
+    fn what_the_askers_are_given_prints_no_password() {
+        let dir = tempfile::tempdir().unwrap();
+        let password = dir.path().join("password");
+        std::fs::write(&password, "hunter2").unwrap();
+        std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let config = Config::parse(Path::new("pgvrrp.toml"), CONFIG, dir.path()).unwrap();
+        let (etcd, postgres) = (etcd_settings(&config), postgres_settings(&config).unwrap());
+        assert_eq!(etcd.credentials.as_ref().unwrap().password, "hunter2");
+        assert_eq!(postgres.connection.get_password(), Some(b"hunter2".as_slice()));
+        let shown = format!("{config:?} {etcd:?} {postgres:?} {etcd:#?} {postgres:#?}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
