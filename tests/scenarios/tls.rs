@@ -16,6 +16,7 @@ use lab::{Node, Options};
 
 use crate::doctor::examine;
 use crate::refusals::{named, waits};
+use crate::rights;
 use crate::stage::{Stage, play, play_with};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -51,6 +52,26 @@ fn a_whole_cluster() {
             ensure!(etcd["endpoint"] == "https://10.0.20.13:2379" && etcd["error"].is_null(), "{etcd}");
             Ok(())
         })
+    });
+}
+
+/// With authentication on and no password, etcd's user is the one that the certificate names.
+#[test]
+fn a_certificate_in_place_of_a_password() {
+    play_with(Options { etcd_auth: true, ..with_tls() }, |stage| {
+        rights::grant(stage)?;
+        let identity = stage.lab.authority().issue("pgvrrp", &[], stage.lab.tools().account)?;
+        for node in Node::DATABASES {
+            let mut launch = Launch::reference(stage.lab, node);
+            set_identity(&mut launch.config, &identity);
+            let examined = examine(stage, node, "by-name", &launch.config, &[])?;
+            examined.is_well()?;
+            examined.says("etcd-rights", "warning", "the certificate's user", "etcdctl user get")?;
+            stage.launch(node, &launch)?;
+        }
+        stage.wait_vip(Node::Db1, 10 * SECOND)?;
+        stage.lab.switchover(Node::Db2)?;
+        stage.wait_vip(Node::Db2, 20 * SECOND)
     });
 }
 

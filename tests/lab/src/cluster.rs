@@ -85,7 +85,7 @@ impl Lab {
         let member = |node: Node| Member::new(node, &options, on(node), &tools, &site, &authority);
         let members = options.etcd.nodes().iter().map(|node| member(*node));
         let members = members.collect::<Result<Vec<_>>>()?;
-        authority.issue("client", &[], tools.account)?;
+        authority.issue_nameless("client", tools.account)?;
         let database = |node: Node| Database::new(node, on(node), &tools, &site, &options, &authority);
         let databases = [database(Node::Db1)?, database(Node::Db2)?];
         let etcd = EtcdClient::new(on(Node::Dcs), &options, &tools, options.etcd_auth);
