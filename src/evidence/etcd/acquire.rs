@@ -3,7 +3,8 @@
 use etcd_client::{Client, Compare, CompareOp, Error, PutOptions, Txn, TxnOp};
 use tokio::time::timeout;
 
-use super::endpoints::{Endpoints, describe};
+use super::endpoints::Endpoints;
+use super::failed::describe;
 use super::keys::Keys;
 use crate::clock;
 use crate::gate::evidence::{Acquisition, Expect, LeaseId, LockValue, VipId};

@@ -5,37 +5,19 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, TlsOptions};
-use pgvrrp_config::{Pem, Tls};
-use rustls::pki_types::ServerName;
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use etcd_client::{Client, ConnectOptions};
+use pgvrrp_config::Tls;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use tracing::{debug, info, warn};
 
+use super::failed::{Cause, Failed};
+use super::member::{Credentials, Member};
 use super::version::Version;
-use crate::evidence::tls::{self, Trouble};
-
-/// User and password for etcd.
-#[derive(Clone)]
-pub struct Credentials {
-    /// The user.
-    pub user: String,
-    /// Never printed.
-    pub password: String,
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
-    }
-}
+use crate::clock;
 
 /// All endpoints of one etcd cluster.
 #[derive(Debug)]
@@ -103,13 +85,14 @@ impl Endpoints {
                     self.prefer(index);
                     return Ok(answer);
                 }
-                Err(error) => errors.push(format!("{}: {error}", self.all[index].member.url)),
+                Err(error) => errors.push(format!("{}: {error}", self.all[index].member.url())),
             }
         }
         Err(errors.join("; "))
     }
 
     async fn ask_at<T>(&self, index: usize, ask: impl AsyncFn(Client, &str) -> Result<T, Failed>) -> Result<T, String> {
+        let asked = clock::now();
         let mut outcome = self.ask_once(index, &ask).await;
         if let Err(Failed { cause: Cause::Login, .. }) = outcome {
             // The next client shows the password anew.
@@ -117,7 +100,10 @@ impl Endpoints {
         }
         match outcome {
             Ok(answer) => Ok(answer),
-            Err(Failed { words, cause: Cause::Connection }) => Err(self.refusal(index).await.unwrap_or(words)),
+            // A refusal comes at once. Where nothing came, to look at that as well would keep the next endpoint waiting.
+            Err(Failed { words, cause: Cause::Connection }) if clock::now().since(asked) < self.timeout / 2 => {
+                Err(self.refusal(index).await.unwrap_or(words))
+            }
             Err(Failed { words, .. }) => Err(words),
         }
     }
@@ -128,7 +114,7 @@ impl Endpoints {
         ask: impl AsyncFn(Client, &str) -> Result<T, Failed>,
     ) -> Result<T, Failed> {
         let client = self.client(index).await?;
-        let url = &self.all[index].member.url;
+        let url = self.all[index].member.url();
         let outcome = timeout(self.timeout * 2, ask(client, url)).await;
         let outcome = outcome.unwrap_or_else(|_| Err(format!("no answer within {:?}", self.timeout * 2).into()));
         if outcome.is_err() {
@@ -140,14 +126,14 @@ impl Endpoints {
     async fn refusal(&self, index: usize) -> Option<String> {
         let endpoint = &self.all[index];
         let address = endpoint.state.lock().await.address?;
-        let refusal = timeout(self.timeout, endpoint.member.refusal(address, self.tls.as_ref())).await.ok()?;
+        let refusal = timeout(self.timeout / 2, endpoint.member.refusal(address, self.tls.as_ref())).await.ok()?;
         refusal.map(|trouble| trouble.words)
     }
 
     /// A client for the endpoint that answered last, for requests that are not to be sent twice.
     pub(super) async fn preferred(&self) -> Result<Client, String> {
         let index = self.preferred.load(Ordering::Relaxed);
-        self.client(index).await.map_err(|failed| format!("{}: {}", self.all[index].member.url, failed.words))
+        self.client(index).await.map_err(|failed| format!("{}: {}", self.all[index].member.url(), failed.words))
     }
 
     /// After a failure of a request on the [`preferred`](Self::preferred) client: the next one is asked first.
@@ -191,7 +177,7 @@ impl Endpoints {
         };
         state.client = Some(client.clone());
         if !endpoint.version_seen.swap(true, Ordering::Relaxed) {
-            tokio::spawn(warn_of_version(endpoint.member.url.clone(), client.clone(), self.timeout));
+            tokio::spawn(warn_of_version(endpoint.member.url().to_owned(), client.clone(), self.timeout));
         }
         Ok(client)
     }
@@ -204,166 +190,11 @@ impl Endpoints {
         match timeout(self.timeout, tokio::net::lookup_host(authority)).await {
             Ok(Ok(mut found)) => found.next().or(known),
             Ok(Err(error)) => {
-                debug!(endpoint = endpoint.member.url, %error, "name does not resolve; keeping the address known before");
+                debug!(endpoint = endpoint.member.url(), %error, "name does not resolve; keeping the address known before");
                 known
             }
             Err(_) => known,
         }
-    }
-}
-
-/// Why a question came to nothing.
-#[derive(Debug)]
-pub(super) struct Failed {
-    words: String,
-    cause: Cause,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cause {
-    /// The token is not good any more: its time is over, or the users have changed since.
-    Login,
-    /// There was no connection, or it broke.
-    Connection,
-    /// Anything else.
-    Other,
-}
-
-impl From<String> for Failed {
-    fn from(words: String) -> Self {
-        Self { words, cause: Cause::Other }
-    }
-}
-
-impl From<Error> for Failed {
-    fn from(error: Error) -> Self {
-        let cause = match &error {
-            // gRPC code 16, Unauthenticated.
-            Error::GRpcStatus(status) if status.code() as i32 == 16 || is_outdated(status.message()) => Cause::Login,
-            error if is_broken(error) => Cause::Connection,
-            _ => Cause::Other,
-        };
-        Self { words: describe(&error), cause }
-    }
-}
-
-/// Whether a signed token is from before the last change of a user or role. etcd has no code for that of its own: as of 3.5
-/// it is InvalidArgument, before that Unknown.
-fn is_outdated(words: &str) -> bool {
-    ["auth: revision in header is old", "revision of auth store is old"].iter().any(|old| words.contains(old))
-}
-
-/// Whether it is the connection that failed: what etcd itself says comes without a source.
-pub(crate) fn is_broken(error: &Error) -> bool {
-    matches!(error, Error::GRpcStatus(status) if std::error::Error::source(status).is_some())
-}
-
-/// One member of etcd, as the configuration names it.
-#[derive(Clone, Debug)]
-pub(crate) struct Member {
-    url: String,
-}
-
-impl Member {
-    pub(crate) fn new(url: String) -> Self {
-        Self { url }
-    }
-
-    /// `host:port`.
-    pub(crate) fn authority(&self) -> &str {
-        self.url.split_once("://").map_or(self.url.as_str(), |(_, rest)| rest)
-    }
-
-    /// The name or address for which its certificate has to be.
-    fn host(&self) -> &str {
-        let authority = self.authority();
-        authority.rsplit_once(':').map_or(authority, |(host, _)| host).trim_matches(['[', ']'])
-    }
-
-    pub(crate) fn has_tls(&self) -> bool {
-        self.url.starts_with("https:")
-    }
-
-    /// A client for this member, which is at `address`. With credentials it has proved who it is when this returns;
-    /// without, nothing may have been sent yet.
-    pub(crate) async fn connect(
-        &self,
-        address: SocketAddr,
-        tls: Option<&Tls>,
-        credentials: Option<&Credentials>,
-        mut options: ConnectOptions,
-    ) -> Result<Client, Error> {
-        if let Some(Credentials { user, password }) = credentials {
-            options = options.with_user(user, password).with_auto_token_refresh(true);
-        }
-        let mut scheme = "http";
-        if let Some(tls) = tls.filter(|_| self.has_tls()) {
-            options = options.with_tls(tls_options(tls).await?.domain_name(self.host()));
-            scheme = "https";
-        }
-        Client::connect([format!("{scheme}://{address}")], Some(options)).await
-    }
-
-    /// What about TLS makes this member end a connection. A client is refused only after it has taken the handshake for done
-    /// (as of TLS 1.3), and what remains of that above HTTP/2 is that the connection was closed: so it is looked at by itself.
-    pub(crate) async fn refusal(&self, address: SocketAddr, tls: Option<&Tls>) -> Option<Trouble> {
-        let pem = match tls {
-            Some(tls) => tls::read(tls).await.ok()?,
-            None => Pem::default(),
-        };
-        let mut config = tls::client_config(&pem).ok()?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        let name = ServerName::try_from(self.host().to_owned()).ok()?;
-        let stream = TcpStream::connect(address).await.ok()?;
-        let greeted = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-        match (greeted, tls) {
-            (Ok(mut stream), _) => stream.read_u8().await.err().and_then(|error| tls::explain(&error)),
-            (Err(error), Some(_)) => tls::explain(&error).or_else(|| Some(Trouble::no_tls_there())),
-            // Whose certificate it has does not matter here: it has one.
-            (Err(error), None) => tls::explain(&error).map(|_| Trouble::tls_there()),
-        }
-    }
-}
-
-/// What is in the files now: they may have been renewed since the last connection.
-async fn tls_options(tls: &Tls) -> Result<TlsOptions, Error> {
-    let pem = tls::read(tls).await.map_err(Error::InvalidArgs)?;
-    let mut options = TlsOptions::new();
-    if let Some(authorities) = pem.authorities {
-        options = options.ca_certificate(Certificate::from_pem(authorities));
-    }
-    if let Some((certificate, key)) = pem.identity {
-        options = options.identity(Identity::from_pem(certificate, key));
-    }
-    Ok(options)
-}
-
-/// etcd's own words, without the client's wrapping.
-pub(crate) fn describe(error: &Error) -> String {
-    if let Some(trouble) = tls_trouble(error) {
-        return trouble.words;
-    }
-    match error {
-        Error::GRpcStatus(status) => {
-            // gRPC code 7, PermissionDenied.
-            let help = if status.code() as i32 == 7 {
-                ": this etcd user lacks a right, see the README for the role it needs"
-            } else {
-                ""
-            };
-            format!("{}{help}", status.message())
-        }
-        Error::InvalidArgs(words) => words.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// What is wrong with TLS, if that is what is wrong.
-pub(crate) fn tls_trouble(error: &Error) -> Option<Trouble> {
-    match error {
-        Error::GRpcStatus(status) => tls::explain(status),
-        Error::TransportError(error) => tls::explain(error),
-        _ => None,
     }
 }
 

@@ -3,7 +3,9 @@
 
 mod acquire;
 mod endpoints;
+mod failed;
 pub mod keys;
+mod member;
 pub mod parse;
 mod round;
 mod version;
@@ -17,10 +19,11 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 
 use crate::gate::evidence::{EtcdReport, EtcdRequest};
-pub use endpoints::Credentials;
 use endpoints::Endpoints;
-pub(crate) use endpoints::{Member, describe, is_broken, tls_trouble};
+pub(crate) use failed::{describe, is_broken, tls_trouble};
 use keys::Keys;
+pub use member::Credentials;
+pub(crate) use member::Member;
 pub(crate) use version::Version;
 
 /// What the asker has to know.

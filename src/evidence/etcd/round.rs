@@ -3,7 +3,8 @@
 use etcd_client::{Client, Error, GetResponse, KeyValue, Txn, TxnOp, TxnOpResponse};
 use tokio::time::timeout;
 
-use super::endpoints::{Endpoints, Failed};
+use super::endpoints::Endpoints;
+use super::failed::Failed;
 use super::keys::Keys;
 use super::parse::{Resolver, lock_holder, patroni_config};
 use crate::clock;

@@ -8,7 +8,8 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use super::endpoints::{Endpoints, describe};
+use super::endpoints::Endpoints;
+use super::failed::describe;
 use super::keys::Keys;
 use crate::gate::evidence::EtcdReport;
 
