@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{io, thread};
 
-use pgvrrp_config::{Checksum, Config, Fence};
+use pgvrrp_config::{Checksum, Config, Fence, SslMode};
 use pgvrrp_netlink::{Kernel, Monitor, SockDiag, promote_secondaries};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -183,7 +183,18 @@ pub fn postgres_settings(config: &Config) -> Result<postgres::Settings, Failure>
     if let Some(password) = &config.postgres.password {
         connection.password(password.expose());
     }
-    Ok(postgres::Settings { connection, timeout: config.postgres.timeout })
+    connection.ssl_mode(match config.postgres.ssl_mode {
+        SslMode::Disable => tokio_postgres::config::SslMode::Disable,
+        SslMode::Prefer => tokio_postgres::config::SslMode::Prefer,
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => tokio_postgres::config::SslMode::Require,
+    });
+    let verify = match config.postgres.ssl_mode {
+        SslMode::Disable | SslMode::Prefer | SslMode::Require => postgres::tls::Verify::Nothing,
+        SslMode::VerifyCa => postgres::tls::Verify::Authority,
+        SslMode::VerifyFull => postgres::tls::Verify::Host,
+    };
+    let tls = postgres::tls::Settings { verify, files: config.postgres.tls.clone() };
+    Ok(postgres::Settings { connection, tls, timeout: config.postgres.timeout })
 }
 
 fn open_recording(path: &Path) -> Result<Recorder, Failure> {
@@ -386,9 +397,49 @@ pub(crate) fn etcd_settings(config: &Config) -> etcd::Settings {
     let credentials = config.etcd.username.as_ref().zip(config.etcd.password.as_ref());
     etcd::Settings {
         endpoints: config.etcd.endpoints.clone(),
+        tls: config.etcd.tls.clone(),
         credentials: credentials
             .map(|(user, password)| etcd::Credentials { user: user.clone(), password: password.expose().to_owned() }),
         timeout: config.etcd.request_timeout,
         keys: etcd::keys::Keys::new(&patroni.namespace, &patroni.scope, patroni.group, &config.node, &vips),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    const CONFIG: &str = r#"
+        node = "db1"
+        interface = "eth0"
+        [patroni]
+        scope = "odoo"
+        [etcd]
+        endpoints = ["http://10.0.20.13:2379"]
+        username = "pgvrrp"
+        password_file = "password"
+        [postgres]
+        connection = "host=localhost user=pgvrrp"
+        password_file = "password"
+        [[vip]]
+        address = "10.0.20.155"
+        virtual_router_id = 155
+    "#;
+
+    /// Whatever of it gets into a log line or the message of a panic.
+    #[test]
+    fn what_the_askers_are_given_prints_no_password() {
+        let dir = tempfile::tempdir().unwrap();
+        let password = dir.path().join("password");
+        std::fs::write(&password, "hunter2").unwrap();
+        std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let config = Config::parse(Path::new("pgvrrp.toml"), CONFIG, dir.path()).unwrap();
+        let (etcd, postgres) = (etcd_settings(&config), postgres_settings(&config).unwrap());
+        assert_eq!(etcd.credentials.as_ref().unwrap().password, "hunter2");
+        assert_eq!(postgres.connection.get_password(), Some(b"hunter2".as_slice()));
+        let shown = format!("{config:?} {etcd:?} {postgres:?} {etcd:#?} {postgres:#?}");
+        assert!(!shown.contains("hunter2"), "{shown}");
     }
 }

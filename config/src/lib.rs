@@ -11,6 +11,7 @@
 #![warn(missing_docs)]
 
 mod diagnose;
+mod file;
 mod load;
 mod mask;
 mod model;
@@ -19,10 +20,13 @@ mod read;
 mod schema;
 mod secret;
 mod suggest;
+mod tls;
 
 pub use diagnose::Problems;
+pub use file::Unusable;
 pub use model::{
     Checksum, Config, Etcd, Failsafe, Fence, ForeignActive, Http, LogLevel, Patroni, Paused, Policy, Postgres,
-    PostgresDown, Vip,
+    PostgresDown, SslMode, Vip,
 };
 pub use secret::Secret;
+pub use tls::{Identity, Pem, Tls};

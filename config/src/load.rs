@@ -15,7 +15,7 @@ use crate::read;
 const MAX_LEN: u64 = 1 << 20;
 
 impl Config {
-    /// Reads the file at `path`, and the password files that it names.
+    /// Reads the file at `path`, and the files with passwords, certificates and keys that it names.
     ///
     /// # Errors
     /// [`Problems`] with everything that is wrong, be it that the file cannot be read.

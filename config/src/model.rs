@@ -10,6 +10,7 @@ use std::time::Duration;
 use vrrp::types::{Interval, Vrid};
 
 use crate::secret::Secret;
+use crate::tls::Tls;
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +53,11 @@ pub struct Patroni {
 /// How etcd is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Etcd {
-    /// `endpoints`: at least one, each `http://host:port` and nothing more, no two the same.
+    /// `endpoints`: at least one, each `http://host:port` and nothing more, no two the same; or all of them `https://`.
     pub endpoints: Vec<String>,
+    /// `ca_file`, `cert_file` and `key_file`: given if and only if the endpoints are `https://`, and then there is a
+    /// `ca_file`.
+    pub tls: Option<Tls>,
     /// `username`: given if and only if there is a password.
     pub username: Option<String>,
     /// The content of `password_file`.
@@ -65,13 +69,51 @@ pub struct Etcd {
 /// How the PostgreSQL of this host is asked for its role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Postgres {
-    /// `connection`: a libpq key/value string or URL that tokio-postgres understands. It names one Unix socket or
+    /// `connection`: a libpq key/value string or URL that tokio-postgres understands. It leads to one Unix socket or
     /// loopback address and holds no password. Default `host=/var/run/postgresql user=pgvrrp dbname=postgres`.
     pub connection: String,
+    /// `sslmode`, or that of `connection`: below `Require` for a Unix socket. Default `prefer`.
+    pub ssl_mode: SslMode,
+    /// `ca_file`, `cert_file` and `key_file`: there is a `ca_file` if and only if the server's certificate is verified.
+    pub tls: Tls,
     /// The content of `password_file`.
     pub password: Option<Secret>,
     /// `timeout`: the deadline of one question, 50 ms to 5 s. Default 500 ms.
     pub timeout: Duration,
+}
+
+/// `postgres.sslmode`, by libpq's words: how much TLS a connection by TCP has. A Unix socket has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SslMode {
+    /// `"disable"`: none.
+    Disable,
+    /// `"prefer"`: what the server has, whoever it is.
+    #[default]
+    Prefer,
+    /// `"require"`: with whomever.
+    Require,
+    /// `"verify-ca"`: with one whose certificate an authority in `ca_file` has signed.
+    VerifyCa,
+    /// `"verify-full"`: and signed for the host that `connection` names.
+    VerifyFull,
+}
+
+impl SslMode {
+    /// The word that stands in the file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disable => "disable",
+            Self::Prefer => "prefer",
+            Self::Require => "require",
+            Self::VerifyCa => "verify-ca",
+            Self::VerifyFull => "verify-full",
+        }
+    }
+
+    /// Whether the server has to show a certificate that is believed.
+    pub const fn verifies(self) -> bool {
+        matches!(self, Self::VerifyCa | Self::VerifyFull)
+    }
 }
 
 /// The read-only HTTP server.

@@ -256,7 +256,7 @@ impl<'a> Section<'a> {
     }
 
     /// `Err` if the key has been told to be there under a wrong name.
-    fn told_of(&self, key: &str) -> Result<(), Reported> {
+    pub(crate) fn told_of(&self, key: &str) -> Result<(), Reported> {
         let misnamed = self.misnamed.iter().find(|(meant, _)| *meant == key);
         misnamed.map_or(Ok(()), |(_, reported)| Err(*reported))
     }

@@ -5,6 +5,7 @@
 
 mod etcd;
 mod postgres;
+mod tls;
 mod vip;
 
 use std::net::SocketAddr;

@@ -52,14 +52,22 @@ pub(crate) const PATRONI: Schema = Schema {
     ],
 };
 
+const CA_FILE: Foreign = Foreign {
+    keys: &["cacert", "ca", "cafile", "sslrootcert"],
+    means: Some("ca_file"),
+    help: "did you mean `ca_file`?",
+};
+
+const CERT_FILE: Foreign =
+    Foreign { keys: &["cert", "certfile", "sslcert"], means: Some("cert_file"), help: "did you mean `cert_file`?" };
+
+const KEY_FILE: Foreign =
+    Foreign { keys: &["key", "keyfile", "sslkey"], means: Some("key_file"), help: "did you mean `key_file`?" };
+
 pub(crate) const ETCD: Schema = Schema {
     header: "[etcd]",
-    keys: &["endpoints", "username", "password_file", "request_timeout"],
-    not_yet: &[Foreign {
-        keys: &["cafile", "cacert", "ca", "certfile", "cert", "keyfile", "key"],
-        means: None,
-        help: "TLS to etcd is not available in this version: use http:// endpoints inside a trusted network",
-    }],
+    keys: &["endpoints", "ca_file", "cert_file", "key_file", "username", "password_file", "request_timeout"],
+    not_yet: &[],
     known_elsewhere: &[
         Foreign {
             keys: &["host", "hosts", "url", "urls"],
@@ -67,6 +75,14 @@ pub(crate) const ETCD: Schema = Schema {
             help: "did you mean `endpoints`?",
         },
         Foreign { keys: &["user"], means: Some("username"), help: "did you mean `username`?" },
+        CA_FILE,
+        CERT_FILE,
+        KEY_FILE,
+        Foreign {
+            keys: &["protocol"],
+            means: None,
+            help: "write it in front of each endpoint: endpoints = [\"https://10.0.20.13:2379\"]",
+        },
         Foreign {
             keys: &["password"],
             means: None,
@@ -77,13 +93,12 @@ pub(crate) const ETCD: Schema = Schema {
 
 pub(crate) const POSTGRES: Schema = Schema {
     header: "[postgres]",
-    keys: &["connection", "password_file", "timeout"],
-    not_yet: &[Foreign {
-        keys: &["cafile", "certfile", "cert", "keyfile", "key", "sslmode", "sslrootcert", "sslcert", "sslkey"],
-        means: None,
-        help: "TLS to PostgreSQL is not available in this version: use its Unix socket",
-    }],
+    keys: &["connection", "sslmode", "ca_file", "cert_file", "key_file", "password_file", "timeout"],
+    not_yet: &[],
     known_elsewhere: &[
+        CA_FILE,
+        CERT_FILE,
+        KEY_FILE,
         Foreign {
             keys: &["dsn", "url", "conninfo", "host", "port", "user", "dbname"],
             means: None,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pgvrrp_config::{
     Checksum, Config, Etcd, Failsafe, Fence, ForeignActive, Http, LogLevel, Patroni, Paused, Policy, Postgres,
-    PostgresDown, Vip,
+    PostgresDown, SslMode, Tls, Vip,
 };
 use vrrp::types::{Interval, Vrid};
 
@@ -51,12 +51,15 @@ fn ten_lines_are_enough() {
         patroni: Patroni { namespace: "/service".into(), scope: "odoo".into(), group: None },
         etcd: Etcd {
             endpoints: vec!["http://10.0.20.13:2379".into()],
+            tls: None,
             username: None,
             password: None,
             request_timeout: Duration::from_secs(1),
         },
         postgres: Postgres {
             connection: "host=/var/run/postgresql user=pgvrrp dbname=postgres".into(),
+            ssl_mode: SslMode::Prefer,
+            tls: Tls { ca_file: None, identity: None },
             password: None,
             timeout: Duration::from_millis(500),
         },
@@ -186,6 +189,7 @@ fn connections_to_this_host() {
         "host=localhost user=pgvrrp",
         "host=127.0.0.1 user=pgvrrp sslmode=disable",
         "hostaddr=::1 user=pgvrrp",
+        "host=db1.example hostaddr=127.0.0.1 user=pgvrrp sslmode=require",
         "postgresql:///postgres?host=/var/run/postgresql&user=pgvrrp",
         "postgres://pgvrrp@[::1]:5432/postgres",
     ] {

@@ -10,7 +10,7 @@ use crate::evidence::etcd::Version;
 pub(super) fn judge(endpoints: &[Endpoint]) -> Vec<Finding> {
     // One that refuses for the user's rights works; the rights are an area of their own.
     let works = |endpoint: &Endpoint| {
-        endpoint.answer.as_ref().is_ok_and(|answer| !matches!(answer.read, Err(Refusal::Other(_))))
+        endpoint.answer.as_ref().is_ok_and(|answer| matches!(answer.read, Ok(_) | Err(Refusal::Rights(_))))
     };
     let others_work = endpoints.iter().any(works);
     let mut findings: Vec<_> = endpoints.iter().map(|endpoint| judge_one(endpoint, others_work)).collect();
@@ -57,6 +57,9 @@ fn judge_one(endpoint: &Endpoint, others_work: bool) -> Finding {
     match &answer.read {
         Ok((_, took)) => words.push(format!("{:.1} ms", took.as_secs_f64() * 1e3)),
         Err(Refusal::Rights(_)) => {}
+        Err(Refusal::Tls(trouble)) => {
+            return silent(others_work, format!("{name}: {}", trouble.words), trouble.fix);
+        }
         Err(Refusal::Other(why)) => {
             let text = format!("{name}: {}; a read failed: {why}", words.join(", "));
             let fix =

@@ -10,8 +10,9 @@ use tokio::task::JoinSet;
 
 use super::patience::Patience;
 use crate::clock;
-use crate::evidence::etcd::{Settings, authority, connect, describe};
+use crate::evidence::etcd::{Member, Settings, describe, is_broken, tls_trouble};
 use crate::evidence::patroni;
+use crate::evidence::tls::Trouble;
 
 /// What all the questions to one endpoint may take together.
 const TOGETHER: Duration = Duration::from_secs(4);
@@ -60,12 +61,17 @@ pub(super) enum Leader {
 pub(super) enum Refusal {
     /// etcd does not know this user, or wants one.
     Rights(String),
+    /// There is no TLS between here and there.
+    Tls(Trouble),
     /// Anything else: no leader, no answer in time.
     Other(String),
 }
 
 impl Refusal {
     fn of(error: &Error) -> Self {
+        if let Some(trouble) = tls_trouble(error) {
+            return Self::Tls(trouble);
+        }
         let text = describe(error);
         let rights = match error {
             // gRPC codes: invalid argument, permission denied, failed precondition, unauthenticated.
@@ -110,10 +116,11 @@ pub(super) async fn ask(settings: &Settings) -> Vec<Endpoint> {
 }
 
 async fn examine(url: &str, settings: &Settings) -> Endpoint {
-    let authority = authority(url).to_owned();
+    let member = Member::new(url.to_owned());
+    let authority = member.authority().to_owned();
     let patience = Patience::of(TOGETHER);
     let answer = match reach(&authority, patience).await {
-        Ok(address) => Ok(converse(address, settings, patience).await),
+        Ok(address) => Ok(converse(&member, address, settings, patience).await),
         Err(why) => Err(why),
     };
     Endpoint { authority, answer }
@@ -136,11 +143,12 @@ async fn resolve(authority: &str, patience: Patience) -> Result<SocketAddr, Stri
     address.ok_or_else(|| "its name resolves to nothing".to_owned())
 }
 
-async fn converse(address: SocketAddr, settings: &Settings, patience: Patience) -> Answer {
+async fn converse(member: &Member, address: SocketAddr, settings: &Settings, patience: Patience) -> Answer {
     let read_not_yet = Err(Refusal::Other(String::new()));
     let mut answer = Answer { version: None, cluster_id: None, leader: None, errors: Vec::new(), read: read_not_yet };
     // Without credentials, and without asking for a leader: what a member says about itself needs neither.
-    let status = match patience.wait(connect(address, None, ConnectOptions::new())).await {
+    let anonymous = member.connect(address, settings.tls.as_ref(), None, ConnectOptions::new());
+    let status = match patience.wait(anonymous).await {
         Ok(Ok(mut client)) => patience.wait(client.status()).await,
         Ok(Err(error)) => Ok(Err(error)),
         Err(late) => Err(late),
@@ -157,19 +165,26 @@ async fn converse(address: SocketAddr, settings: &Settings, patience: Patience) 
     }
     // One that refuses the question may still tell its version; one that is silent is not asked again.
     if let Ok(Err(_)) = status
+        && !member.has_tls()
         && let Ok(Ok(body)) = patience.wait(patroni::ask(&format!("http://{address}/version"))).await
     {
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
         answer.version = body["etcdserver"].as_str().map(str::to_owned);
     }
-    answer.read = read(address, settings, patience).await;
+    answer.read = read(member, address, settings, patience).await;
     answer
 }
 
 /// One read as the daemon makes it.
-async fn read(address: SocketAddr, settings: &Settings, patience: Patience) -> Result<(Client, Duration), Refusal> {
+async fn read(
+    member: &Member,
+    address: SocketAddr,
+    settings: &Settings,
+    patience: Patience,
+) -> Result<(Client, Duration), Refusal> {
     let options = ConnectOptions::new().with_require_leader(true);
-    let client = patience.wait(connect(address, settings.credentials.as_ref(), options)).await;
+    let client = member.connect(address, settings.tls.as_ref(), settings.credentials.as_ref(), options);
+    let client = patience.wait(client).await;
     let mut client = client.map_err(Refusal::Other)?.map_err(|error| Refusal::of(&error))?;
     // The first question on a connection also makes it.
     let _ = patience.wait(client.status()).await;
@@ -179,6 +194,10 @@ async fn read(address: SocketAddr, settings: &Settings, patience: Patience) -> R
         Ok(_) => Ok((client, clock::now().since(asked))),
         // Whether this user may read that very key is the next area's question: the client works.
         Err(Error::GRpcStatus(status)) if status.code() as i32 == 7 => Ok((client, clock::now().since(asked))),
+        Err(error) if is_broken(&error) => match patience.wait(member.refusal(address, settings.tls.as_ref())).await {
+            Ok(Some(trouble)) => Err(Refusal::Tls(trouble)),
+            _ => Err(Refusal::of(&error)),
+        },
         Err(error) => Err(Refusal::of(&error)),
     }
 }

@@ -87,12 +87,10 @@ fn writing(user: Option<&str>, keys: &Keys, permissions: &Permissions) -> Option
             Some(Finding::problem(AREA, text, format!("{fix}; or fence = \"leader-key\" on every node")))
         }
         Permissions::Unknown(why) => {
-            let text = format!(
-                "{}: whether it may write {} could not be found out: {why}",
-                named(user),
-                keys.locks.join(", ")
-            );
-            let fix = format!("look at `etcdctl user get {} --detail` as etcd's root", user.unwrap_or_default());
+            let who = user.map_or_else(|| "etcd rights: the certificate's user".to_owned(), |user| named(Some(user)));
+            let locks = keys.locks.join(", ");
+            let text = format!("{who}: whether it may write {locks} could not be found out: {why}");
+            let fix = format!("look at `etcdctl user get {} --detail` as etcd's root", user.unwrap_or("NAME"));
             Some(Finding::warning(AREA, text, fix))
         }
     }
@@ -171,6 +169,8 @@ mod tests {
         assert_eq!(writing(Some("reader"), &fenced_by_patroni, &role("pgvrrp", true, false, b"/", b"\0")), None);
         let unknown = writing(Some("x"), &keys(), &Permissions::Unknown("no answer".to_owned())).unwrap();
         assert_eq!(unknown.level, Level::Warning);
+        let by_certificate = writing(None, &keys(), &Permissions::Unknown("why".to_owned())).unwrap();
+        assert!(by_certificate.text.starts_with("etcd rights: the certificate's user: whether"), "{by_certificate:?}");
     }
 
     #[test]

@@ -132,10 +132,17 @@ async fn members(mut client: Client, member: &str, patience: Patience) -> Result
     Ok(named.collect())
 }
 
-/// Without credentials a read that is answered shows that authentication is off. With them, any user may ask for itself
-/// and for its own roles.
-async fn permissions(client: Client, user: Option<&str>, patience: Patience) -> Permissions {
-    let Some(user) = user else { return Permissions::Open };
+/// Any user may ask for itself and for its own roles, if it knows its name. Without one, authentication is off, or etcd has
+/// taken the name from the certificate; then only root may list the roles.
+async fn permissions(mut client: Client, user: Option<&str>, patience: Patience) -> Permissions {
+    let Some(user) = user else {
+        return match patience.wait(client.role_list()).await {
+            Ok(Err(error)) if refused(&error).denied => {
+                Permissions::Unknown("etcd takes the user from the certificate".to_owned())
+            }
+            _ => Permissions::Open,
+        };
+    };
     granted(client, user, patience).await.map_or_else(Permissions::Unknown, Permissions::Granted)
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Uid, User};
 use tokio_postgres::Config;
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, SslMode};
 
 use super::areas::POSTGRES as AREA;
 use super::report::Finding;
@@ -24,7 +24,10 @@ pub(super) enum Place {
     /// The directory of its Unix socket.
     Socket(PathBuf),
     /// A loopback address.
-    Tcp,
+    Tcp {
+        /// Whether it is to have TLS, as a line `hostssl` asks for.
+        tls: bool,
+    },
 }
 
 impl Login {
@@ -33,7 +36,9 @@ impl Login {
         let role = connection.get_user().map_or_else(system_user, str::to_owned);
         let database = connection.get_dbname().unwrap_or(&role).to_owned();
         let place = match (connection.get_hostaddrs().first(), connection.get_hosts().first()) {
-            (Some(_), _) | (None, Some(Host::Tcp(_))) => Place::Tcp,
+            (Some(_), _) | (None, Some(Host::Tcp(_))) => {
+                Place::Tcp { tls: connection.get_ssl_mode() == SslMode::Require }
+            }
             (None, Some(Host::Unix(directory))) => Place::Socket(directory.clone()),
             (None, None) => Place::Socket(PathBuf::from("/var/run/postgresql")),
         };
@@ -48,8 +53,9 @@ impl Login {
             Place::Socket(_) => {
                 format!("local {database} {role} scram-sha-256 (and its password_file under [postgres])")
             }
-            Place::Tcp => {
-                format!("host {database} {role} samehost scram-sha-256 (and its password_file under [postgres])")
+            Place::Tcp { tls } => {
+                let host = if tls { "hostssl" } else { "host" };
+                format!("{host} {database} {role} samehost scram-sha-256 (and its password_file under [postgres])")
             }
         };
         format!("Patroni's postgresql.pg_hba, before the lines that are there: {line}")
@@ -105,7 +111,7 @@ mod tests {
 
     #[test]
     fn an_address_is_tcp() {
-        assert!(matches!(login("hostaddr=127.0.0.1 user=pgvrrp dbname=postgres").place, Place::Tcp));
+        assert!(matches!(login("hostaddr=127.0.0.1 user=pgvrrp dbname=postgres").place, Place::Tcp { tls: false }));
         assert!(matches!(login("user=pgvrrp dbname=postgres").place, Place::Socket(_)));
     }
 
@@ -115,6 +121,8 @@ mod tests {
         assert!(line("host=/var/run/postgresql user=pgvrrp dbname=postgres").ends_with("local postgres pgvrrp peer"));
         assert!(line("host=/run/pg user=vip dbname=odoo").contains("local odoo vip scram-sha-256"));
         assert!(line("host=localhost user=pgvrrp dbname=postgres").contains("host postgres pgvrrp samehost"));
+        let with_tls = line("host=localhost user=pgvrrp dbname=postgres sslmode=require");
+        assert!(with_tls.contains("hostssl postgres pgvrrp samehost"));
         assert!(line("host=/run/pg user=my-vip").contains("local \"my-vip\" \"my-vip\" scram-sha-256"));
     }
 

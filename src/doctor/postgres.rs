@@ -47,7 +47,7 @@ pub(super) struct Server {
 pub(super) async fn ask(settings: Settings) -> Seen {
     let patience = Patience::of(TOGETHER).with_question(settings.timeout);
     let began = clock::now();
-    let target = Target::new(settings.connection);
+    let target = Target::new(settings.connection, settings.tls);
     let (session, _ended) = match patience.wait(Session::open(&target)).await {
         Ok(Ok(session)) => session,
         Ok(Err(Failure::Down(detail))) => return Err(Silence::Down(detail)),

@@ -8,6 +8,7 @@ use super::areas::POSTGRES as AREA;
 use super::login::{Login, Place, quoted};
 use super::postgres::Silence;
 use super::report::Finding;
+use crate::evidence::postgres::session::TLS;
 
 /// `timeout` is how long the daemon waits; `daemon` is what a running daemon says of PostgreSQL's role, if it says so.
 pub(super) fn judge(login: &Login, silence: &Silence, timeout: Duration, daemon: Option<&str>) -> Finding {
@@ -30,7 +31,7 @@ pub(super) fn judge(login: &Login, silence: &Silence, timeout: Duration, daemon:
 fn start(login: &Login) -> String {
     let place = match login.place {
         Place::Socket(_) => "host is the directory of the Unix socket",
-        Place::Tcp => {
+        Place::Tcp { .. } => {
             "host and port are those of Patroni's postgresql.listen, which has to include the loopback address; or use the Unix \
              socket"
         }
@@ -39,6 +40,14 @@ fn start(login: &Login) -> String {
 }
 
 fn refused(login: &Login, detail: &str, daemon: Option<&str>) -> Finding {
+    if detail.starts_with(TLS) {
+        return Finding::problem(
+            AREA,
+            format!("PostgreSQL: no session: {detail}"),
+            "the server's certificate is in ssl_cert_file: ca_file under [postgres] has to be the authority that has signed it, and \
+             with sslmode = \"verify-full\" it has to be for the host in `connection`",
+        );
+    }
     let (role, database) = (quoted(&login.role), quoted(&login.database));
     match sqlstate(detail) {
         // Who may log in by `peer` depends on the system user, and this one need not be the daemon's.

@@ -4,3 +4,4 @@
 pub mod etcd;
 pub mod patroni;
 pub mod postgres;
+pub(crate) mod tls;

@@ -32,6 +32,9 @@ const READY: Duration = Duration::from_secs(10);
 /// Connections served at a time.
 const CONNECTIONS: usize = 32;
 
+/// The life of a connection. A scraper that keeps its own open makes a new one now and then.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// Pause before an address that could not be bound is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
 
@@ -39,19 +42,13 @@ type Picture = watch::Receiver<Arc<Status>>;
 
 /// Serves for ever. That the address cannot be bound never stops the VIP: it is said, and tried again.
 pub async fn serve(listen: SocketAddr, status: Picture) {
-    let app = Router::new()
-        .route("/metrics", get(serve_metrics))
-        .route("/status", get(serve_status))
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .fallback(async || (StatusCode::NOT_FOUND, "pgvrrp: /metrics /status /healthz /readyz\n"))
-        .with_state(status);
+    let app = app(status);
     let mut told = false;
     loop {
         match bind(listen).await {
             Ok(listener) => {
                 info!(%listen, "HTTP");
-                if let Err(error) = axum::serve(Bounded::new(listener, CONNECTIONS), app.clone()).await {
+                if let Err(error) = axum::serve(Bounded::new(listener, CONNECTIONS, LONGEST), app.clone()).await {
                     warn!(%listen, %error, "HTTP ended, starting it again");
                 }
             }
@@ -63,6 +60,16 @@ pub async fn serve(listen: SocketAddr, status: Picture) {
         }
         tokio::time::sleep(AGAIN).await;
     }
+}
+
+pub(super) fn app(status: Picture) -> Router {
+    Router::new()
+        .route("/metrics", get(serve_metrics))
+        .route("/status", get(serve_status))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .fallback(async || (StatusCode::NOT_FOUND, "pgvrrp: /metrics /status /healthz /readyz\n"))
+        .with_state(status)
 }
 
 /// Where the kernel has no IPv6, "every address" means every IPv4 address.

@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::harmless;
 use crate::node::io::{Level, Notice};
 
 /// Lines that may wait.
@@ -46,10 +47,11 @@ pub fn start(level: &str) -> io::Result<()> {
 /// One line for what the node had to tell.
 pub fn tell(notice: &Notice, vip: Option<&str>) {
     let vip = vip.unwrap_or("-");
+    let text = harmless(&notice.text);
     match notice.level {
-        Level::Info => info!(vip, "{}", notice.text),
-        Level::Warning => warn!(vip, "{}", notice.text),
-        Level::Alarm => error!(vip, "{}", notice.text),
+        Level::Info => info!(vip, "{text}"),
+        Level::Warning => warn!(vip, "{text}"),
+        Level::Alarm => error!(vip, "{text}"),
     }
 }
 

@@ -35,3 +35,8 @@ fn seen(status: &watch::Receiver<Arc<Status>>) -> Status {
 fn is_alive(status: &Status) -> bool {
     clock::now().since(Instant::ZERO).saturating_sub(status.taken) < STUCK
 }
+
+/// What others wrote into etcd or answered, without what would do something to a terminal or begin a line of its own.
+fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}

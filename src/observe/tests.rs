@@ -66,6 +66,19 @@ fn the_status_says_where_the_vip_is_and_why() {
     }
 }
 
+/// What is in a key is somebody else's text.
+#[test]
+fn the_status_does_nothing_to_a_terminal() {
+    let mut status = picture();
+    let foreign = || "db1\u{1b}[2J\n10.0.20.155/32: HERE".to_owned();
+    status.etcd.age = Some(Duration::ZERO);
+    (status.etcd.endpoint, status.etcd.leader) = (Some(String::new()), Some(foreign()));
+    (status.etcd.error, status.vips[0].lock.holder) = (Some(foreign()), Some(foreign()));
+    (status.vips[0].why, status.postgres.detail) = (foreign(), foreign());
+    let text = text::render(&status);
+    assert!(!text.contains('\u{1b}') && !text.contains("\n10.0.20.155/32: HERE"), "{text}");
+}
+
 #[test]
 fn the_json_has_what_scripts_ask_for() {
     let json: serde_json::Value = serde_json::from_str(&control::json(&picture())).unwrap();

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::STUCK;
+use super::{STUCK, harmless};
 use crate::gate::evidence::Role;
 use crate::node::status::{EtcdStatus, FailsafeStatus, MoveKind, PostgresStatus, Status, VipStatus};
 
@@ -16,12 +16,6 @@ pub fn render(status: &Status) -> String {
     // Writing to a String cannot fail.
     let _ = draw(&mut out, status);
     out
-}
-
-/// What others have said, such as the name of a member in etcd, as it may reach a terminal: on one line, and without power
-/// over it.
-fn plain(said: &str) -> String {
-    said.replace(char::is_control, "\u{fffd}")
 }
 
 fn draw(out: &mut String, status: &Status) -> std::fmt::Result {
@@ -66,14 +60,14 @@ fn draw_vip(out: &mut String, vip: &VipStatus) -> std::fmt::Result {
     let place = if vip.held { "HERE" } else { "not here" };
     let name = if vip.name == vip.address.to_string() { String::new() } else { format!(" ({})", vip.name) };
     writeln!(out, "\n{}/{}{name}: {place}", vip.address, vip.prefix_len)?;
-    writeln!(out, "  why          {}", plain(&vip.why))?;
+    writeln!(out, "  why          {}", harmless(&vip.why))?;
     writeln!(out, "  phase        {} for {}", vip.phase.as_str(), span(vip.since))?;
     let lock = &vip.lock;
     let holder = match (&lock.holder, lock.mine) {
         (_, true) if lock.fence == "leader_key" => "none: the leader key is the fence".to_owned(),
         (_, true) => "mine".to_owned(),
         (None, false) if lock.fence == "leader_key" => "none: the leader key is to be the fence".to_owned(),
-        (Some(holder), false) => format!("held by {}", plain(holder)),
+        (Some(holder), false) => format!("held by {}", harmless(holder)),
         (None, false) => "free".to_owned(),
     };
     let proof = match (lock.proof_age, lock.deadline_in, lock.ttl) {
@@ -133,7 +127,7 @@ fn draw_vip(out: &mut String, vip: &VipStatus) -> std::fmt::Result {
             MoveKind::Lost => "left",
         };
         let phases: Vec<_> = done.phases.iter().map(|phase| format!("{} {}", phase.name, span(phase.took))).collect();
-        writeln!(out, "  {kind:<12} {} ago ({}): {}", span(done.age), phases.join(", "), plain(&done.reason))?;
+        writeln!(out, "  {kind:<12} {} ago ({}): {}", span(done.age), phases.join(", "), harmless(&done.reason))?;
     }
     Ok(())
 }
@@ -143,7 +137,7 @@ fn draw_etcd(out: &mut String, etcd: &EtcdStatus) -> std::fmt::Result {
         (Some(endpoint), Some(age)) => {
             let leader = match (&etcd.leader, etcd.leader_is_me) {
                 (_, true) => "the leader key is mine".to_owned(),
-                (Some(leader), false) => format!("{} holds the leader key", plain(leader)),
+                (Some(leader), false) => format!("{} holds the leader key", harmless(leader)),
                 (None, false) => "nobody holds the leader key".to_owned(),
             };
             writeln!(out, "  etcd         {leader} ({endpoint}, asked {} ago)", span(age))?;
@@ -151,7 +145,7 @@ fn draw_etcd(out: &mut String, etcd: &EtcdStatus) -> std::fmt::Result {
         _ => writeln!(out, "  etcd         has not answered yet")?,
     }
     if let Some(error) = &etcd.error {
-        writeln!(out, "  etcd error   {}", plain(error))?;
+        writeln!(out, "  etcd error   {}", harmless(error))?;
     }
     if let Some(patroni) = &etcd.patroni {
         let paused = if patroni.paused { ", paused" } else { "" };
@@ -169,14 +163,14 @@ fn draw_postgres(out: &mut String, postgres: &PostgresStatus) -> std::fmt::Resul
         return writeln!(out, "  postgresql   has not been asked yet");
     };
     let age = postgres.age.map(span).unwrap_or_default();
-    writeln!(out, "  postgresql   {role}: {} (asked {age} ago)", plain(&postgres.detail))
+    writeln!(out, "  postgresql   {role}: {} (asked {age} ago)", harmless(&postgres.detail))
 }
 
 fn draw_failsafe(out: &mut String, failsafe: &FailsafeStatus) -> std::fmt::Result {
     let FailsafeStatus { url, age, primary, active, error } = failsafe;
     let age = age.map(|age| format!(", asked {} ago", span(age))).unwrap_or_default();
     let said = match (error, age.is_empty()) {
-        (Some(error), _) => plain(error),
+        (Some(error), _) => harmless(error),
         (None, true) => "has not answered yet".to_owned(),
         (None, false) => format!(
             "{}, {}",
@@ -184,7 +178,7 @@ fn draw_failsafe(out: &mut String, failsafe: &FailsafeStatus) -> std::fmt::Resul
             if *primary { "this node is the primary" } else { "this node is not the primary" }
         ),
     };
-    writeln!(out, "  failsafe     {said} ({}{age})", plain(url))
+    writeln!(out, "  failsafe     {said} ({}{age})", harmless(url))
 }
 
 /// A duration in the unit that suits it.

@@ -21,7 +21,7 @@ const LONGEST: Duration = Duration::from_secs(8);
 
 /// What `doctor --json` printed.
 #[derive(Debug)]
-struct Examined {
+pub(crate) struct Examined {
     code: Option<i32>,
     json: Value,
 }
@@ -35,7 +35,7 @@ impl Examined {
     }
 
     /// There is such a finding, with these words in its text and in its fix.
-    fn says(&self, area: &str, level: &str, text: &str, fix: &str) -> Result<()> {
+    pub(crate) fn says(&self, area: &str, level: &str, text: &str, fix: &str) -> Result<()> {
         let found = self.of(area, level).iter().any(|(found, help)| found.contains(text) && help.contains(fix));
         ensure!(found, "no {level} of {area} with {text:?} and the fix {fix:?}:\n{:#}", self.json);
         let code = if self.json["problems"] == 0 { 0 } else { 1 };
@@ -43,7 +43,7 @@ impl Examined {
         Ok(())
     }
 
-    fn is_well(&self) -> Result<()> {
+    pub(crate) fn is_well(&self) -> Result<()> {
         ensure!(self.code == Some(0) && self.json["problems"] == 0, "{:?}\n{:#}", self.code, self.json);
         Ok(())
     }
@@ -56,7 +56,13 @@ fn write(stage: &Stage<'_>, node: Node, name: &str, config: &Config) -> Result<P
 }
 
 /// Runs it on a node, started by `wrapper`.
-fn examine(stage: &Stage<'_>, node: Node, name: &str, config: &Config, wrapper: &[&str]) -> Result<Examined> {
+pub(crate) fn examine(
+    stage: &Stage<'_>,
+    node: Node,
+    name: &str,
+    config: &Config,
+    wrapper: &[&str],
+) -> Result<Examined> {
     let path = write(stage, node, name, config)?;
     let binary = binary();
     let began = Instant::now();

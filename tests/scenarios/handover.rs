@@ -213,3 +213,28 @@ fn a_lock_in_an_unknown_format_is_respected() {
         Ok(())
     });
 }
+
+#[test]
+fn whoever_may_only_look_ends_nothing() {
+    play(Options::default(), |stage| {
+        let holding = stage.last_holding(Node::Db1)?;
+        let config = stage.daemon(Node::Db1, |daemon| Ok(daemon.config_path().to_owned()))?;
+        // Another user, in the group of the control socket.
+        let ask = |what: &str, group: &str| {
+            let mut command = stage.lab.namespace(Node::Db1).command("setpriv");
+            command.args(["--reuid=65534", &format!("--regid={group}"), "--clear-groups"]).arg(binary());
+            command.args([what, "--config"]).arg(&config).output()
+        };
+        let status = ask("status", "0")?;
+        ensure!(status.status.success() && text(&status).contains("10.0.20.155/32: HERE"), "{}", text(&status));
+        let handover = ask("handover", "0")?;
+        let refusal = "only root and the daemon's own user may ask for a handover";
+        ensure!(!handover.status.success() && text(&handover).contains(refusal), "{}", text(&handover));
+        // And one who is not in it.
+        let status = ask("status", "65534")?;
+        ensure!(!status.status.success() && text(&status).contains("Permission denied"), "{}", text(&status));
+        stage.calm(Duration::from_secs(2))?;
+        ensure!(stage.last_holding(Node::Db1)?.from == holding.from, "the VIP moved");
+        Ok(())
+    });
+}

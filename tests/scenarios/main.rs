@@ -26,3 +26,5 @@ mod refusals;
 mod rights;
 mod stage;
 mod systemd;
+mod tls;
+mod tokens;

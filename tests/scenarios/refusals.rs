@@ -25,7 +25,7 @@ fn refuses(stage: &Stage<'_>, launch: &Launch, code: i32, words: &[&str]) -> Res
     Ok(())
 }
 
-fn named(stage: &Stage<'_>, name: &str) -> Launch {
+pub(crate) fn named(stage: &Stage<'_>, name: &str) -> Launch {
     Launch { name: name.to_owned(), ..Launch::reference(stage.lab, Node::Db1) }
 }
 
@@ -86,7 +86,7 @@ fn a_second_daemon_on_the_same_host() {
 }
 
 /// Starts a daemon that has to wait, and to say why.
-fn waits(stage: &Stage<'_>, launch: &Launch, reason: &str, words: &str) -> Result<()> {
+pub(crate) fn waits(stage: &Stage<'_>, launch: &Launch, reason: &str, words: &str) -> Result<()> {
     stage.launch(Node::Db1, launch)?;
     stage.wait_reason(Node::Db1, reason, Duration::from_secs(10))?;
     stage.status_says(Node::Db1, words)?;

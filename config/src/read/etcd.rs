@@ -6,15 +6,22 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::password;
+use super::{password, tls};
 use crate::diagnose::{Report, Reported, Span};
 use crate::model::Etcd;
 use crate::raw::Section;
+use crate::tls::Tls;
 
 const EXAMPLE: &str = "[\"http://10.0.20.13:2379\"]";
 
+const CA_FILE: &str = "\"/etc/pgvrrp/etcd-ca.pem\"";
+
+/// What stands in front of the endpoints with TLS.
+const TLS: &str = "https://";
+
 pub(super) fn read(section: &Section<'_>, base_dir: &Path, report: &mut Report) -> Result<Etcd, Reported> {
     let endpoints = endpoints(section, report);
+    let tls = tls(section, endpoints.as_deref(), base_dir, report);
     let username = section.text("username", "\"pgvrrp\"", report);
     let password = password(section, base_dir, report);
     let pair = pair(section, report);
@@ -28,7 +35,45 @@ pub(super) fn read(section: &Section<'_>, base_dir: &Path, report: &mut Report) 
         username => username.map(|name| name.into_inner().to_owned()),
     };
     pair?;
-    Ok(Etcd { endpoints: endpoints?, username, password: password?, request_timeout: request_timeout? })
+    Ok(Etcd {
+        endpoints: endpoints?.into_iter().map(|(url, _)| url).collect(),
+        tls: tls?,
+        username,
+        password: password?,
+        request_timeout: request_timeout?,
+    })
+}
+
+/// What TLS needs, if the endpoints have it. There are none that are known if they are wrong.
+fn tls(
+    section: &Section<'_>,
+    endpoints: Result<&[(String, Span)], &Reported>,
+    base_dir: &Path,
+    report: &mut Report,
+) -> Result<Option<Tls>, Reported> {
+    let tls = tls::read(section, base_dir, report);
+    let Ok(endpoints) = endpoints else { return tls.map(Some) };
+    let Some((_, secure)) = endpoints.iter().find(|(url, _)| url.starts_with(TLS)) else {
+        let Some((key, span)) = tls::KEYS.iter().find_map(|key| Some((key, section.key_span(key)?))) else {
+            return tls.map(|_| None);
+        };
+        let help = format!("write {TLS} in front of the endpoints, if etcd has TLS; otherwise remove {key}");
+        return Err(report.add(span, format!("{key} without an {TLS} endpoint"), help));
+    };
+    if let Some((_, plain)) = endpoints.iter().find(|(url, _)| !url.starts_with(TLS)) {
+        let note = ("one with TLS is", secure.clone());
+        let help = format!("write {TLS} in front of all of them: what is not sent to one in clear text is to no other");
+        return Err(report.add_with_note(plain.clone(), "some endpoints have TLS and others have not", note, help));
+    }
+    if section.key_span("ca_file").is_none() {
+        section.told_of("ca_file")?;
+        let help = format!(
+            "add ca_file = {CA_FILE}, the authority that has signed etcd's certificates; for one that everybody knows that \
+             is the system's collection, such as /etc/ssl/certs/ca-certificates.crt"
+        );
+        return Err(report.add(secure.clone(), format!("{TLS} without ca_file"), help));
+    }
+    tls.map(Some)
 }
 
 /// etcd knows users by both or nobody by neither.
@@ -45,7 +90,8 @@ fn pair(section: &Section<'_>, report: &mut Report) -> Result<(), Reported> {
     }
 }
 
-fn endpoints(section: &Section<'_>, report: &mut Report) -> Result<Vec<String>, Reported> {
+/// With the place of each.
+fn endpoints(section: &Section<'_>, report: &mut Report) -> Result<Vec<(String, Span)>, Reported> {
     let list = section.required_texts("endpoints", EXAMPLE, report)?;
     if list.get_ref().is_empty() {
         return Err(report.add(list.span(), "endpoints must not be empty", format!("write endpoints = {EXAMPLE}")));
@@ -66,19 +112,16 @@ fn endpoints(section: &Section<'_>, report: &mut Report) -> Result<Vec<String>, 
             Err(reported) => result = Err(reported),
         }
     }
-    result.map(|()| known.into_iter().map(|(url, _)| url).collect())
+    result.map(|()| known)
 }
 
-/// `http://host:port`, in one spelling. No message quotes the text: it may hold a password.
+/// `http://host:port` or `https://host:port`, in one spelling. No message quotes the text: it may hold a password.
 fn endpoint(text: &Spanned<&str>, report: &mut Report) -> Result<String, Reported> {
     let mut refuse = |message: &str, help: &str| report.add(text.span(), message, help);
     let url = text.get_ref().trim_end_matches('/');
     let lower = url.to_ascii_lowercase();
-    if lower.starts_with("https:") {
-        let help = "TLS to etcd is not available in this version: use http:// endpoints inside a trusted network";
-        return Err(refuse("https is not available in this version", help));
-    }
-    let Some(authority) = lower.strip_prefix("http://") else {
+    let with_scheme = ["http://", TLS].into_iter().find_map(|scheme| Some((scheme, lower.strip_prefix(scheme)?)));
+    let Some((scheme, authority)) = with_scheme else {
         let host = lower.rsplit("://").next().unwrap_or_default();
         let help = match host {
             // What may be a user and a password is not repeated.
@@ -86,7 +129,7 @@ fn endpoint(text: &Spanned<&str>, report: &mut Report) -> Result<String, Reporte
             host if host.contains(':') => format!("write http://{host}"),
             host => format!("write http://{host}:2379"),
         };
-        return Err(refuse("an endpoint must begin with http://", &help));
+        return Err(refuse("an endpoint must begin with http:// or https://", &help));
     };
     if authority.contains('@') {
         return Err(refuse(
@@ -95,7 +138,7 @@ fn endpoint(text: &Spanned<&str>, report: &mut Report) -> Result<String, Reporte
         ));
     }
     if authority.contains(['/', '?', '#']) {
-        return Err(refuse("an endpoint has no path", "write http://host:port and nothing behind it"));
+        return Err(refuse("an endpoint has no path", &format!("write {scheme}host:port and nothing behind it")));
     }
     let host = match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => {
@@ -105,14 +148,14 @@ fn endpoint(text: &Spanned<&str>, report: &mut Report) -> Result<String, Reporte
             host
         }
         _ => {
-            return Err(refuse("an endpoint must name a port", &format!("write http://{authority}:2379")));
+            return Err(refuse("an endpoint must name a port", &format!("write {scheme}{authority}:2379")));
         }
     };
     if !is_host(host) {
         let help = "write a name, an IPv4 address, or an IPv6 address in brackets, such as http://[fd00::13]:2379";
         return Err(refuse("the host of an endpoint must be a name or an address", help));
     }
-    Ok(format!("http://{authority}"))
+    Ok(format!("{scheme}{authority}"))
 }
 
 fn is_host(host: &str) -> bool {

@@ -1,6 +1,7 @@
 //! What is shown for files that are wrong: the whole text, as the operator sees it.
 
 mod shape;
+mod tls;
 mod values;
 
 use std::path::Path;

@@ -249,7 +249,6 @@ fn tables_of_the_wrong_kind() {
 #[test]
 fn what_is_not_available_in_this_version() {
     let vip = "[[vip]]";
-    let no_tls = "TLS to etcd is not available in this version: use http:// endpoints inside a trusted network";
     let not_yet = |what: &str| format!("{what} is not available in this version");
     for follows in ["standby-leader", "replica", "sync-standby", "none"] {
         one(
@@ -286,18 +285,4 @@ fn what_is_not_available_in_this_version() {
             "remove it: etcd decides who holds the VIP, and the holder advertises priority 255",
         );
     }
-    one("[etcd]", "endpoints = [«\"https://10.0.20.13:2379\"»]", &not_yet("https"), no_tls);
-    one("[etcd]", "«cafile» = \"/etc/ca.pem\"", &not_yet("`cafile` in [etcd]"), no_tls);
-    one(
-        "[postgres]",
-        "«sslmode» = \"require\"",
-        &not_yet("`sslmode` in [postgres]"),
-        "TLS to PostgreSQL is not available in this version: use its Unix socket",
-    );
-    one(
-        "[postgres]",
-        "connection = «\"host=localhost user=u sslmode=require\"»",
-        &not_yet("TLS to PostgreSQL"),
-        "remove sslmode, and use the Unix socket",
-    );
 }

@@ -75,11 +75,13 @@ fn etcd() {
     let host = "write a name, an IPv4 address, or an IPv6 address in brackets, such as http://[fd00::13]:2379";
     let behind = "write http://host:port and nothing behind it";
     for (endpoint, message, help) in [
-        ("10.0.20.13:2379", "an endpoint must begin with http://", "write http://10.0.20.13:2379"),
-        ("10.0.20.13", "an endpoint must begin with http://", "write http://10.0.20.13:2379"),
-        ("etcd://db3:2379", "an endpoint must begin with http://", "write http://db3:2379"),
-        ("", "an endpoint must begin with http://", "write http://host:2379"),
+        ("10.0.20.13:2379", "an endpoint must begin with http:// or https://", "write http://10.0.20.13:2379"),
+        ("10.0.20.13", "an endpoint must begin with http:// or https://", "write http://10.0.20.13:2379"),
+        ("etcd://db3:2379", "an endpoint must begin with http:// or https://", "write http://db3:2379"),
+        ("", "an endpoint must begin with http:// or https://", "write http://host:2379"),
         ("http://db3", "an endpoint must name a port", "write http://db3:2379"),
+        ("https://db3", "an endpoint must name a port", "write https://db3:2379"),
+        ("https://db3:2379/v3", "an endpoint has no path", "write https://host:port and nothing behind it"),
         ("http://[fd00::13]", "an endpoint must name a port", "write http://[fd00::13]:2379"),
         ("http://db3:0", "the port of an endpoint must be 1 to 65535", "etcd's is 2379 unless configured"),
         ("http://db3:65536", "the port of an endpoint must be 1 to 65535", "etcd's is 2379 unless configured"),

@@ -3,7 +3,8 @@
 use etcd_client::{Client, Compare, CompareOp, Error, PutOptions, Txn, TxnOp};
 use tokio::time::timeout;
 
-use super::endpoints::{Endpoints, describe};
+use super::endpoints::Endpoints;
+use super::failed::describe;
 use super::keys::Keys;
 use crate::clock;
 use crate::gate::evidence::{Acquisition, Expect, LeaseId, LockValue, VipId};
@@ -79,7 +80,7 @@ pub(super) async fn revoke(endpoints: &Endpoints, lease: LeaseId) -> Result<(), 
             Ok(_) => Ok(()),
             // gRPC code 5, NotFound.
             Err(Error::GRpcStatus(status)) if status.code() as i32 == 5 => Ok(()),
-            Err(error) => Err(describe(&error)),
+            Err(error) => Err(error.into()),
         })
         .await
 }

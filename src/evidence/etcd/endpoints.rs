@@ -9,31 +9,21 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use etcd_client::{Client, ConnectOptions};
+use pgvrrp_config::Tls;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+use super::failed::{Cause, Failed};
+use super::member::{Credentials, Member};
 use super::version::Version;
-
-/// User and password for etcd.
-#[derive(Clone)]
-pub struct Credentials {
-    /// The user.
-    pub user: String,
-    /// Never printed.
-    pub password: String,
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
-    }
-}
+use crate::clock;
 
 /// All endpoints of one etcd cluster.
 #[derive(Debug)]
 pub(super) struct Endpoints {
     all: Vec<Endpoint>,
+    tls: Option<Tls>,
     credentials: Option<Credentials>,
     timeout: Duration,
     /// Index of the endpoint that answered last.
@@ -44,9 +34,7 @@ pub(super) struct Endpoints {
 
 #[derive(Debug)]
 struct Endpoint {
-    url: String,
-    /// `host:port`.
-    authority: String,
+    member: Member,
     state: Mutex<State>,
     version_seen: AtomicBool,
 }
@@ -65,12 +53,18 @@ impl fmt::Debug for State {
 }
 
 impl Endpoints {
-    pub(super) fn new(urls: Vec<String>, credentials: Option<Credentials>, timeout: Duration) -> Self {
-        let all = urls.into_iter().map(|url| {
-            let authority = authority(&url).to_owned();
-            Endpoint { url, authority, state: Mutex::default(), version_seen: AtomicBool::new(false) }
+    pub(super) fn new(
+        urls: Vec<String>,
+        tls: Option<Tls>,
+        credentials: Option<Credentials>,
+        timeout: Duration,
+    ) -> Self {
+        let all = urls.into_iter().map(|url| Endpoint {
+            member: Member::new(url),
+            state: Mutex::default(),
+            version_seen: AtomicBool::new(false),
         });
-        Self { all: all.collect(), credentials, timeout, preferred: AtomicUsize::new(0), moved: Notify::new() }
+        Self { all: all.collect(), tls, credentials, timeout, preferred: AtomicUsize::new(0), moved: Notify::new() }
     }
 
     /// The deadline of one request.
@@ -79,8 +73,9 @@ impl Endpoints {
     }
 
     /// Asks one endpoint after the other, beginning with the one that answered last, until one answers. `ask` gets a
-    /// client and the endpoint's URL; it is given `2 * timeout` at each, since it may consist of several requests.
-    pub(super) async fn ask<T>(&self, ask: impl AsyncFn(Client, &str) -> Result<T, String>) -> Result<T, String> {
+    /// client and the endpoint's URL; it is given `2 * timeout` at each, since it may consist of several requests. It may
+    /// be called twice for an endpoint.
+    pub(super) async fn ask<T>(&self, ask: impl AsyncFn(Client, &str) -> Result<T, Failed>) -> Result<T, String> {
         let first = self.preferred.load(Ordering::Relaxed);
         let mut errors = Vec::new();
         for offset in 0..self.all.len() {
@@ -90,27 +85,55 @@ impl Endpoints {
                     self.prefer(index);
                     return Ok(answer);
                 }
-                Err(error) => errors.push(format!("{}: {error}", self.all[index].url)),
+                Err(error) => errors.push(format!("{}: {error}", self.all[index].member.url())),
             }
         }
         Err(errors.join("; "))
     }
 
-    async fn ask_at<T>(&self, index: usize, ask: impl AsyncFn(Client, &str) -> Result<T, String>) -> Result<T, String> {
+    async fn ask_at<T>(&self, index: usize, ask: impl AsyncFn(Client, &str) -> Result<T, Failed>) -> Result<T, String> {
+        let asked = clock::now();
+        let mut outcome = self.ask_once(index, &ask).await;
+        if let Err(Failed { cause: Cause::Login, .. }) = outcome {
+            // The next client shows the password anew.
+            outcome = self.ask_once(index, &ask).await;
+        }
+        match outcome {
+            Ok(answer) => Ok(answer),
+            // A refusal comes at once. Where nothing came, to look at that as well would keep the next endpoint waiting.
+            Err(Failed { words, cause: Cause::Connection }) if clock::now().since(asked) < self.timeout / 2 => {
+                Err(self.refusal(index).await.unwrap_or(words))
+            }
+            Err(Failed { words, .. }) => Err(words),
+        }
+    }
+
+    async fn ask_once<T>(
+        &self,
+        index: usize,
+        ask: impl AsyncFn(Client, &str) -> Result<T, Failed>,
+    ) -> Result<T, Failed> {
         let client = self.client(index).await?;
-        let url = &self.all[index].url;
+        let url = self.all[index].member.url();
         let outcome = timeout(self.timeout * 2, ask(client, url)).await;
-        let outcome = outcome.unwrap_or_else(|_| Err(format!("no answer within {:?}", self.timeout * 2)));
+        let outcome = outcome.unwrap_or_else(|_| Err(format!("no answer within {:?}", self.timeout * 2).into()));
         if outcome.is_err() {
             self.forget(index).await;
         }
         outcome
     }
 
+    async fn refusal(&self, index: usize) -> Option<String> {
+        let endpoint = &self.all[index];
+        let address = endpoint.state.lock().await.address?;
+        let refusal = timeout(self.timeout / 2, endpoint.member.refusal(address, self.tls.as_ref())).await.ok()?;
+        refusal.map(|trouble| trouble.words)
+    }
+
     /// A client for the endpoint that answered last, for requests that are not to be sent twice.
     pub(super) async fn preferred(&self) -> Result<Client, String> {
         let index = self.preferred.load(Ordering::Relaxed);
-        self.client(index).await.map_err(|error| format!("{}: {error}", self.all[index].url))
+        self.client(index).await.map_err(|failed| format!("{}: {}", self.all[index].member.url(), failed.words))
     }
 
     /// After a failure of a request on the [`preferred`](Self::preferred) client: the next one is asked first.
@@ -135,73 +158,43 @@ impl Endpoints {
         self.all[index].state.lock().await.client = None;
     }
 
-    async fn client(&self, index: usize) -> Result<Client, String> {
+    async fn client(&self, index: usize) -> Result<Client, Failed> {
         let endpoint = &self.all[index];
         let mut state = endpoint.state.lock().await;
         if let Some(client) = &state.client {
             return Ok(client.clone());
         }
         state.address = self.resolve(endpoint, state.address).await;
-        let address = state.address.ok_or_else(|| format!("{} does not resolve", endpoint.authority))?;
+        let address = state.address.ok_or_else(|| format!("{} does not resolve", endpoint.member.authority()))?;
         let options = ConnectOptions::new().with_connect_timeout(self.timeout).with_require_leader(true);
-        let client = match timeout(self.timeout, connect(address, self.credentials.as_ref(), options)).await {
+        let connecting = endpoint.member.connect(address, self.tls.as_ref(), self.credentials.as_ref(), options);
+        // A password is slow to check on purpose, and a check that is given up is made all the same, before the next.
+        let limit = if self.credentials.is_some() { self.timeout * 2 } else { self.timeout };
+        let client = match timeout(limit, connecting).await {
             Ok(Ok(client)) => client,
-            Ok(Err(error)) => return Err(describe(&error)),
-            Err(_) => return Err(format!("no connection within {:?}", self.timeout)),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => return Err(format!("no connection within {limit:?}").into()),
         };
         state.client = Some(client.clone());
         if !endpoint.version_seen.swap(true, Ordering::Relaxed) {
-            tokio::spawn(warn_of_version(endpoint.url.clone(), client.clone(), self.timeout));
+            tokio::spawn(warn_of_version(endpoint.member.url().to_owned(), client.clone(), self.timeout));
         }
         Ok(client)
     }
 
     async fn resolve(&self, endpoint: &Endpoint, known: Option<SocketAddr>) -> Option<SocketAddr> {
-        if let Ok(address) = endpoint.authority.parse() {
+        let authority = endpoint.member.authority();
+        if let Ok(address) = authority.parse() {
             return Some(address);
         }
-        match timeout(self.timeout, tokio::net::lookup_host(&endpoint.authority)).await {
+        match timeout(self.timeout, tokio::net::lookup_host(authority)).await {
             Ok(Ok(mut found)) => found.next().or(known),
             Ok(Err(error)) => {
-                debug!(endpoint = endpoint.url, %error, "name does not resolve; keeping the address known before");
+                debug!(endpoint = endpoint.member.url(), %error, "name does not resolve; keeping the address known before");
                 known
             }
             Err(_) => known,
         }
-    }
-}
-
-/// `host:port` of an endpoint's URL.
-pub(crate) fn authority(url: &str) -> &str {
-    url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/')
-}
-
-/// A client for one member. With credentials it has proved who it is when this returns; without, nothing may have been
-/// sent yet.
-pub(crate) async fn connect(
-    address: SocketAddr,
-    credentials: Option<&Credentials>,
-    mut options: ConnectOptions,
-) -> Result<Client, etcd_client::Error> {
-    if let Some(Credentials { user, password }) = credentials {
-        options = options.with_user(user, password).with_auto_token_refresh(true);
-    }
-    Client::connect([format!("http://{address}")], Some(options)).await
-}
-
-/// etcd's own words, without the client's wrapping.
-pub(crate) fn describe(error: &etcd_client::Error) -> String {
-    match error {
-        etcd_client::Error::GRpcStatus(status) => {
-            // gRPC code 7, PermissionDenied.
-            let help = if status.code() as i32 == 7 {
-                ": this etcd user lacks a right, see the README for the role it needs"
-            } else {
-                ""
-            };
-            format!("{}{help}", status.message())
-        }
-        other => other.to_string(),
     }
 }
 

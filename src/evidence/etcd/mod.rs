@@ -3,7 +3,9 @@
 
 mod acquire;
 mod endpoints;
+mod failed;
 pub mod keys;
+mod member;
 pub mod parse;
 mod round;
 mod version;
@@ -12,21 +14,25 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pgvrrp_config::Tls;
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 
 use crate::gate::evidence::{EtcdReport, EtcdRequest};
-pub use endpoints::Credentials;
 use endpoints::Endpoints;
-pub(crate) use endpoints::{authority, connect, describe};
+pub(crate) use failed::{describe, is_broken, tls_trouble};
 use keys::Keys;
+pub use member::Credentials;
+pub(crate) use member::Member;
 pub(crate) use version::Version;
 
 /// What the asker has to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `http://host:port` of each member.
+    /// `http://host:port` of each member, or `https://host:port`.
     pub endpoints: Vec<String>,
+    /// With `https://`: whom to believe, and who this is.
+    pub tls: Option<Tls>,
     /// For an etcd with authentication.
     pub credentials: Option<Credentials>,
     /// The deadline of each single request.
@@ -44,7 +50,7 @@ pub async fn run(
     reports: mpsc::UnboundedSender<EtcdReport>,
 ) {
     let keys = Arc::new(settings.keys);
-    let endpoints = Arc::new(Endpoints::new(settings.endpoints, settings.credentials, settings.timeout));
+    let endpoints = Arc::new(Endpoints::new(settings.endpoints, settings.tls, settings.credentials, settings.timeout));
     let watch = spawn_local(watch::run(endpoints.clone(), keys.clone(), reports.clone()));
     let resolver = Arc::new(parse::Resolver::default());
     while let Some(request) = requests.recv().await {

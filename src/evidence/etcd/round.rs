@@ -3,7 +3,8 @@
 use etcd_client::{Client, Error, GetResponse, KeyValue, Txn, TxnOp, TxnOpResponse};
 use tokio::time::timeout;
 
-use super::endpoints::{Endpoints, describe};
+use super::endpoints::Endpoints;
+use super::failed::Failed;
 use super::keys::Keys;
 use super::parse::{Resolver, lock_holder, patroni_config};
 use crate::clock;
@@ -45,7 +46,7 @@ pub(super) async fn round(
 
 /// One keepalive on a stream of its own: answers carry no number, so a stream that is used again after a timeout could
 /// hand an old answer to a new question.
-async fn keepalive(client: &mut Client, vip: VipId, lease: LeaseId) -> Result<Kept, String> {
+async fn keepalive(client: &mut Client, vip: VipId, lease: LeaseId) -> Result<Kept, Failed> {
     let asked = clock::now();
     let gone = Kept { vip, lease, asked, ttl: 0 };
     // The client library keeps the first answer's TTL to itself and only says whether the lease lives; a second
@@ -53,33 +54,33 @@ async fn keepalive(client: &mut Client, vip: VipId, lease: LeaseId) -> Result<Ke
     let (mut keeper, mut answers) = match client.lease_keep_alive(lease).await {
         Ok(stream) => stream,
         Err(Error::LeaseKeepAliveError(_)) => return Ok(gone),
-        Err(error) => return Err(describe(&error)),
+        Err(error) => return Err(error.into()),
     };
-    keeper.keep_alive().await.map_err(|error| describe(&error))?;
-    match answers.message().await.map_err(|error| describe(&error))? {
+    keeper.keep_alive().await?;
+    match answers.message().await? {
         Some(answer) if answer.id() == lease => Ok(Kept { ttl: answer.ttl(), ..gone }),
-        Some(answer) => Err(format!("etcd answered for lease {:x} instead of {lease:x}", answer.id())),
-        None => Err("etcd closed the keepalive's stream".to_owned()),
+        Some(answer) => Err(format!("etcd answered for lease {:x} instead of {lease:x}", answer.id()).into()),
+        None => Err("etcd closed the keepalive's stream".to_owned().into()),
     }
 }
 
 /// What is left of somebody else's lease; `None` if it is gone. etcd rounds down to whole seconds.
-async fn time_to_live(client: &mut Client, lease: LeaseId) -> Result<Option<Remaining>, String> {
+async fn time_to_live(client: &mut Client, lease: LeaseId) -> Result<Option<Remaining>, Failed> {
     let asked = clock::now();
-    let answer = client.lease_time_to_live(lease, None).await.map_err(|error| describe(&error))?;
+    let answer = client.lease_time_to_live(lease, None).await?;
     Ok(u64::try_from(answer.ttl()).ok().map(|ttl| Remaining { asked, ttl }))
 }
 
 /// Everything at one revision. A transaction of reads alone is linearizable unless its reads ask not to be.
-async fn read(client: &mut Client, keys: &Keys, resolver: &Resolver, url: &str) -> Result<Observation, String> {
+async fn read(client: &mut Client, keys: &Keys, resolver: &Resolver, url: &str) -> Result<Observation, Failed> {
     let asked = clock::now();
     let names = [&keys.leader, &keys.member, &keys.config, &keys.initialize].into_iter().chain(&keys.locks);
     let operations: Vec<_> = names.map(|name| TxnOp::get(name.as_str(), None)).collect();
     let expected = operations.len();
-    let response = client.txn(Txn::new().and_then(operations)).await.map_err(|error| describe(&error))?;
+    let response = client.txn(Txn::new().and_then(operations)).await?;
     let (cluster_id, revision) = match response.header() {
         Some(header) => (header.cluster_id(), header.revision()),
-        None => return Err("etcd's answer has no header".to_owned()),
+        None => return Err("etcd's answer has no header".to_owned().into()),
     };
     let answers: Vec<GetResponse> = response
         .op_responses()
@@ -90,7 +91,7 @@ async fn read(client: &mut Client, keys: &Keys, resolver: &Resolver, url: &str) 
         })
         .collect();
     if answers.len() != expected {
-        return Err(format!("etcd answered {} of {expected} reads", answers.len()));
+        return Err(format!("etcd answered {} of {expected} reads", answers.len()).into());
     }
     let value = |index: usize| answers.get(index).and_then(|answer| answer.kvs().first());
     let text = |kv: &KeyValue| String::from_utf8_lossy(kv.value()).into_owned();

@@ -8,7 +8,8 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use super::endpoints::{Endpoints, describe};
+use super::endpoints::Endpoints;
+use super::failed::describe;
 use super::keys::Keys;
 use crate::gate::evidence::EtcdReport;
 
@@ -53,13 +54,14 @@ async fn watch(endpoints: &Endpoints, keys: &Keys, reports: &mpsc::UnboundedSend
     }
     loop {
         match stream.message().await {
+            // One that is refused is created and cancelled at once.
+            Ok(Some(message)) if message.canceled() => return message.cancel_reason().to_owned(),
             // What changed before the stream stood is not told by it: its creation is a hint as well.
             Ok(Some(message)) if message.created() || !message.events().is_empty() => {
                 if reports.send(EtcdReport::Hint).is_err() {
                     return "nobody listens".to_owned();
                 }
             }
-            Ok(Some(message)) if message.canceled() => return message.cancel_reason().to_owned(),
             Ok(Some(_)) => {}
             Ok(None) => return "etcd closed the stream".to_owned(),
             Err(error) => return describe(&error),

@@ -13,6 +13,7 @@
 //! | alive, but it does not let us ask | unknown, with the reason |
 
 pub(crate) mod session;
+pub mod tls;
 
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ const AGAIN_DOWN: Duration = Duration::from_millis(100);
 pub struct Settings {
     /// How to reach the local server.
     pub connection: tokio_postgres::Config,
+    /// Of a connection by TCP, where its `ssl_mode` does not say that there is none.
+    pub tls: tls::Settings,
     /// How long an answer may take.
     pub timeout: Duration,
 }
@@ -54,7 +57,7 @@ enum Before {
 /// Asks for as long as somebody listens. `cadence` is the pause between two questions; a new value, be it the same, asks
 /// at once.
 pub async fn run(settings: Settings, mut cadence: watch::Receiver<Duration>, reports: mpsc::Sender<RoleReport>) {
-    let target = Target::new(settings.connection);
+    let target = Target::new(settings.connection, settings.tls);
     let mut before = Before::Nothing;
     while !reports.is_closed() {
         let asked = clock::now();

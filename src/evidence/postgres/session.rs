@@ -6,17 +6,25 @@ use std::path::PathBuf;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
-use tokio_postgres::config::Host;
-use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::tls::{MakeTlsConnect, NoTls, TlsConnect};
+use tokio_postgres::{Client, Config, Error, SimpleQueryMessage};
+
+use super::tls;
+use crate::evidence::tls::explain;
 
 /// PostgreSQL's states in which the server is no server: starting up, shutting down, in recovery without connections.
 const CANNOT_CONNECT_NOW: &str = "57P03";
+
+/// With this begins what is wrong with TLS.
+pub(crate) const TLS: &str = "TLS: ";
 
 /// Where the server is, and as whom to ask it.
 #[derive(Debug)]
 pub(crate) struct Target {
     config: Config,
     place: Place,
+    tls: tls::Settings,
 }
 
 #[derive(Debug)]
@@ -63,7 +71,7 @@ impl Ended {
 impl Target {
     /// The first host of the connection string, by its `hostaddr` if it has one, as libpq does; by default the directory where
     /// Debian's PostgreSQL puts its socket.
-    pub(crate) fn new(mut config: Config) -> Self {
+    pub(crate) fn new(mut config: Config, tls: tls::Settings) -> Self {
         let port = config.get_ports().first().copied().unwrap_or(5432);
         let place = match (config.get_hostaddrs().first(), config.get_hosts().first()) {
             (Some(address), _) => Place::Tcp(address.to_string(), port),
@@ -72,7 +80,15 @@ impl Target {
             (None, None) => Place::Unix(PathBuf::from(format!("/var/run/postgresql/.s.PGSQL.{port}"))),
         };
         config.application_name("pgvrrp");
-        Self { config, place }
+        Self { config, place, tls }
+    }
+
+    /// The name for which the server's certificate has to be: that of `host`, as libpq has it, wherever it leads.
+    fn host(&self) -> String {
+        match (self.config.get_hosts().first(), &self.place) {
+            (Some(Host::Tcp(name)), _) | (_, Place::Tcp(name, _)) => name.clone(),
+            (_, Place::Unix(_)) => String::new(),
+        }
     }
 }
 
@@ -85,23 +101,32 @@ impl Session {
                 let stream = stream.map_err(|error| unreachable(&error, &path.display().to_string()))?;
                 // The kernel gives the credentials of whoever called listen(): the postmaster, not the backend.
                 let postmaster = stream.peer_cred().ok().and_then(|credentials| credentials.pid());
-                Self::start(target, stream, postmaster).await
+                Self::start(target, stream, NoTls, postmaster).await
             }
             Place::Tcp(host, port) => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await;
                 let stream = stream.map_err(|error| unreachable(&error, &format!("{host}:{port}")))?;
                 let _ = stream.set_nodelay(true);
-                Self::start(target, stream, None).await
+                if target.config.get_ssl_mode() == SslMode::Disable {
+                    return Self::start(target, stream, NoTls, None).await;
+                }
+                let alive = |detail| Failure::Alive { detail, postmaster: None };
+                let mut connector = tls::connector(&target.tls).await.map_err(alive)?;
+                // It cannot fail: a name that is none is told by the handshake.
+                let Ok(tls) = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut connector, &target.host());
+                Self::start(target, stream, tls, None).await
             }
         }
     }
 
-    async fn start<S>(target: &Target, stream: S, postmaster: Option<i32>) -> Result<(Self, Ended), Failure>
+    async fn start<S, T>(target: &Target, stream: S, tls: T, postmaster: Option<i32>) -> Result<(Self, Ended), Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        T: TlsConnect<S>,
+        T::Stream: Send + 'static,
     {
         let alive = |error: &Error| classify(error, postmaster);
-        let (client, connection) = target.config.connect_raw(stream, NoTls).await.map_err(|error| alive(&error))?;
+        let (client, connection) = target.config.connect_raw(stream, tls).await.map_err(|error| alive(&error))?;
         let (over, ended) = oneshot::channel();
         tokio::spawn(async move {
             let how = match connection.await {
@@ -170,6 +195,9 @@ fn classify(error: &Error, postmaster: Option<i32>) -> Failure {
 
 /// The server's own words, with their code.
 pub(crate) fn describe(error: &Error) -> String {
+    if let Some(trouble) = explain(error) {
+        return format!("{TLS}{}", trouble.words);
+    }
     match error.as_db_error() {
         Some(db) => {
             let help = match db.code().code() {
@@ -191,9 +219,28 @@ pub(crate) fn describe(error: &Error) -> String {
 mod tests {
     use super::*;
 
+    fn target(connection: &str) -> Target {
+        let files = pgvrrp_config::Tls { ca_file: None, identity: None };
+        Target::new(
+            connection.parse().expect("the connection is right"),
+            tls::Settings { verify: tls::Verify::Nothing, files },
+        )
+    }
+
+    #[test]
+    fn the_certificate_is_for_the_host_wherever_that_leads() {
+        for (connection, host) in [
+            ("host=localhost user=pgvrrp", "localhost"),
+            ("hostaddr=127.0.0.1 user=pgvrrp", "127.0.0.1"),
+            ("host=db1.example hostaddr=127.0.0.1 user=pgvrrp", "db1.example"),
+        ] {
+            assert_eq!(target(connection).host(), host);
+        }
+    }
+
     #[test]
     fn the_place_is_where_libpq_would_go() {
-        let place = |connection: &str| format!("{:?}", Target::new(connection.parse().unwrap()).place);
+        let place = |connection: &str| format!("{:?}", target(connection).place);
         assert_eq!(place("user=pgvrrp"), r#"Unix("/var/run/postgresql/.s.PGSQL.5432")"#);
         assert_eq!(place("host=/tmp port=5433 user=pgvrrp"), r#"Unix("/tmp/.s.PGSQL.5433")"#);
         assert_eq!(place("host=localhost user=pgvrrp"), r#"Tcp("localhost", 5432)"#);

@@ -9,8 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use crate::certificates::Authority;
 use crate::clock::Time;
-use crate::etcd::{EtcdClient, EtcdLayout, Member};
+use crate::etcd::{EtcdClient, EtcdLayout, Member, Tokens};
 use crate::faults::Faults;
 use crate::http::Request;
 use crate::netns::Namespace;
@@ -28,14 +29,28 @@ pub struct Options {
     pub etcd: EtcdLayout,
     /// Whether etcd asks for passwords.
     pub etcd_auth: bool,
+    /// What it gives for them.
+    pub etcd_tokens: Tokens,
+    /// Whether etcd has TLS, and asks its clients for a certificate of the lab's authority.
+    pub etcd_tls: bool,
+    /// Whether PostgreSQL has TLS, and lets nobody in by its loopback address without that and a password or certificate.
+    pub postgres_tls: bool,
     /// Patroni's `failsafe_mode`.
     pub failsafe_mode: bool,
 }
 
 impl Default for Options {
-    /// One etcd member without passwords, and Patroni's shortest times.
+    /// One etcd member without passwords and TLS, and Patroni's shortest times.
     fn default() -> Self {
-        Self { timing: Timing::FAST, etcd: EtcdLayout::Single, etcd_auth: false, failsafe_mode: false }
+        Self {
+            timing: Timing::FAST,
+            etcd: EtcdLayout::Single,
+            etcd_auth: false,
+            etcd_tokens: Tokens::default(),
+            etcd_tls: false,
+            postgres_tls: false,
+            failsafe_mode: false,
+        }
     }
 }
 
@@ -47,6 +62,7 @@ pub struct Lab {
     members: Vec<Member>,
     etcd: EtcdClient,
     network: Network,
+    authority: Authority,
     tools: Tools,
     options: Options,
     pub(crate) faults: Faults,
@@ -65,12 +81,16 @@ impl Lab {
         let site = Site::new()?;
         let network = Network::build(&site)?;
         let on = |node: Node| &network.nodes[&node];
-        let members = options.etcd.nodes().iter().map(|n| Member::new(*n, options.etcd, on(*n), &tools, &site));
+        let authority = Authority::new(&site.dir().join("tls"))?;
+        let member = |node: Node| Member::new(node, &options, on(node), &tools, &site, &authority);
+        let members = options.etcd.nodes().iter().map(|node| member(*node));
         let members = members.collect::<Result<Vec<_>>>()?;
-        let database = |node: Node| Database::new(node, on(node), &tools, &site, &options);
+        authority.issue_nameless("client", tools.account)?;
+        let database = |node: Node| Database::new(node, on(node), &tools, &site, &options, &authority);
         let databases = [database(Node::Db1)?, database(Node::Db2)?];
-        let etcd = EtcdClient::new(on(Node::Dcs), options.etcd, &tools, options.etcd_auth);
-        let lab = Self { databases, members, etcd, network, tools, options, faults: Faults::default(), site };
+        let etcd = EtcdClient::new(on(Node::Dcs), &options, &tools, options.etcd_auth);
+        let faults = Faults::default();
+        let lab = Self { databases, members, etcd, network, authority, tools, options, faults, site };
         lab.bring_up().map_err(|e| e.context(lab.log_tails()))?;
         Ok(lab)
     }
@@ -79,12 +99,8 @@ impl Lab {
         self.members.iter().try_for_each(Member::start)?;
         self.etcd.wait_healthy(Duration::from_secs(20))?;
         if self.options.etcd_auth {
-            patroni::set_up_etcd_auth(&EtcdClient::new(
-                self.namespace(Node::Dcs),
-                self.options.etcd,
-                &self.tools,
-                false,
-            ))?;
+            let open = EtcdClient::new(self.namespace(Node::Dcs), &self.options, &self.tools, false);
+            patroni::set_up_etcd_auth(&open)?;
         }
         self.database(Node::Db1).start()?;
         // Whoever makes this key makes the cluster; from then on the second node can only be a replica.
@@ -150,6 +166,12 @@ impl Lab {
     pub fn database(&self, node: Node) -> &Database {
         let index = Node::DATABASES.iter().position(|n| *n == node);
         &self.databases[index.unwrap_or_else(|| panic!("{node} has no database"))]
+    }
+
+    /// Who has signed the certificates of this lab. `client.pem` and `client.key` beside its own are for etcd's clients.
+    #[must_use]
+    pub const fn authority(&self) -> &Authority {
+        &self.authority
     }
 
     /// The etcd members.

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::clock::Time;
 use crate::cluster::Lab;
-use crate::etcd::{self, CLIENT_PORT};
+use crate::etcd;
 use crate::http::{self, Request};
 use crate::netns::Namespace;
 use crate::network::{INTERFACE, Node, VIP};
@@ -38,8 +38,9 @@ impl Config {
     pub fn reference(lab: &Lab, node: Node) -> Self {
         let dir = lab.dir().join(node.name());
         let text = |value: &dyn std::fmt::Display| format!("\"{value}\"");
+        let tls = lab.options().etcd_tls;
         let endpoints: Vec<String> =
-            lab.options().etcd.nodes().iter().map(|n| text(&etcd::url(*n, CLIENT_PORT))).collect();
+            lab.options().etcd.nodes().iter().map(|n| text(&etcd::client_url(*n, tls))).collect();
         let connection = format!("host={} user=pgvrrp dbname=postgres", dir.join("socket").display());
         let mut config = Self { sections: BTreeMap::new() };
         config.set("", "node", &text(&node));
@@ -47,6 +48,11 @@ impl Config {
         config.set("", "runtime_dir", &text(&dir.join("run").display()));
         config.set("patroni", "scope", &text(&SCOPE));
         config.set("etcd", "endpoints", &format!("[{}]", endpoints.join(", ")));
+        if tls {
+            let file = |name: &str| text(&lab.dir().join("tls").join(name).display());
+            config.set("etcd", "ca_file", &file("ca.pem"));
+            config.set("etcd", "cert_file", &file("client.pem")).set("etcd", "key_file", &file("client.key"));
+        }
         config.set("postgres", "connection", &text(&connection));
         config.set("vip", "address", &text(&VIP));
         config.set("vip", "virtual_router_id", "155");

@@ -33,6 +33,7 @@
 #![warn(missing_docs)]
 
 pub mod analysis;
+pub mod certificates;
 pub mod clock;
 pub mod cluster;
 pub mod daemon;

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use crate::certificates::{Authority, Files};
 use crate::clock::Time;
 use crate::cluster::Options;
 use crate::etcd::{self, CLIENT_PORT};
@@ -72,6 +73,7 @@ impl Database {
         tools: &Tools,
         site: &Site,
         options: &Options,
+        authority: &Authority,
     ) -> Result<Self> {
         let dir = site.make_dir(node.name(), None)?;
         // Patroni makes the data directory itself; what holds it must be its own.
@@ -80,7 +82,29 @@ impl Database {
         }
         let database =
             Self { node, namespace: namespace.clone(), tools: tools.clone(), dir, patroni: Mutex::new(None) };
-        fs::write(database.config_path(), database.config(options).to_string())?;
+        let mut config = database.config(options);
+        if options.etcd_tls {
+            let Files { cert, key } = authority.files("client");
+            let etcd = &mut config["etcd3"];
+            etcd["protocol"] = "https".into();
+            etcd["cacert"] = json!(authority.certificate());
+            etcd["cert"] = json!(cert);
+            etcd["key"] = json!(key);
+        }
+        if options.postgres_tls {
+            let Files { cert, key } =
+                authority.issue(&format!("postgres-{node}"), &[&host_name(node)], tools.account)?;
+            let postgres = &mut config["postgresql"];
+            postgres["parameters"]["ssl"] = "on".into();
+            postgres["parameters"]["ssl_ca_file"] = json!(authority.certificate());
+            postgres["parameters"]["ssl_cert_file"] = json!(cert);
+            postgres["parameters"]["ssl_key_file"] = json!(key);
+            if let Some(lines) = postgres["pg_hba"].as_array_mut() {
+                lines.insert(0, "hostssl all certified 127.0.0.1/32 cert".into());
+                lines.insert(1, "hostssl all all 127.0.0.1/32 scram-sha-256".into());
+            }
+        }
+        fs::write(database.config_path(), config.to_string())?;
         Ok(database)
     }
 
@@ -299,6 +323,12 @@ impl Database {
     fn lock(&self) -> MutexGuard<'_, Option<Process>> {
         self.patroni.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The name for which PostgreSQL's certificate is, where it has TLS. Nobody resolves it.
+#[must_use]
+pub fn host_name(node: Node) -> String {
+    format!("{node}.example")
 }
 
 /// Gives Patroni its account in etcd and switches authentication on.

@@ -11,8 +11,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{CLIENT_PORT, EtcdLayout};
+use super::{CLIENT_PORT, PLAIN_PORT};
 use crate::clock::Time;
+use crate::cluster::Options;
 use crate::http::{self, Request};
 use crate::netns::Namespace;
 use crate::prerequisites::Tools;
@@ -25,6 +26,7 @@ pub const ROOT_USER: (&str, &str) = ("root", "lab-root");
 pub struct EtcdClient {
     namespace: Namespace,
     endpoints: Vec<Ipv4Addr>,
+    port: u16,
     etcdctl: PathBuf,
     auth: bool,
 }
@@ -45,10 +47,12 @@ pub struct KeyValue {
 }
 
 impl EtcdClient {
-    pub(crate) fn new(namespace: &Namespace, layout: EtcdLayout, tools: &Tools, auth: bool) -> Self {
+    /// With the passwords that the options say, or before there are any.
+    pub(crate) fn new(namespace: &Namespace, options: &Options, tools: &Tools, auth: bool) -> Self {
         // dcs last in the list is first here: it is the member that tests leave alone most.
-        let endpoints = layout.nodes().iter().rev().map(|n| n.ip()).collect();
-        Self { namespace: namespace.clone(), endpoints, etcdctl: tools.etcdctl.clone(), auth }
+        let endpoints = options.etcd.nodes().iter().rev().map(|n| n.ip()).collect();
+        let port = if options.etcd_tls { PLAIN_PORT } else { CLIENT_PORT };
+        Self { namespace: namespace.clone(), endpoints, port, etcdctl: tools.etcdctl.clone(), auth }
     }
 
     /// Runs `etcdctl` with these arguments, as root if authentication is on, and returns what it printed.
@@ -66,7 +70,7 @@ impl EtcdClient {
     }
 
     fn set_etcdctl_environment(&self, command: &mut Command) {
-        let endpoints: Vec<String> = self.endpoints.iter().map(|ip| format!("http://{ip}:{CLIENT_PORT}")).collect();
+        let endpoints: Vec<String> = self.endpoints.iter().map(|ip| format!("http://{ip}:{}", self.port)).collect();
         command.env("ETCDCTL_API", "3").env("ETCDCTL_ENDPOINTS", endpoints.join(","));
         if self.auth {
             command.env("ETCDCTL_USER", format!("{}:{}", ROOT_USER.0, ROOT_USER.1));
@@ -140,7 +144,7 @@ impl EtcdClient {
     }
 
     fn first_server(&self) -> SocketAddr {
-        SocketAddr::from((self.endpoints[0], CLIENT_PORT))
+        SocketAddr::from((self.endpoints[0], self.port))
     }
 
     fn range(&self, body: &Value) -> Result<(Vec<KeyValue>, i64)> {
@@ -152,7 +156,7 @@ impl EtcdClient {
     fn call(&self, path: &str, body: &Value) -> Result<Value> {
         let mut last = None;
         for ip in &self.endpoints {
-            match self.namespace.run(|| call(SocketAddr::from((*ip, CLIENT_PORT)), path, body, self.auth))? {
+            match self.namespace.run(|| call(SocketAddr::from((*ip, self.port)), path, body, self.auth))? {
                 Ok(answer) => return Ok(answer),
                 Err(e) => last = Some(e),
             }
@@ -165,7 +169,7 @@ impl EtcdClient {
     }
 
     pub(crate) fn servers(&self) -> Vec<SocketAddr> {
-        self.endpoints.iter().map(|ip| SocketAddr::from((*ip, CLIENT_PORT))).collect()
+        self.endpoints.iter().map(|ip| SocketAddr::from((*ip, self.port))).collect()
     }
 
     pub(crate) const fn auth(&self) -> bool {

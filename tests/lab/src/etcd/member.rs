@@ -7,7 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
-use super::{CLIENT_PORT, EtcdLayout, PEER_PORT, url};
+use super::{CLIENT_PORT, PEER_PORT, PLAIN_PORT, Tokens, client_url, url};
+use crate::certificates::{Authority, Files};
+use crate::cluster::Options;
 use crate::netns::Namespace;
 use crate::network::Node;
 use crate::prerequisites::Tools;
@@ -22,26 +24,37 @@ pub struct Member {
     tools: Tools,
     site_dir: PathBuf,
     initial_cluster: String,
+    tokens: Tokens,
+    tls: Option<(PathBuf, Files)>,
     process: Mutex<Option<Process>>,
 }
 
 impl Member {
     pub(crate) fn new(
         node: Node,
-        layout: EtcdLayout,
+        options: &Options,
         namespace: &Namespace,
         tools: &Tools,
         site: &Site,
+        authority: &Authority,
     ) -> Result<Self> {
         site.make_dir(&format!("{node}/etcd"), None)?;
+        let tls = if options.etcd_tls {
+            let names = [&node.ip().to_string(), "127.0.0.1", "localhost"];
+            Some((authority.certificate(), authority.issue(&format!("etcd-{node}"), &names, tools.account)?))
+        } else {
+            None
+        };
         let initial_cluster: Vec<String> =
-            layout.nodes().iter().map(|n| format!("{n}={}", url(*n, PEER_PORT))).collect();
+            options.etcd.nodes().iter().map(|n| format!("{n}={}", url(*n, PEER_PORT))).collect();
         Ok(Self {
             node,
             namespace: namespace.clone(),
             tools: tools.clone(),
             site_dir: site.dir(),
             initial_cluster: initial_cluster.join(","),
+            tokens: options.etcd_tokens,
+            tls,
             process: Mutex::new(None),
         })
     }
@@ -57,11 +70,28 @@ impl Member {
         }
         let dir = self.site_dir.join(self.node.name());
         let log = File::options().create(true).append(true).open(dir.join("etcd.log"))?;
-        let (client, peer) = (url(self.node, CLIENT_PORT), url(self.node, PEER_PORT));
+        let (client, peer) = (client_url(self.node, self.tls.is_some()), url(self.node, PEER_PORT));
         let mut command = self.namespace.command(&self.tools.etcd);
         self.tools.set_environment(&mut command);
         command.args(["--name", self.node.name(), "--data-dir"]).arg(dir.join("etcd"));
-        command.args(["--listen-client-urls", &format!("{client},http://127.0.0.1:{CLIENT_PORT}")]);
+        match &self.tls {
+            None => command.args(["--listen-client-urls", &format!("{client},http://127.0.0.1:{CLIENT_PORT}")]),
+            Some((authority, Files { cert, key })) => command
+                .args(["--listen-client-urls", &format!("{client},{}", url(self.node, PLAIN_PORT))])
+                .args(["--client-cert-auth".as_ref(), "--trusted-ca-file".as_ref(), authority.as_os_str()])
+                .args(["--cert-file".as_ref(), cert.as_os_str(), "--key-file".as_ref(), key.as_os_str()]),
+        };
+        // Passwords that are quick to check: on a busy machine etcd's usual ones keep it busy for seconds.
+        command.args(["--bcrypt-cost", "4"]);
+        match self.tokens {
+            Tokens::Simple(ttl) => command.args(["--auth-token", "simple", "--auth-token-ttl", &ttl.to_string()]),
+            Tokens::Jwt(ttl) => {
+                let secret = dir.join("etcd-token.key");
+                std::fs::write(&secret, "what the tokens are signed with")?;
+                let sign = format!("jwt,sign-method=HS256,ttl={ttl}s,priv-key={}", secret.display());
+                command.args(["--auth-token", &sign])
+            }
+        };
         command.args(["--advertise-client-urls", &client]);
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
         command.args(["--initial-cluster", &self.initial_cluster, "--initial-cluster-state", "new"]);
