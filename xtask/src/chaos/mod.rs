@@ -109,6 +109,10 @@ fn play(stage: &mut Stage, plan: &mut Plan, report: &mut Report, end: Time) -> R
             let whom = stage.deeds.last().filter(|_| done).map_or("not possible now", |deed| deed.whom.as_str());
             println!("{at:>8.1} s  {}{length}: {whom}", fault.kind);
         }
+        // Half of the time each fault has its full length: those that outlast leases matter most.
+        if plan.chance(50) {
+            stage.wait_out()?;
+        }
         let took = stage.settle()?;
         let (at, holder) = (Time::now().since(begun).as_secs_f64(), stage.holder());
         println!(

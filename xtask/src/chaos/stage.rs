@@ -152,6 +152,14 @@ impl Stage {
         Ok(())
     }
 
+    /// Lets every fault end by itself.
+    pub(crate) fn wait_out(&mut self) -> Result<()> {
+        while let Some(due) = self.broken.iter().map(|broken| broken.due).max() {
+            self.wait(due.since(Time::now()).max(Duration::from_millis(10)))?;
+        }
+        Ok(())
+    }
+
     /// Puts in order what is due by then. What cannot be yet, for another fault is in the way, is tried again a second later.
     fn mend(&mut self, until: Time) -> Result<()> {
         let (due, rest): (Vec<_>, Vec<_>) = self.broken.drain(..).partition(|broken| broken.due <= until);
