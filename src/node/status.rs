@@ -78,15 +78,24 @@ impl Status {
             format!("it is {}: {}", vip.phase.as_str(), vip.why)
         } else if let Some(error) = &self.etcd.error {
             format!("etcd does not answer ({error}), so the next process could not prove that the VIP may stay")
+        } else if !is_fresh(self.etcd.age) {
+            format!("etcd has not answered for {:.1?}", self.etcd.age.unwrap_or_default())
         } else if vip.reason == "holding_paused" {
             "there is no leader key while Patroni is paused, and without it no process binds the VIP anew".to_owned()
         } else if self.postgres.role != Some(Role::Primary) {
             "PostgreSQL does not say now that it is primary, so the next process would not renew the VIP".to_owned()
+        } else if !is_fresh(self.postgres.age) {
+            format!("PostgreSQL has not answered for {:.1?}", self.postgres.age.unwrap_or_default())
         } else {
             return Ok(());
         };
         Err(format!("{} would leave this node: {hindrance}", vip.address))
     }
+}
+
+/// Both are asked once a second. What has been silent for longer may not answer the next process either.
+fn is_fresh(age: Option<Duration>) -> bool {
+    age.is_some_and(|age| age < Duration::from_secs(2))
 }
 
 /// What etcd says, and how old that is.

@@ -1,5 +1,6 @@
 //! Developer commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask simulate` and `cargo xtask fuzz`.
 
+mod chaos;
 mod demo;
 mod fuzz;
 mod interrupt;
@@ -34,6 +35,8 @@ enum Command {
     },
     /// Run many histories of the simulator, each of more than ten minutes, and stop at the first that breaks a promise
     Simulate(simulate::Histories),
+    /// Put a real cluster through faults of every kind, in an order that a seed gives, and judge what happened
+    Chaos(chaos::Chaos),
     /// Feed every parser of bytes from outside with what a fuzzer makes up, and the node with histories
     Fuzz(fuzz::Run),
 }
@@ -45,6 +48,7 @@ fn main() -> Result<()> {
         Command::Demo { keep } => demo::run(keep),
         Command::Test { full } => test::run(full),
         Command::Simulate(histories) => simulate::run(&histories),
+        Command::Chaos(chaos) => chaos::run(&chaos),
         Command::Fuzz(run) => fuzz::run(&run),
     };
     interrupt::wait_if_interrupted();

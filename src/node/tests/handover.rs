@@ -101,6 +101,13 @@ fn a_handover_that_would_lose_the_vip_is_refused() {
         },
         "etcd does not answer",
     );
+    // The last answers were good ones, but old.
+    let mut status = World::holding().status();
+    status.etcd.age = Some(2 * SECOND);
+    assert!(status.is_fit_for_handover().is_err_and(|why| why.contains("etcd has not answered for 2.0s")));
+    let mut status = World::holding().status();
+    status.postgres.age = Some(2 * SECOND);
+    assert!(status.is_fit_for_handover().is_err_and(|why| why.contains("PostgreSQL has not answered for 2.0s")));
     unfit(
         |world| {
             world.config.paused = true;

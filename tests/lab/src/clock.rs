@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
+use anyhow::{Context, Result};
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime, clock_settime};
 use serde::{Deserialize, Serialize};
 
 /// A moment on `CLOCK_BOOTTIME`, in nanoseconds since the machine started.
@@ -59,6 +61,16 @@ impl Time {
     pub const fn plus(self, by: Duration) -> Self {
         Self(self.0 + by.as_nanos() as u64)
     }
+}
+
+/// Steps the machine's `CLOCK_REALTIME`, for all that runs on it. `CLOCK_BOOTTIME` goes on as it did.
+///
+/// # Errors
+/// When the machine does not allow that.
+pub fn step_realtime(seconds: i64) -> Result<()> {
+    let now = clock_gettime(ClockId::CLOCK_REALTIME)?;
+    let then = TimeSpec::new(now.tv_sec() + seconds, now.tv_nsec());
+    clock_settime(ClockId::CLOCK_REALTIME, then).context("this machine does not let its clock be stepped")
 }
 
 impl fmt::Display for Time {

@@ -186,6 +186,22 @@ impl Lab {
         &self.etcd
     }
 
+    /// Access to the keys by each member alone, from its own machine.
+    pub(crate) fn etcd_members_alone(&self) -> impl Iterator<Item = EtcdClient> {
+        let nodes = self.members.iter().map(Member::node);
+        nodes.map(|node| self.etcd.alone(node, self.namespace(node)))
+    }
+
+    /// The etcd member that leads the others, by its own word.
+    #[must_use]
+    pub fn etcd_leader(&self) -> Option<&Member> {
+        self.members
+            .iter()
+            .zip(self.etcd_members_alone())
+            .find(|(_, etcd)| etcd.leads().unwrap_or(false))
+            .map(|(m, _)| m)
+    }
+
     /// The node that the leader key names, `None` when there is no such key.
     ///
     /// # Errors

@@ -56,6 +56,16 @@ impl Lab {
         })
     }
 
+    /// Ends one cut on `node`.
+    ///
+    /// # Errors
+    /// As [`Self::cut`].
+    pub fn uncut(&self, node: Node, traffic: Traffic, direction: Direction) -> Result<()> {
+        self.change_faults(node, |cuts| {
+            cuts.remove(&(traffic, direction));
+        })
+    }
+
     /// Drops protocol 112 on every node, both ways.
     ///
     /// # Errors

@@ -69,7 +69,8 @@ pub enum Observation {
         /// The lease that it is bound to, 0 for none.
         lease: i64,
     },
-    /// An attempt of the hasty client: a new connection through the VIP, one read, one insert, with a short time limit.
+    /// An attempt of the hasty client or the careful one: a new connection through the VIP, one read, one insert, with a
+    /// short time limit.
     Write(Attempt),
     /// An attempt of the patient client: a new connection and one insert, without any time limit.
     Patient(Attempt),
@@ -124,6 +125,9 @@ pub struct Attempt {
     pub from_replica: bool,
     /// The error that it ended with, `None` when the insert was acknowledged.
     pub error: Option<String>,
+    /// What the careful client wrote, once that was acknowledged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<i64>,
 }
 
 /// A frame of a kind that matters here.

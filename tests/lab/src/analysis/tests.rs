@@ -22,7 +22,7 @@ fn leader(history: &History, millis: u64, node: Option<Node>) {
 }
 
 fn write(history: &History, millis: u64, node: Node, from_replica: bool) {
-    let attempt = Attempt { started: at(millis - 5), node: Some(node), from_replica, error: None };
+    let attempt = Attempt { started: at(millis - 5), node: Some(node), from_replica, error: None, value: None };
     history.record_at(at(millis), Observation::Write(attempt));
 }
 
@@ -149,8 +149,13 @@ fn patient_failures_are_counted_by_error() {
     for (begun, error) in
         [(100, None), (150, Some("refused")), (200, Some("refused")), (250, Some(STILL_WAITING)), (900, Some("late"))]
     {
-        let attempt =
-            Attempt { started: at(begun), node: None, from_replica: false, error: error.map(ToOwned::to_owned) };
+        let attempt = Attempt {
+            started: at(begun),
+            node: None,
+            from_replica: false,
+            error: error.map(ToOwned::to_owned),
+            value: None,
+        };
         history.record_at(at(begun + 40), Observation::Patient(attempt));
     }
     let patient = Analysis::of(&history).patient(at(100), at(900));

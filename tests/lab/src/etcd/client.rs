@@ -16,6 +16,7 @@ use crate::clock::Time;
 use crate::cluster::Options;
 use crate::http::{self, Request};
 use crate::netns::Namespace;
+use crate::network::Node;
 use crate::prerequisites::Tools;
 
 /// The account that the lab uses once etcd's authentication is on.
@@ -53,6 +54,11 @@ impl EtcdClient {
         let endpoints = options.etcd.nodes().iter().rev().map(|n| n.ip()).collect();
         let port = if options.etcd_tls { PLAIN_PORT } else { CLIENT_PORT };
         Self { namespace: namespace.clone(), endpoints, port, etcdctl: tools.etcdctl.clone(), auth }
+    }
+
+    /// Access to one member alone, from its own machine.
+    pub(crate) fn alone(&self, member: Node, namespace: &Namespace) -> Self {
+        Self { namespace: namespace.clone(), endpoints: vec![member.ip()], ..self.clone() }
     }
 
     /// Runs `etcdctl` with these arguments, as root if authentication is on, and returns what it printed.
@@ -120,6 +126,12 @@ impl EtcdClient {
     /// As [`Self::get`], and when there is no such lease.
     pub fn revoke(&self, lease: i64) -> Result<()> {
         self.call("/v3/lease/revoke", &json!({"ID": lease.to_string()})).map(drop)
+    }
+
+    /// Whether the first member is the leader of its cluster.
+    pub(crate) fn leads(&self) -> Result<bool> {
+        let status = self.call("/v3/maintenance/status", &json!({}))?;
+        Ok(status["leader"] == status["header"]["member_id"])
     }
 
     /// Waits until a member says that it is healthy: it has a leader and commits.

@@ -1,4 +1,4 @@
-//! Three kinds of application: one in a hurry, one patient, one that connected long ago.
+//! Four kinds of application: one in a hurry, one patient, one careful, one that connected long ago.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -21,6 +21,10 @@ const HASTY_PERIOD: Duration = Duration::from_millis(10);
 
 /// How long it gives one. Shorter than TCP's first repetition of a SYN (1 s), so that each attempt asks the wire once.
 const HASTY_LIMIT: Duration = Duration::from_millis(200);
+
+/// How often the careful client begins an attempt, and how long it gives one.
+const CAREFUL_PERIOD: Duration = Duration::from_millis(50);
+const CAREFUL_LIMIT: Duration = Duration::from_secs(1);
 
 /// How often the patient client begins an attempt.
 const PATIENT_PERIOD: Duration = Duration::from_millis(50);
@@ -45,7 +49,7 @@ pub(super) fn hasty(target: Ipv4Addr, history: &History, stop: &Stop, runtime: &
 }
 
 async fn hasty_attempt(target: Ipv4Addr) -> Attempt {
-    let mut attempt = Attempt { started: Time::now(), node: None, from_replica: false, error: None };
+    let mut attempt = Attempt { started: Time::now(), node: None, from_replica: false, error: None, value: None };
     let mut stage = "connect";
     let work = async {
         let client = connect(target).await?;
@@ -92,7 +96,7 @@ struct Unfinished {
 impl Unfinished {
     fn finish(&mut self, error: Option<String>) {
         if let Some(history) = self.history.take() {
-            let attempt = Attempt { started: self.started, node: None, from_replica: false, error };
+            let attempt = Attempt { started: self.started, node: None, from_replica: false, error, value: None };
             history.record(Observation::Patient(attempt));
         }
     }
@@ -102,6 +106,49 @@ impl Drop for Unfinished {
     fn drop(&mut self) {
         self.finish(Some(STILL_WAITING.to_owned()));
     }
+}
+
+/// Writes values of its own and reads them back, again and again; each attempt runs by itself.
+pub(super) fn careful(target: Ipv4Addr, history: &History, stop: &Stop, runtime: &Runtime) {
+    runtime.block_on(async {
+        let mut attempts = JoinSet::new();
+        let mut ticks = ticks(CAREFUL_PERIOD);
+        let mut value = 0;
+        while !stop.is_set() {
+            ticks.tick().await;
+            while attempts.try_join_next().is_some() {}
+            value += 1;
+            let history = history.clone();
+            attempts.spawn(async move { history.record(Observation::Write(careful_attempt(target, value).await)) });
+        }
+        while attempts.join_next().await.is_some() {}
+    });
+}
+
+async fn careful_attempt(target: Ipv4Addr, value: i64) -> Attempt {
+    let mut attempt = Attempt { started: Time::now(), node: None, from_replica: false, error: None, value: None };
+    let mut stage = "connect";
+    let mut written = None;
+    let work = async {
+        let client = connect(target).await?;
+        stage = "read";
+        let row = client.query_one("select pg_is_in_recovery(), current_setting('lab.node')", &[]).await?;
+        attempt.from_replica = row.get(0);
+        attempt.node = Node::from_name(row.get(1));
+        stage = "insert";
+        client.execute("insert into careful values ($1, current_setting('lab.node'))", &[&value]).await?;
+        written = Some(value);
+        stage = "read back";
+        Ok(client.query("select from careful where value = $1", &[&value]).await?.len())
+    };
+    attempt.error = match timeout(CAREFUL_LIMIT, work).await {
+        Ok(Ok(1)) => None,
+        Ok(Ok(found)) => Some(format!("{stage}: {value} was there {found} times")),
+        Ok(Err(e)) => Some(format!("{stage}: {}", describe(&e))),
+        Err(_) => Some(format!("{stage}: no answer within {CAREFUL_LIMIT:?}")),
+    };
+    attempt.value = written;
+    attempt
 }
 
 /// Opens `count` connections, reports on `opened` how that went, and then only listens.

@@ -1,7 +1,9 @@
-//! The leader key and the daemon's own keys, by a watch over etcd's JSON gateway.
+//! The leader key and the daemon's own keys, by watches over etcd's JSON gateway.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::Stop;
 use crate::clock::Time;
+use crate::cluster::Lab;
 use crate::etcd::{self, EtcdClient, KeyValue};
 use crate::history::{History, Observation};
 use crate::http::{self, Request};
@@ -21,20 +24,28 @@ pub const OWN_PREFIX: &str = "/pgvrrp/";
 /// The first key and the end of the range that are watched.
 const WATCHED: [&str; 2] = [LEADER_KEY, OWN_PREFIX];
 
-/// Watches from dcs. After a broken watch it reads what is there and reports what is different.
+/// What is known of each key: what it was last, `None` when it is gone, and since which revision.
+type Known = BTreeMap<String, (Option<KeyValue>, i64)>;
+
+/// Watches one member from its own machine, where no cut is in the way. Each change counts when the first member tells of
+/// it: a majority has it then, so that no hanging member makes it look late. After a broken watch it reads what is there and
+/// reports what is different.
 #[derive(Debug)]
 pub(super) struct KeyProbe {
     etcd: EtcdClient,
     history: History,
-    known: Vec<KeyValue>,
+    known: Arc<Mutex<Known>>,
 }
 
 impl KeyProbe {
-    pub(super) fn new(etcd: &EtcdClient, history: &History) -> Self {
-        Self { etcd: etcd.clone(), history: history.clone(), known: Vec::new() }
+    /// One for each member.
+    pub(super) fn all(lab: &Lab, history: &History) -> Vec<Self> {
+        let known = Arc::<Mutex<Known>>::default();
+        let probe = |etcd| Self { etcd, history: history.clone(), known: Arc::clone(&known) };
+        lab.etcd_members_alone().map(probe).collect()
     }
 
-    pub(super) fn run(mut self, stop: &Stop) {
+    pub(super) fn run(self, stop: &Stop) {
         let servers = self.etcd.servers();
         for server in servers.iter().cycle() {
             if stop.is_set() {
@@ -46,7 +57,7 @@ impl KeyProbe {
         }
     }
 
-    fn follow(&mut self, server: SocketAddr, stop: &Stop) -> Result<()> {
+    fn follow(&self, server: SocketAddr, stop: &Stop) -> Result<()> {
         let revision = self.read_all()?;
         let requests: String = WATCHED
             .iter()
@@ -77,22 +88,21 @@ impl KeyProbe {
     }
 
     /// Reads the keys as they are and reports the differences; returns the revision from which to watch.
-    fn read_all(&mut self) -> Result<i64> {
+    fn read_all(&self) -> Result<i64> {
         let (mut found, revision) = self.etcd.get_prefix_at(OWN_PREFIX)?;
         found.extend(self.etcd.get(LEADER_KEY)?);
-        let gone: Vec<_> = self.known.iter().filter(|k| found.iter().all(|f| f.key != k.key)).cloned().collect();
-        for key in gone {
-            self.note(Time::now(), &KeyValue { mod_revision: revision, ..key }, false);
+        self.forget_what_is_newer(revision);
+        let known: Vec<_> = self.lock().values().filter_map(|(kv, _)| kv.clone()).collect();
+        for key in known.iter().filter(|k| found.iter().all(|f| f.key != k.key)) {
+            self.note(Time::now(), &KeyValue { mod_revision: revision, ..key.clone() }, false);
         }
         for key in found {
-            if !self.known.contains(&key) {
-                self.note(Time::now(), &key, true);
-            }
+            self.note(Time::now(), &key, true);
         }
         Ok(revision)
     }
 
-    fn read_answer(&mut self, at: Time, answer: &Value) -> Result<()> {
+    fn read_answer(&self, at: Time, answer: &Value) -> Result<()> {
         let result = &answer["result"];
         if answer["error"].is_object() || result["canceled"].as_bool() == Some(true) {
             bail!("etcd cancelled the watch: {answer}");
@@ -104,13 +114,26 @@ impl KeyProbe {
         Ok(())
     }
 
-    fn note(&mut self, at: Time, kv: &KeyValue, exists: bool) {
-        self.known.retain(|k| k.key != kv.key);
-        if exists {
-            self.known.push(kv.clone());
+    fn note(&self, at: Time, kv: &KeyValue, exists: bool) {
+        // Held while it is recorded, so that one key's changes are recorded in their order.
+        let mut known = self.lock();
+        if known.get(&kv.key).is_some_and(|(_, revision)| *revision >= kv.mod_revision) {
+            return;
         }
+        known.insert(kv.key.clone(), (exists.then(|| kv.clone()), kv.mod_revision));
         let value = exists.then(|| kv.value.clone());
         let what = Observation::Key { key: kv.key.clone(), value, revision: kv.mod_revision, lease: kv.lease };
         self.history.record_at(at, what);
+    }
+
+    /// An etcd that was restored from a backup begins again at an older revision.
+    fn forget_what_is_newer(&self, revision: i64) {
+        for (_, since) in self.lock().values_mut().filter(|(_, since)| *since > revision) {
+            *since = 0;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

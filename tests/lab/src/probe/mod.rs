@@ -73,8 +73,9 @@ impl Probes {
         probes.spawn_watcher("probe-address", move |stop| addresses.run(stop))?;
         let frames = FrameProbe::new(lab.lan(), &history)?;
         probes.spawn_watcher("probe-frames", move |stop| frames.run(stop))?;
-        let keys = KeyProbe::new(lab.etcd(), &history);
-        probes.spawn_watcher("probe-keys", move |stop| keys.run(stop))?;
+        for keys in KeyProbe::all(lab, &history) {
+            probes.spawn_watcher("probe-keys", move |stop| keys.run(stop))?;
+        }
         for node in Node::DATABASES {
             let role = RoleProbe::new(node, lab.database(node).socket_dir(), &history);
             let runtime = runtime()?;
@@ -100,6 +101,16 @@ impl Probes {
     pub fn add_patient_client(&mut self) -> Result<()> {
         let (target, history) = (self.target, self.history.clone());
         self.spawn_client("client-patient", move |stop, runtime| clients::patient(target, &history, stop, runtime))
+    }
+
+    /// Adds the careful client: every 50 ms a new connection to the VIP, one read, one insert of a value that nobody else
+    /// uses, and that value read back, all within a second. The table is `careful (value bigint, node text)`.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn add_careful_client(&mut self) -> Result<()> {
+        let (target, history) = (self.target, self.history.clone());
+        self.spawn_client("client-careful", move |stop, runtime| clients::careful(target, &history, stop, runtime))
     }
 
     /// Opens `count` connections to the VIP that then lie idle, with the kernel's default keepalive, until they are told
