@@ -93,9 +93,10 @@ impl Status {
     }
 }
 
-/// Both are asked once a second. What has been silent for longer may not answer the next process either.
+/// Both are asked once a second, and the picture itself may be a second old: a healthy age is below 2.1 s or so. What has been
+/// silent for longer may not answer the next process either.
 fn is_fresh(age: Option<Duration>) -> bool {
-    age.is_some_and(|age| age < Duration::from_secs(2))
+    age.is_some_and(|age| age < Duration::from_secs(3))
 }
 
 /// What etcd says, and how old that is.
