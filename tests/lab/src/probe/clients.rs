@@ -54,9 +54,7 @@ async fn hasty_attempt(target: Ipv4Addr) -> Attempt {
     let work = async {
         let client = connect(target).await?;
         stage = "read";
-        let row = client.query_one("select pg_is_in_recovery(), current_setting('lab.node')", &[]).await?;
-        attempt.from_replica = row.get(0);
-        attempt.node = Node::from_name(row.get(1));
+        read(&client, &mut attempt).await?;
         stage = "insert";
         insert(&client).await
     };
@@ -132,9 +130,7 @@ async fn careful_attempt(target: Ipv4Addr, value: i64) -> Attempt {
     let work = async {
         let client = connect(target).await?;
         stage = "read";
-        let row = client.query_one("select pg_is_in_recovery(), current_setting('lab.node')", &[]).await?;
-        attempt.from_replica = row.get(0);
-        attempt.node = Node::from_name(row.get(1));
+        read(&client, &mut attempt).await?;
         stage = "insert";
         client.execute("insert into careful values ($1, current_setting('lab.node'))", &[&value]).await?;
         written = Some(value);
@@ -205,6 +201,14 @@ async fn connect(target: Ipv4Addr) -> Result<Client, tokio_postgres::Error> {
     // Ends when the client is dropped; its error is also the query's.
     tokio::spawn(async { drop(connection.await) });
     Ok(client)
+}
+
+/// Notes whose server this is, and whether it is a replica.
+async fn read(client: &Client, attempt: &mut Attempt) -> Result<(), tokio_postgres::Error> {
+    let row = client.query_one("select pg_is_in_recovery(), current_setting('lab.node')", &[]).await?;
+    attempt.from_replica = row.get(0);
+    attempt.node = Node::from_name(row.get(1));
+    Ok(())
 }
 
 async fn insert(client: &Client) -> Result<(), tokio_postgres::Error> {
