@@ -79,7 +79,7 @@ impl Actuator {
         let mut outcomes = Vec::new();
         let mut failed: Vec<VipId> = Vec::new();
         for output in outputs {
-            if vip_of(&output).is_some_and(|vip| failed.contains(&vip)) {
+            if output.vip().is_some_and(|vip| failed.contains(&vip)) {
                 continue;
             }
             let Some(outcome) = self.carry_out_one(output) else { continue };
@@ -238,19 +238,5 @@ impl Actuator {
             Ok(()) => Outcome::Announced { vip },
             Err(error) => Outcome::SendFailed { vip, error: format!("announcement: {error}") },
         })
-    }
-}
-
-/// The VIP that an output moves or speaks of. Notices and requests to etcd are not skipped.
-fn vip_of(output: &Output) -> Option<VipId> {
-    match output {
-        Output::Bind { vip, .. }
-        | Output::Unbind { vip }
-        | Output::UnbindStrays { vip, .. }
-        | Output::Reset { vip, .. }
-        | Output::CountConnections { vip }
-        | Output::Advertise { vip, .. }
-        | Output::Announce { vip, .. } => Some(*vip),
-        Output::Etcd(_) | Output::AskPostgres { .. } | Output::AskPatroni { .. } | Output::Tell(_) => None,
     }
 }

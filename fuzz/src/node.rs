@@ -249,7 +249,7 @@ impl<'a> World<'a> {
         // Decided at the first output that can fail.
         let mut fate = None;
         for output in outputs {
-            let Some(vip) = etcd::vip(output) else {
+            let Some(vip) = output.vip() else {
                 if let Output::Etcd(request) = output {
                     self.etcd.asked.push_back(request.clone());
                 }

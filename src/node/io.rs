@@ -171,6 +171,22 @@ pub enum Output {
     Tell(Notice),
 }
 
+impl Output {
+    /// The VIP that this does something to. `None` for what is never skipped: notices, and requests to others.
+    pub fn vip(&self) -> Option<VipId> {
+        match self {
+            Self::Bind { vip, .. }
+            | Self::Unbind { vip }
+            | Self::UnbindStrays { vip, .. }
+            | Self::Reset { vip, .. }
+            | Self::CountConnections { vip }
+            | Self::Advertise { vip, .. }
+            | Self::Announce { vip, .. } => Some(*vip),
+            Self::Etcd(_) | Self::AskPostgres { .. } | Self::AskPatroni { .. } | Self::Tell(_) => None,
+        }
+    }
+}
+
 /// A line for the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {

@@ -235,7 +235,7 @@ impl World {
             return true;
         }
         while let Some(output) = p.outputs.pop_front() {
-            if !(p.failed && is_of_vip(&output)) {
+            if !(p.failed && output.vip().is_some()) {
                 p.stage = Some(Stage::Begin(output));
                 self.maybe_pause(h);
                 return true;
@@ -571,10 +571,6 @@ impl World {
 /// Where the VIP is in its life, and why.
 fn gate(node: &Node) -> (&'static str, &'static str) {
     node.gates().next().map_or(("", ""), |(phase, why)| (phase.as_str(), why.label()))
-}
-
-fn is_of_vip(output: &Output) -> bool {
-    !matches!(output, Output::Etcd(_) | Output::AskPostgres { .. } | Output::AskPatroni { .. } | Output::Tell(_))
 }
 
 fn not_after(output: &Output) -> Option<Instant> {

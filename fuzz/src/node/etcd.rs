@@ -6,9 +6,8 @@ use std::time::Duration;
 use pgvrrp::evidence::etcd::parse::{lock_holder, patroni_config};
 use pgvrrp::gate::evidence::{
     Acquisition, EtcdReport, EtcdRequest, Expect, Kept, LeaderKey, LockHolder, LockKey, LockValue, Member, Observation,
-    Remaining, VipId,
+    Remaining,
 };
-use pgvrrp::node::io::Output;
 use vrrp::time::Instant;
 
 use super::ME;
@@ -141,20 +140,6 @@ impl Etcd {
             EtcdReport::Revoke { vip, lease, .. } => EtcdReport::Revoke { vip, lease, outcome: Err(failed()) },
             EtcdReport::Hint => EtcdReport::Hint,
         })
-    }
-}
-
-/// Which VIP an output does something to.
-pub fn vip(output: &Output) -> Option<VipId> {
-    match output {
-        Output::Bind { vip, .. }
-        | Output::Unbind { vip }
-        | Output::UnbindStrays { vip, .. }
-        | Output::Reset { vip, .. }
-        | Output::CountConnections { vip }
-        | Output::Advertise { vip, .. }
-        | Output::Announce { vip, .. } => Some(*vip),
-        Output::Etcd(_) | Output::AskPostgres { .. } | Output::AskPatroni { .. } | Output::Tell(_) => None,
     }
 }
 

@@ -254,11 +254,7 @@ impl World {
             let mut outcomes = Vec::new();
             let mut failed = false;
             for output in outputs {
-                let about_vip = !matches!(
-                    output,
-                    Output::Etcd(_) | Output::AskPostgres { .. } | Output::AskPatroni { .. } | Output::Tell(_)
-                );
-                if failed && about_vip {
+                if failed && output.vip().is_some() {
                     continue;
                 }
                 match self.carry_out(output) {
