@@ -107,26 +107,37 @@ pub fn open(server: SocketAddr, request: Request<'_>, limit: Duration) -> io::Re
         let line = read_line(&mut reader)?.to_ascii_lowercase();
         let Some((name, value)) = line.split_once(':') else { break };
         match (name, value.trim()) {
-            ("transfer-encoding", "chunked") => framing = Framing::Chunked { left: 0, first: true },
+            ("transfer-encoding", "chunked") => framing = Framing::Chunked { left: 0, at: ChunkPart::Size },
             ("content-length", n) => framing = Framing::Exact(n.parse().map_err(|_| strange(&line))?),
             _ => {}
         }
     }
-    Ok(Stream { status, body: Body { reader, framing }, line: Vec::new() })
+    Ok(Stream { status, body: Body { reader, framing, line: Vec::new() }, line: Vec::new() })
 }
 
 #[derive(Debug)]
 enum Framing {
     UntilClose,
     Exact(u64),
-    Chunked { left: u64, first: bool },
+    Chunked { left: u64, at: ChunkPart },
 }
 
-/// The body of an answer, freed of its framing.
+/// What comes next of an answer in chunks.
+#[derive(Clone, Copy, Debug)]
+enum ChunkPart {
+    Size,
+    Data,
+    /// The line end that closes a chunk.
+    End,
+}
+
+/// The body of an answer, freed of its framing. A wait that was in vain loses nothing, wherever in the framing it was.
 #[derive(Debug)]
 struct Body {
     reader: BufReader<TcpStream>,
     framing: Framing,
+    /// The part of a line of the framing that has come.
+    line: Vec<u8>,
 }
 
 impl Read for Body {
@@ -138,36 +149,89 @@ impl Read for Body {
                 *left -= n as u64;
                 Ok(n)
             }
-            Framing::Chunked { left, first } => {
-                if *left == 0 {
-                    if !std::mem::take(first) {
-                        // The line end that closes a chunk.
-                        read_line(&mut self.reader)?;
+            Framing::Chunked { left, at } => loop {
+                match at {
+                    ChunkPart::Size => {
+                        let size = whole_line(&mut self.reader, &mut self.line)?;
+                        let digits = size.split(';').next().unwrap_or_default().trim();
+                        *left = u64::from_str_radix(digits, 16).map_err(|_| strange(&size))?;
+                        if *left == 0 {
+                            self.framing = Framing::Exact(0);
+                            return Ok(0);
+                        }
+                        *at = ChunkPart::Data;
                     }
-                    let size = read_line(&mut self.reader)?;
-                    let digits = size.split(';').next().unwrap_or_default().trim();
-                    *left = u64::from_str_radix(digits, 16).map_err(|_| strange(&size))?;
-                    if *left == 0 {
-                        self.framing = Framing::Exact(0);
-                        return Ok(0);
+                    ChunkPart::Data => {
+                        let n = self.reader.by_ref().take(*left).read(buf)?;
+                        *left -= n as u64;
+                        if *left == 0 {
+                            *at = ChunkPart::End;
+                        }
+                        return Ok(n);
+                    }
+                    ChunkPart::End => {
+                        whole_line(&mut self.reader, &mut self.line)?;
+                        *at = ChunkPart::Size;
                     }
                 }
-                let n = self.reader.by_ref().take(*left).read(buf)?;
-                *left -= n as u64;
-                Ok(n)
-            }
+            },
         }
     }
 }
 
 fn read_line(reader: &mut impl BufRead) -> io::Result<String> {
-    let mut line = String::new();
-    if reader.read_line(&mut line)? == 0 {
+    whole_line(reader, &mut Vec::new())
+}
+
+/// A line, of which `begun` may have come already; there it stays if the rest does not come now.
+fn whole_line(reader: &mut impl BufRead, begun: &mut Vec<u8>) -> io::Result<String> {
+    if reader.read_until(b'\n', begun)? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    Ok(line.trim_end().to_owned())
+    let line = String::from_utf8_lossy(begun).trim_end().to_owned();
+    begun.clear();
+    Ok(line)
 }
 
 fn strange(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("not HTTP: {what:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind::WouldBlock;
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// etcd's watch is silent between two events, and a wait can end anywhere in the framing.
+    #[test]
+    fn waits_in_vain_lose_nothing_of_an_answer_in_chunks() {
+        const CHUNKS: &str = "6\r\nfirst\n\r\n7\r\nsecond\n\r\n4\r\nthi\n\r\n0\r\n\r\n";
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = listener.local_addr().unwrap();
+        let limit = Duration::from_millis(20);
+        let serves = thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            socket.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+            for byte in CHUNKS.bytes() {
+                thread::sleep(2 * limit);
+                socket.write_all(&[byte]).unwrap();
+            }
+        });
+        let mut stream = open(server, Request::get("/"), limit).unwrap();
+        let (mut lines, mut vain) = (Vec::new(), 0);
+        loop {
+            match stream.next_line() {
+                Ok(Some(line)) => lines.push(line),
+                Ok(None) => break,
+                Err(e) if e.kind() == WouldBlock => vain += 1,
+                Err(e) => panic!("after {lines:?}: {e}"),
+            }
+        }
+        assert_eq!(lines, ["first", "second", "thi"]);
+        assert!(vain > CHUNKS.len() / 2, "{vain} waits in vain are too few for a test of them");
+        serves.join().unwrap();
+    }
 }
