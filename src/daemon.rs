@@ -52,9 +52,9 @@ pub enum Failure {
     /// 78: the configuration cannot work on this host.
     #[error("{0}")]
     Config(String),
-    /// 75: another daemon runs; try again when it has ended.
+    /// 75: another daemon runs; try again when it has ended. 77: it is not this user's. 71: the disk is full, or broken.
     #[error("{0}")]
-    InUse(runtime_dir::Error),
+    RuntimeDir(runtime_dir::Error),
     /// 75: another daemon serves the same VIP.
     #[error("another pgvrrp runs on this host, with another runtime_dir: process {pid} serves {vip} already")]
     VipInUse {
@@ -87,9 +87,13 @@ impl Failure {
         ExitCode::from(match self {
             Self::Permission(_) => 77,
             Self::Config(_) => 78,
-            Self::InUse(_) | Self::VipInUse { .. } => 75,
-            Self::Recording { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => 77,
-            Self::Recording { .. } | Self::System { .. } => 71,
+            Self::RuntimeDir(runtime_dir::Error::InUse(_)) | Self::VipInUse { .. } => 75,
+            Self::RuntimeDir(runtime_dir::Error::Unusable { source, .. }) | Self::Recording { source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                77
+            }
+            Self::RuntimeDir(_) | Self::Recording { .. } | Self::System { .. } => 71,
         })
     }
 
@@ -108,17 +112,13 @@ pub fn run(config: Config, record: Option<&Path>) -> Result<(), Failure> {
     check_capabilities()?;
     check_prefixes(&config)?;
     let postgres = postgres_settings(&config)?;
-    let runtime_dir = RuntimeDir::open(&config.runtime_dir).map_err(|error| match error {
-        runtime_dir::Error::InUse(_) => Failure::InUse(error),
-        runtime_dir::Error::Unusable { .. } => Failure::Permission(error.to_string()),
-    })?;
+    let runtime_dir = RuntimeDir::open(&config.runtime_dir).map_err(Failure::RuntimeDir)?;
     // After the lock: two daemons do not write one file.
     let recorder = record.map(open_recording).transpose()?;
-    let refuse = |error: runtime_dir::Error| Failure::Permission(error.to_string());
     let me = Identity {
         member: config.node.clone(),
-        boot_id: runtime_dir::boot_id().map_err(refuse)?,
-        incarnation: runtime_dir.incarnation().map_err(refuse)?,
+        boot_id: runtime_dir::boot_id().map_err(Failure::RuntimeDir)?,
+        incarnation: runtime_dir.incarnation().map_err(Failure::RuntimeDir)?,
     };
     info!(node = config.node, version = env!("CARGO_PKG_VERSION"), "starting");
     if config.fence == Fence::LeaderKey {

@@ -5,6 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use tracing::warn;
+
 /// The kernel's random number of this boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -63,8 +65,11 @@ impl RuntimeDir {
     /// The random number of this directory, made on first use. A directory in `/run` loses it with the boot; a clone of
     /// the machine that has it as well has another boot ID.
     ///
+    /// A full disk does not keep the daemon from serving: then the number is this process's alone. The next one has
+    /// another, so that it takes the lock of this one for another node's and lets it run out, which is safe and slow.
+    ///
     /// # Errors
-    /// [`Error::Unusable`] if it can neither be read nor written.
+    /// [`Error::Unusable`] if it is there and cannot be read, or if the kernel has no random numbers.
     pub fn incarnation(&self) -> Result<String, Error> {
         let path = self.path.join("incarnation");
         match fs::read_to_string(&path) {
@@ -82,7 +87,10 @@ impl RuntimeDir {
             file.sync_all()?;
             fs::rename(&new, &path)
         };
-        write().map_err(|source| Error::Unusable { path: path.clone(), source })?;
+        if let Err(error) = write() {
+            let path = path.display();
+            warn!(%path, %error, "the incarnation cannot be kept: after a restart the daemon has to wait until its own lock runs out");
+        }
         Ok(fresh)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use lab::{Node, Options};
 
-use crate::stage::{binary, play, play_with, times};
+use crate::stage::{binary, play_with, times};
 
 #[test]
 fn memory_and_cpu_of_an_idle_daemon() {
@@ -34,30 +34,5 @@ fn memory_and_cpu_of_an_idle_daemon() {
             })?;
         }
         Ok(())
-    });
-}
-
-#[test]
-fn connections_that_lie_on_the_http_port_take_nothing_from_the_daemon() {
-    play(Options::default(), |stage| {
-        let client = stage.lab.namespace(Node::Client);
-        let connect = || {
-            let server = std::net::SocketAddr::from((Node::Db1.ip(), 9155));
-            let open = |_| std::net::TcpStream::connect_timeout(&server, Duration::from_millis(200)).ok();
-            (0..300).filter_map(open).collect::<Vec<_>>()
-        };
-        let idle = client.run(connect)?;
-        ensure!(idle.len() > 32, "only {} connections were opened", idle.len());
-        let pid = stage.daemon(Node::Db1, |daemon| Ok(daemon.process().pid()))?;
-        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"))?.count();
-        ensure!(descriptors < 100, "{descriptors} descriptors");
-        // The VIP moves as always, and whoever looks by the control socket sees it.
-        stage.lab.switchover(Node::Db2)?;
-        stage.wait_vip(Node::Db2, Duration::from_secs(20))?;
-        stage.status_says(Node::Db1, "db2 holds the leader key")?;
-        drop(idle);
-        stage.lab.wait_until("HTTP to answer again", Duration::from_secs(5), || {
-            stage.daemon(Node::Db1, |daemon| Ok(daemon.metric("pgvrrp_etcd_up")?.is_some()))
-        })
     });
 }

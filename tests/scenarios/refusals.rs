@@ -12,7 +12,7 @@ use lab::{Direction, Node, Options, Traffic};
 use crate::stage::{Stage, binary, play, play_with};
 
 /// Starts a daemon that has to end by itself, with this exit code and this in its log.
-fn refuses(stage: &Stage<'_>, launch: &Launch, code: i32, words: &[&str]) -> Result<()> {
+pub(crate) fn refuses(stage: &Stage<'_>, launch: &Launch, code: i32, words: &[&str]) -> Result<()> {
     let daemon = Daemon::start(stage.lab, Node::Db1, &binary(), launch)?;
     let status = daemon.process().wait(Duration::from_secs(5))?;
     let log = daemon.log();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::tls::{MakeTlsConnect, NoTls, TlsConnect};
 use tokio_postgres::{Client, Config, Error, SimpleQueryMessage};
@@ -50,6 +51,8 @@ pub(crate) enum Failure {
 /// A session, and the first answers on it.
 pub(crate) struct Session {
     client: Client,
+    /// Serves the client. It would go on for as long as a question is unanswered, and keep its place in PostgreSQL.
+    connection: JoinHandle<()>,
     postmaster: Option<i32>,
     /// Of the server; `None` if this role may not see it.
     pub(crate) system_identifier: Option<String>,
@@ -128,14 +131,14 @@ impl Session {
         let alive = |error: &Error| classify(error, postmaster);
         let (client, connection) = target.config.connect_raw(stream, tls).await.map_err(|error| alive(&error))?;
         let (over, ended) = oneshot::channel();
-        tokio::spawn(async move {
+        let connection = tokio::spawn(async move {
             let how = match connection.await {
                 Ok(()) => "closed".to_owned(),
                 Err(error) => describe(&error),
             };
             let _ = over.send(how);
         });
-        let mut session = Self { client, postmaster, system_identifier: None };
+        let mut session = Self { client, connection, postmaster, system_identifier: None };
         // The session is idle most of the time and must not be ended for that. Older servers do not know the second
         // setting, so its failure is none.
         let _ = session.client.simple_query("SET idle_session_timeout = 0").await;
@@ -169,6 +172,12 @@ impl Session {
             SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
             _ => None,
         }))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.connection.abort();
     }
 }
 

@@ -48,6 +48,7 @@ pub mod patroni;
 pub mod prerequisites;
 pub mod probe;
 pub mod process;
+pub mod proxy;
 mod reaper;
 mod site;
 

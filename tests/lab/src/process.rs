@@ -122,8 +122,21 @@ impl Process {
     /// # Errors
     /// When the process has ended.
     pub fn resident_bytes(&self) -> Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that it ever had resident, in bytes (`VmHWM`).
+    ///
+    /// # Errors
+    /// When the process has ended.
+    pub fn peak_resident_bytes(&self) -> Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, what: &str) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).context("no VmRSS: the process has ended")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(what));
+        let line = line.with_context(|| format!("no {what} the process has ended"))?;
         let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse()?;
         Ok(kib * 1024)
     }
