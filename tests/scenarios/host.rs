@@ -113,7 +113,7 @@ fn nobody_reads_the_log() {
                 read.borrow_mut().push_str(&String::from_utf8_lossy(&bytes[..length]));
             }
             let told = |what: &str| read.borrow().contains(what);
-            Ok(told("starting") && told("db2 holds the leader key"))
+            Ok(told("starting") && told("db2 holds Patroni's leader key"))
         })?;
         // Full once more: the end does not wait for anybody either.
         while end.write(&[b'x'; 512]).is_ok() {}

@@ -28,7 +28,7 @@ const ROW: Manner = Manner::Says(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05ID\x7f\xff\xff\
 
 /// What a daemon that is told nonsense may grow to, and take of a processor.
 const MOST_MEMORY: u64 = 64 << 20;
-const MOST_CPU: f64 = 0.25;
+const MOST_CPU: f64 = 0.5;
 
 /// Daemons that see etcd through proxies, the VIP on db1.
 fn behind_etcd(timing: Timing, act: impl FnOnce(&Stage<'_>, &[Proxy]) -> Result<()>) {
@@ -178,14 +178,13 @@ fn postgresql_answers_byte_by_byte() {
         println!("VIP lag with PostgreSQL byte by byte: {lag:?}");
         ensure!(lag.at_least < 1000.0, "{lag:?}");
         stage.lab.wait_settled(Node::Db2, 60 * SECOND)?;
-        // No answer is complete within the half second that it may take.
+        // No answer is complete within the half second that it may take: that proves nothing, and etcd still answers.
         set(proxies, Manner::Bytewise(20 * Duration::from_millis(1)));
-        stage.lab.wait_until("the VIP to leave", 20 * SECOND, || Ok(stage.holders().is_empty()))?;
-        println!("{}", stage.vip_status(Node::Db2)?["why"]);
-        thread::sleep(10 * SECOND);
+        stage.calm(10 * SECOND)?;
+        stage.status_says(Node::Db2, "PostgreSQL does not answer")?;
         has_few_sessions(stage, Node::Db2)?;
         set(proxies, Manner::Faithful);
-        stage.wait_vip(Node::Db2, 20 * SECOND)
+        stage.calm(3 * SECOND)
     });
 }
 

@@ -12,6 +12,7 @@
 //! | no answer in time on a session that did not end | unknown |
 //! | alive, but it does not let us ask | unknown, with the reason |
 
+mod bounded;
 pub(crate) mod session;
 pub mod tls;
 

@@ -11,6 +11,7 @@ use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::tls::{MakeTlsConnect, NoTls, TlsConnect};
 use tokio_postgres::{Client, Config, Error, SimpleQueryMessage};
 
+use super::bounded::{Allowance, Bounded};
 use super::tls;
 use crate::evidence::tls::explain;
 
@@ -53,6 +54,7 @@ pub(crate) struct Session {
     client: Client,
     /// Serves the client. It would go on for as long as a question is unanswered, and keep its place in PostgreSQL.
     connection: JoinHandle<()>,
+    allowance: Allowance,
     postmaster: Option<i32>,
     /// Of the server; `None` if this role may not see it.
     pub(crate) system_identifier: Option<String>,
@@ -116,7 +118,7 @@ impl Session {
                 let alive = |detail| Failure::Alive { detail, postmaster: None };
                 let mut connector = tls::connector(&target.tls).await.map_err(alive)?;
                 // It cannot fail: a name that is none is told by the handshake.
-                let Ok(tls) = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut connector, &target.host());
+                let Ok(tls) = MakeTlsConnect::<Bounded<TcpStream>>::make_tls_connect(&mut connector, &target.host());
                 Self::start(target, stream, tls, None).await
             }
         }
@@ -125,9 +127,11 @@ impl Session {
     async fn start<S, T>(target: &Target, stream: S, tls: T, postmaster: Option<i32>) -> Result<(Self, Ended), Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        T: TlsConnect<S>,
+        T: TlsConnect<Bounded<S>>,
         T::Stream: Send + 'static,
     {
+        let allowance = Allowance::new();
+        let stream = Bounded::new(stream, allowance.clone());
         let alive = |error: &Error| classify(error, postmaster);
         let (client, connection) = target.config.connect_raw(stream, tls).await.map_err(|error| alive(&error))?;
         let (over, ended) = oneshot::channel();
@@ -138,7 +142,7 @@ impl Session {
             };
             let _ = over.send(how);
         });
-        let mut session = Self { client, connection, postmaster, system_identifier: None };
+        let mut session = Self { client, connection, allowance, postmaster, system_identifier: None };
         // The session is idle most of the time and must not be ended for that. Older servers do not know the second
         // setting, so its failure is none.
         let _ = session.client.simple_query("SET idle_session_timeout = 0").await;
@@ -167,6 +171,7 @@ impl Session {
 
     /// The first column of the first row of the answer, if there is one and it is not NULL.
     pub(crate) async fn value(&self, query: &str) -> Result<Option<String>, Error> {
+        self.allowance.renew();
         let answers = self.client.simple_query(query).await?;
         Ok(answers.iter().find_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
