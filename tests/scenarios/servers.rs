@@ -1,5 +1,6 @@
 //! etcd and PostgreSQL answer late, in pieces, or with what is no answer.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
@@ -7,10 +8,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use lab::daemon::Launch;
 use lab::patroni::Timing;
+use lab::process::signal_pid;
 use lab::proxy::{Manner, Proxy};
 use lab::{Node, Options};
+use nix::sys::signal::Signal;
 
-use crate::stage::{Stage, play_with};
+use crate::stage::{Stage, play, play_with};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -202,6 +205,39 @@ fn postgresql_answers_nonsense() {
         }
         Ok(())
     });
+}
+
+/// PostgreSQL serves, but the process that serves the daemon's session does not: storage that hangs does that to one of them.
+#[test]
+fn a_backend_of_postgresql_hangs_again_and_again() {
+    play(Options::default(), |stage| {
+        let pid = stage.daemon(Node::Db1, |daemon| Ok(daemon.process().pid()))?;
+        let descriptors = || Ok::<_, anyhow::Error>(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count());
+        let before = descriptors()?;
+        let mut hanging = Vec::new();
+        for _ in 0..6 {
+            let fresh = RefCell::new(Vec::new());
+            stage.lab.wait_until("a session that answers", 10 * SECOND, || {
+                let serving = sessions(stage)?.into_iter().filter(|backend| !hanging.contains(backend));
+                fresh.replace(serving.collect());
+                Ok(!fresh.borrow().is_empty() && stage.vip_status(Node::Db1)?["reason"] == "holding")
+            })?;
+            let fresh = fresh.into_inner();
+            fresh.iter().try_for_each(|backend| signal_pid(*backend, Signal::SIGSTOP))?;
+            hanging.extend(fresh);
+            stage.calm(2 * SECOND)?;
+        }
+        ensure!(descriptors()? <= before + 2, "{} descriptors, {before} before", descriptors()?);
+        hanging.iter().try_for_each(|backend| signal_pid(*backend, Signal::SIGCONT))?;
+        stage.lab.wait_until("those that hung to be gone", 10 * SECOND, || Ok(sessions(stage)?.len() == 1))
+    });
+}
+
+/// The processes that serve the daemon on db1.
+fn sessions(stage: &Stage<'_>) -> Result<Vec<u32>> {
+    let listed = "select pid from pg_stat_activity where application_name = 'pgvrrp'";
+    let listed = stage.lab.database(Node::Db1).sql(listed)?;
+    listed.lines().map(|line| Ok(line.parse()?)).collect()
 }
 
 /// A session that was given up does not keep its place in PostgreSQL.
