@@ -263,6 +263,11 @@ impl Stage {
                 self.lab.database(node).start()?;
             }
         }
+        // A change that was answered by an error may have been made all the same.
+        let usual = json!({"pause": null, "ttl": self.lab.options().timing.ttl});
+        self.lab.wait_until("Patroni to take its usual configuration", SETTLE, || {
+            self.lab.patch_config(&usual).map(|()| true)
+        })?;
         let served = || {
             let leader = self.lab.leader()?.context("no leader")?;
             let placed = self.has_vip(leader)? && !self.has_vip(leader.other())?;
