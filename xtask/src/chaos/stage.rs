@@ -258,17 +258,14 @@ impl Stage {
             thread::sleep(Duration::from_millis(20));
         }
         self.lab.heal_all()?;
-        for node in Node::DATABASES {
-            if self.lab.database(node).patroni_pid().is_none() {
-                self.lab.database(node).start()?;
-            }
-        }
         // A change that was answered by an error may have been made all the same.
         let usual = json!({"pause": null, "ttl": self.lab.options().timing.ttl});
         self.lab.wait_until("Patroni to take its usual configuration", SETTLE, || {
+            self.revive()?;
             self.lab.patch_config(&usual).map(|()| true)
         })?;
         let served = || {
+            self.revive()?;
             let leader = self.lab.leader()?.context("no leader")?;
             let placed = self.has_vip(leader)? && !self.has_vip(leader.other())?;
             Ok(placed && self.lab.database(leader).sql("select pg_is_in_recovery()")? == "f")
@@ -286,11 +283,18 @@ impl Stage {
         Ok(took)
     }
 
+    /// Patroni ends by itself when it is started while there is no etcd; a service manager would start it again.
+    fn revive(&self) -> Result<()> {
+        let dead = |node: &Node| self.lab.database(*node).patroni_pid().is_none();
+        Node::DATABASES.into_iter().filter(dead).try_for_each(|node| self.lab.database(node).start())
+    }
+
     /// The other node streams again; if it cannot, Patroni makes its copy anew.
     fn rejoin(&self) -> Result<()> {
         let streams = |limit| {
             let replica = || anyhow::Ok(self.lab.leader()?.context("no leader")?.other());
             self.lab.wait_until("a replica", limit, || {
+                self.revive()?;
                 let replica = replica()?;
                 Ok(self.lab.database(replica).state()?["replication_state"] == "streaming")
             })?;
@@ -299,9 +303,14 @@ impl Stage {
         if streams(Duration::from_secs(45)).is_ok() {
             return Ok(());
         }
-        let replica = self.lab.leader()?.context("no leader")?.other();
         let body = json!({"force": true}).to_string();
-        self.lab.database(replica).rest(Request::post("/reinitialize", &body), Duration::from_secs(10))?;
+        self.lab.wait_until("Patroni to make a replica anew", SETTLE, || {
+            self.revive()?;
+            let replica = self.lab.leader()?.context("no leader")?.other();
+            let answer =
+                self.lab.database(replica).rest(Request::post("/reinitialize", &body), Duration::from_secs(10))?;
+            Ok(answer.status == 200)
+        })?;
         streams(SETTLE)
     }
 }
