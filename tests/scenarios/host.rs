@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lab::daemon::Launch;
+use lab::daemon::{Daemon, Launch};
 use lab::{Node, Options, VIP};
 
 use crate::refusals::refuses;
@@ -29,7 +29,7 @@ fn missed(stage: &Stage<'_>, node: Node, happens: impl FnOnce() -> Result<()>) -
     let storm: String = (0..STORM).map(|i| format!("link set lo mtu {}\n", 65_000 + i % 2)).collect();
     stage.lab.namespace(node).ip_batch(&storm)?;
     happens()?;
-    stage.daemon(node, |daemon| daemon.thaw())?;
+    stage.daemon(node, Daemon::thaw)?;
     stage.lab.wait_until("the loss to be noticed", SECOND, || Ok(resyncs()? > before))
 }
 
@@ -117,7 +117,7 @@ fn nobody_reads_the_log() {
         })?;
         // Full once more: the end does not wait for anybody either.
         while end.write(&[b'x'; 512]).is_ok() {}
-        let took = stage.daemon(Node::Db1, |daemon| daemon.terminate())?;
+        let took = stage.daemon(Node::Db1, Daemon::terminate)?;
         println!("SIGTERM to the end: {took:?}");
         ensure!(took < 2 * SECOND, "{took:?}");
         stage.lab.wait_until("the VIP to be gone", SECOND, || Ok(stage.holders().is_empty()))
@@ -177,7 +177,7 @@ fn the_runtime_directory_is_full() {
         thread::sleep(4 * SECOND);
         ensure!(stage.holders().is_empty(), "bound over a lock that it cannot know to be its own");
         stage.wait_vip(Node::Db1, 30 * SECOND)?;
-        stage.daemon(Node::Db1, |daemon| daemon.terminate())?;
+        stage.daemon(Node::Db1, Daemon::terminate)?;
         // Without room for a file there is no lock, by which a second daemon would be kept out. It can be tried again.
         let launch = with_file_system(stage, Node::Db1, &run, "nr_inodes=1", "", Path::new("/dev/stderr"));
         refuses(stage, &launch, 71, &["run/lock", "No space left on device"])

@@ -1,6 +1,7 @@
 //! What the daemon tells systemd, and when it falls silent.
 
 use std::os::unix::net::UnixDatagram;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -21,6 +22,19 @@ fn await_message(socket: &UnixDatagram, prefix: &str, limit: Duration) -> Result
         }
     }
     anyhow::bail!("no message that begins with {prefix:?} within {limit:?}")
+}
+
+/// What remains is what the daemon is for; `docs/THREATS.md` goes through it.
+#[test]
+fn the_unit_leaves_little_exposed() {
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/pgvrrp.service");
+    // In tenths.
+    let args = ["security", "--no-pager", "--offline=true", "--threshold=20", unit];
+    let output =
+        Command::new("systemd-analyze").args(args).output().expect("systemd-analyze (of Debian's systemd) runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    println!("{}", said.lines().last().unwrap_or_default());
 }
 
 #[test]
