@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use pgvrrp_config::Config;
 
 use crate::observe::control::{self, Ask};
-use crate::{daemon, doctor, handover, recording, replay};
+use crate::{daemon, doctor, handover, listen, recording, replay};
 
 /// Exit codes, from `sysexits.h`.
 const EX_USAGE: u8 = 64;
@@ -18,6 +18,7 @@ const EX_NOINPUT: u8 = 66;
 const EX_UNAVAILABLE: u8 = 69;
 const EX_OSERR: u8 = 71;
 const EX_TEMPFAIL: u8 = 75;
+const EX_NOPERM: u8 = 77;
 const EX_CONFIG: u8 = 78;
 
 /// A virtual IP that is where the writable PostgreSQL primary is, and nowhere else.
@@ -82,6 +83,19 @@ enum Command {
     /// Exit codes: 0 the next daemon runs and has what was here, 1 it does not, 69 no daemon answers, 75 the daemon goes on as
     /// before and says why, 78 the configuration is wrong. Root or the daemon's own user may ask.
     Handover(ConfigFile),
+    /// Print what is heard on protocol 112 (VRRP): who, version, virtual router, priority, interval, addresses, and what is
+    /// wrong with it. A line each, until it is ended. Needs CAP_NET_RAW, no configuration and no daemon.
+    ///
+    /// Exit codes: 0 nobody reads its output any more, 64 wrong usage, 66 there is no such interface, 71 the system refused
+    /// something, 77 CAP_NET_RAW is missing.
+    Listen {
+        /// The interface to listen on [default: all]
+        #[arg(long, value_name = "IF")]
+        interface: Option<String>,
+        /// Print JSON, for programs: an object a line.
+        #[arg(long)]
+        json: bool,
+    },
     /// Look for what is wrong on this node, and say what to do about it. Changes nothing.
     ///
     /// Looks at the configuration, the daemon's rights, the interface, each endpoint of etcd, this user's rights there,
@@ -121,6 +135,7 @@ pub fn main() -> ExitCode {
         Command::Status { config, json } => status(&config, if json { Ask::Json } else { Ask::Text }),
         Command::Replay { file, verbose } => replay(&file, verbose),
         Command::Handover(file) => hand_over(&file),
+        Command::Listen { interface, json } => listen(interface.as_deref(), json),
         Command::Doctor { config, json } => doctor(&config, json),
     }
 }
@@ -238,6 +253,16 @@ fn check_as_the_daemon(config: &Config, file: &Path) -> Result<(), ExitCode> {
             Err(ExitCode::from(EX_OSERR))
         }
     }
+}
+
+fn listen(interface: Option<&str>, json: bool) -> ExitCode {
+    let Err(failure) = listen::run(interface, json) else { return ExitCode::SUCCESS };
+    say(&format!("error: {failure}\n"));
+    ExitCode::from(match failure {
+        listen::Failure::NoInterface { .. } => EX_NOINPUT,
+        listen::Failure::Socket(error) if error.kind() == ErrorKind::PermissionDenied => EX_NOPERM,
+        _ => EX_OSERR,
+    })
 }
 
 fn doctor(file: &ConfigFile, json: bool) -> ExitCode {

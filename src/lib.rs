@@ -25,6 +25,8 @@ pub mod evidence;
 #[cfg(feature = "daemon")]
 pub mod handover;
 #[cfg(feature = "daemon")]
+mod listen;
+#[cfg(feature = "daemon")]
 pub mod observe;
 #[cfg(feature = "daemon")]
 pub mod reactor;

@@ -8,6 +8,7 @@ pub mod advert;
 pub mod arp;
 pub mod config;
 pub mod etcd;
+pub mod heard;
 pub mod kernel_answer;
 pub mod kernel_events;
 pub mod node;
@@ -18,11 +19,12 @@ pub mod recording;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("advert", advert::run),
     ("arp", arp::run),
     ("config", config::run),
     ("etcd", etcd::run),
+    ("heard", heard::run),
     ("kernel_answer", kernel_answer::run),
     ("kernel_events", kernel_events::run),
     ("node", node::run),

@@ -104,8 +104,8 @@ fn senders_only(addresses: &[Ipv4Addr]) -> Vec<SockFilter> {
     program
 }
 
-/// A `sockaddr_ll`; `protocol` in network order.
-fn link_address(protocol: u16, link: u32) -> io::Result<LinkAddr> {
+/// A `sockaddr_ll`; `protocol` in network order. Link 0 stands for all.
+pub(crate) fn link_address(protocol: u16, link: u32) -> io::Result<LinkAddr> {
     let raw = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,
         sll_protocol: protocol,

@@ -4,6 +4,7 @@
 mod arp;
 mod v4;
 
+pub(crate) use arp::link_address;
 pub use arp::{ArpReceiver, ArpSender};
 pub use v4::{AdvertReceiver, AdvertSender};
 

@@ -19,6 +19,7 @@ mod host;
 mod keepalived;
 mod leader;
 mod leader_key;
+mod listen;
 mod moves;
 mod observe;
 mod policies;

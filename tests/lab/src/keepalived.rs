@@ -25,9 +25,17 @@ impl Keepalived {
     /// # Errors
     /// When its files cannot be written or the program cannot be started.
     pub fn start(lab: &Lab, node: Node, priority: u8) -> Result<Self> {
+        Self::start_with(lab, node, &config(priority))
+    }
+
+    /// Starts it with this configuration.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(lab: &Lab, node: Node, config: &str) -> Result<Self> {
         let dir = lab.dir().join(node.name());
         let (config_path, log_path) = (dir.join("keepalived.conf"), dir.join("keepalived.log"));
-        fs::write(&config_path, config(priority)).with_context(|| format!("cannot write {config_path:?}"))?;
+        fs::write(&config_path, config).with_context(|| format!("cannot write {config_path:?}"))?;
         let log = File::options().create(true).append(true).open(&log_path)?;
         let mut command = lab.namespace(node).command(&lab.tools().keepalived);
         command.args(["--vrrp", "--dont-fork", "--log-console", "--log-detail", "--use-file"]).arg(&config_path);

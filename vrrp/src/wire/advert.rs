@@ -1,4 +1,4 @@
-//! The VRRPv3 advertisement for IPv4 (RFC 9568 section 5.2).
+//! The VRRPv3 advertisement (RFC 9568 section 5.2).
 //!
 //! ```text
 //!  0                   1                   2                   3
@@ -8,12 +8,13 @@
 //! +-------+-------+---------------+---------------+---------------+
 //! |reserve| Max advertise interval|           Checksum            |
 //! +-------+-----------------------+-------------------------------+
-//! |                        IPv4 addresses                         |
+//! |                   IPv4 or IPv6 addresses                      |
 //! ```
 
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
+use super::address::Address;
 use super::checksum;
 use super::discard::Discard;
 use crate::types::{Interval, Vrid};
@@ -24,50 +25,47 @@ const HEADER: usize = 8;
 /// The only type there is (RFC 9568 section 5.2.2).
 const ADVERTISEMENT: u8 = 1;
 
-/// What the checksum covers over IPv4.
+/// What the checksum covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum ChecksumForm {
-    /// The message alone: RFC 9568 section 5.2.8.
+    /// Over IPv4 the message alone, over IPv6 with the pseudo-header: RFC 9568 section 5.2.8.
     Rfc9568,
-    /// With the IPv4 pseudo-header: a reading of RFC 5798 that Keepalived and FRR follow by default.
+    /// Over IPv4, with the IPv4 pseudo-header: a reading of RFC 5798 that Keepalived and FRR follow by default.
     Rfc5798,
 }
 
-/// A VRRPv3 advertisement for IPv4 addresses, as received or to be sent.
+/// A VRRPv3 advertisement, as received or to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Advert {
-    /// The sender's primary address.
-    pub source: Ipv4Addr,
-    /// 224.0.0.18, or a unicast peer.
-    pub destination: Ipv4Addr,
+pub struct Advert<A = Ipv4Addr> {
+    /// The sender's primary address; over IPv6 a link-local one.
+    pub source: A,
+    /// 224.0.0.18 or ff02::12, or a unicast peer.
+    pub destination: A,
     /// The virtual router.
     pub vrid: Vrid,
     /// 255: the owner of the addresses. 0: the sender stops being Active. Otherwise 1 to 254.
     pub priority: u8,
     /// The sender's Advertisement_Interval.
     pub interval: Interval,
-    /// The virtual router's addresses, 1 to 255.
-    pub addresses: Vec<Ipv4Addr>,
+    /// The virtual router's addresses, 1 to 255; over IPv6 the first one is link-local.
+    pub addresses: Vec<A>,
     /// The form of its checksum. A message that is right in both forms counts as RFC 9568's.
     pub checksum: ChecksumForm,
 }
 
-impl Advert {
+impl<A: Address> Advert<A> {
     /// The message, without the IP header. Addresses after the 255th are left out: the count has one byte.
     pub fn emit(&self) -> Vec<u8> {
         let count = u8::try_from(self.addresses.len()).unwrap_or(u8::MAX);
         let interval = self.interval.centis().to_be_bytes();
-        let mut message = Vec::with_capacity(HEADER + usize::from(count) * 4);
+        let mut message = Vec::with_capacity(HEADER + usize::from(count) * A::LENGTH);
         // The reserved nibble above the interval's twelve bits is zero.
         message.extend([0x30 | ADVERTISEMENT, self.vrid.get(), self.priority, count, interval[0], interval[1], 0, 0]);
-        message.extend(self.addresses.iter().take(usize::from(count)).flat_map(Ipv4Addr::octets));
-        let checksum = match self.checksum {
-            ChecksumForm::Rfc9568 => checksum::of_message(&message),
-            ChecksumForm::Rfc5798 => checksum::with_pseudo_header(self.source, self.destination, &message),
-        };
+        self.addresses.iter().take(usize::from(count)).for_each(|address| address.write(&mut message));
+        let checksum = checksum::of(self.checksum, self.source, self.destination, &message);
         message[6..8].copy_from_slice(&checksum.to_be_bytes());
         message
     }
@@ -76,14 +74,14 @@ impl Advert {
     ///
     /// # Errors
     /// The reason why RFC 9568 section 7.1 has it discarded.
-    pub fn parse(source: Ipv4Addr, destination: Ipv4Addr, message: &[u8]) -> Result<Self, Discard> {
+    pub fn parse(source: A, destination: A, message: &[u8]) -> Result<Self, Discard> {
         let Some((header, list)) = message.split_first_chunk::<HEADER>() else { return Err(Discard::Truncated) };
         let &[version_type, vrid, priority, count, interval_high, interval_low, ..] = header;
-        match version_type >> 4 {
-            3 => {}
+        match (version_type >> 4, source.ipv4()) {
+            (3, _) => {}
             // The first three bytes of version 2 mean the same. It is shown to people and never obeyed.
-            2 => return Err(Discard::Version2 { source, vrid, priority }),
-            other => return Err(Discard::Version(other)),
+            (2, Some(source)) => return Err(Discard::Version2 { source, vrid, priority }),
+            (other, _) => return Err(Discard::Version(other)),
         }
         if version_type & 0x0f != ADVERTISEMENT {
             return Err(Discard::Type(version_type & 0x0f));
@@ -91,22 +89,23 @@ impl Advert {
         if count == 0 {
             return Err(Discard::NoAddresses);
         }
-        if list.len() != usize::from(count) * 4 {
-            return Err(Discard::Length { count, bytes: list.len() });
+        if list.len() != usize::from(count) * A::LENGTH {
+            return Err(Discard::Length { count, bytes: list.len(), of: A::LENGTH });
         }
-        let checksum = if checksum::of_message(message) == 0 {
-            ChecksumForm::Rfc9568
-        } else if checksum::with_pseudo_header(source, destination, message) == 0 {
-            ChecksumForm::Rfc5798
-        } else {
-            return Err(Discard::Checksum);
-        };
+        let checksum = Self::form(source, destination, message).ok_or(Discard::Checksum)?;
         let vrid = Vrid::new(vrid).ok_or(Discard::VridZero)?;
         // The reserved nibble is ignored (section 5.2.6).
         let centis = u16::from_be_bytes([interval_high & 0x0f, interval_low]);
         let interval = Interval::from_centis(centis).ok_or(Discard::IntervalZero)?;
-        let (addresses, _) = list.as_chunks::<4>();
-        let addresses = addresses.iter().map(|octets| Ipv4Addr::from(*octets)).collect();
+        let addresses: Vec<A> = list.chunks_exact(A::LENGTH).filter_map(A::read).collect();
+        if !addresses[0].may_be_first() {
+            return Err(Discard::FirstAddress);
+        }
         Ok(Self { source, destination, vrid, priority, interval, addresses, checksum })
+    }
+
+    /// The form in which the message's checksum is right.
+    pub(super) fn form(source: A, destination: A, message: &[u8]) -> Option<ChecksumForm> {
+        A::CHECKSUMS.iter().copied().find(|form| checksum::of(*form, source, destination, message) == 0)
     }
 }

@@ -1,9 +1,12 @@
 //! The Internet checksum, in the two forms that VRRPv3 routers use over IPv4.
 //!
-//! RFC 9568 section 5.2.8 sums the VRRP message alone for IPv4. RFC 5798 could be read to include a pseudo-header as for
-//! IPv6, and much of what is deployed does that.
+//! RFC 9568 section 5.2.8 sums the VRRP message alone for IPv4, and puts a pseudo-header in front for IPv6. RFC 5798 could be
+//! read to include one for IPv4 as well, and much of what is deployed does that.
 
-use core::net::Ipv4Addr;
+use alloc::vec::Vec;
+
+use super::address::Address;
+use super::advert::ChecksumForm;
 
 /// VRRP's protocol number (RFC 9568 section 5.1.1.4).
 pub(super) const PROTOCOL: u8 = 112;
@@ -23,15 +26,20 @@ fn fold(mut sum: u32) -> u16 {
     sum as u16
 }
 
-/// The checksum of a message. Over a message that contains its right checksum it is 0.
+/// The checksum of a message alone. Over a message that contains its right checksum it is 0.
 pub(super) fn of_message(message: &[u8]) -> u16 {
     !fold(sum(message))
 }
 
-/// The checksum of a message with the IPv4 pseudo-header in front. Over a message that contains its right checksum it
-/// is 0.
-pub(super) fn with_pseudo_header(source: Ipv4Addr, destination: Ipv4Addr, message: &[u8]) -> u16 {
+/// The checksum of a message in this form. Over a message that contains its right checksum it is 0.
+pub(super) fn of<A: Address>(form: ChecksumForm, source: A, destination: A, message: &[u8]) -> u16 {
+    if form == ChecksumForm::Rfc9568 && source.ipv4().is_some() {
+        return of_message(message);
+    }
+    // Both families' pseudo-headers sum up alike: addresses, length and protocol, and zeros.
+    let mut addresses = Vec::with_capacity(2 * A::LENGTH);
+    source.write(&mut addresses);
+    destination.write(&mut addresses);
     let length = u16::try_from(message.len()).unwrap_or(u16::MAX);
-    let header = sum(&source.octets()) + sum(&destination.octets()) + u32::from(PROTOCOL) + u32::from(length);
-    !fold(header + sum(message))
+    !fold(sum(&addresses) + u32::from(PROTOCOL) + u32::from(length) + sum(message))
 }

@@ -12,9 +12,11 @@ pub enum Discard {
     Truncated,
     /// No IPv4 header: another version, or a header of less than five words (RFC 791 section 3.1).
     NotIpv4,
+    /// No IPv6 header: another version (RFC 8200 section 3).
+    NotIpv6,
     /// Another IP protocol than 112 (5.1.1.4).
     Protocol(u8),
-    /// The TTL is not 255: a router has passed it on (5.1.1.3, 7.1).
+    /// The TTL or hop limit is not 255: a router has passed it on (5.1.1.3, 5.1.2.3, 7.1).
     Ttl(u8),
     /// A fragment: the message is not whole. The kernel reassembles before it hands over, so this is never seen.
     Fragment,
@@ -41,13 +43,17 @@ pub enum Discard {
         count: u8,
         /// The bytes that follow the eight fixed ones.
         bytes: usize,
+        /// The bytes of one address.
+        of: usize,
     },
-    /// The checksum is right in neither form (5.2.8, 7.1).
+    /// The checksum is right in no form (5.2.8, 7.1).
     Checksum,
     /// Virtual router 0, which there is none of (5.2.3).
     VridZero,
     /// Max Advertise Interval is 0: Backups would take over at once (erratum 8301 for 7.1).
     IntervalZero,
+    /// Over IPv6, the first address is not link-local (5.2.9; erratum 8300 for 7.1).
+    FirstAddress,
 }
 
 impl Discard {
@@ -56,6 +62,7 @@ impl Discard {
         match self {
             Self::Truncated => "truncated",
             Self::NotIpv4 => "not_ipv4",
+            Self::NotIpv6 => "not_ipv6",
             Self::Protocol(_) => "protocol",
             Self::Ttl(_) => "ttl",
             Self::Fragment => "fragment",
@@ -67,6 +74,7 @@ impl Discard {
             Self::Checksum => "checksum",
             Self::VridZero => "vrid_zero",
             Self::IntervalZero => "interval_zero",
+            Self::FirstAddress => "first_address",
         }
     }
 }
@@ -76,6 +84,7 @@ impl fmt::Display for Discard {
         match self {
             Self::Truncated => write!(f, "shorter than its headers"),
             Self::NotIpv4 => write!(f, "no IPv4 header"),
+            Self::NotIpv6 => write!(f, "no IPv6 header"),
             Self::Protocol(protocol) => write!(f, "IP protocol {protocol} instead of 112"),
             Self::Ttl(ttl) => write!(f, "TTL {ttl} instead of 255: it came from another segment"),
             Self::Fragment => write!(f, "a fragment"),
@@ -85,10 +94,11 @@ impl fmt::Display for Discard {
             Self::Version(version) => write!(f, "VRRP version {version}"),
             Self::Type(kind) => write!(f, "type {kind}, which is no advertisement"),
             Self::NoAddresses => write!(f, "no address in it"),
-            Self::Length { count, bytes } => write!(f, "{bytes} bytes for {count} addresses of 4"),
-            Self::Checksum => write!(f, "checksum wrong in both forms"),
+            Self::Length { count, bytes, of } => write!(f, "{bytes} bytes for {count} addresses of {of}"),
+            Self::Checksum => write!(f, "wrong checksum"),
             Self::VridZero => write!(f, "virtual router 0"),
             Self::IntervalZero => write!(f, "advertisement interval 0"),
+            Self::FirstAddress => write!(f, "the first address is not link-local"),
         }
     }
 }

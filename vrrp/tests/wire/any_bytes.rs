@@ -161,7 +161,7 @@ fn as_much_as_ipv4_can_carry() {
     let mut bytes = packet(&advert(ChecksumForm::Rfc9568));
     bytes.resize(65_535, 0xff);
     bytes[2..4].copy_from_slice(&[0xff, 0xff]);
-    assert_eq!(parse(&bytes), Err(Discard::Length { count: 1, bytes: 65_535 - 28 }));
+    assert_eq!(parse(&bytes), Err(Discard::Length { count: 1, bytes: 65_535 - 28, of: 4 }));
     assert_eq!(parse(&vec![0xff; 1 << 20]), Err(Discard::NotIpv4));
     assert_eq!(arp::parse_claim(&vec![0xff; 1 << 20]), None);
 }

@@ -12,7 +12,7 @@ use super::{GROUP, VIP};
 
 const KEEPALIVED: Ipv4Addr = Ipv4Addr::new(10, 0, 20, 12);
 
-fn bytes(hex: &str) -> Vec<u8> {
+pub(crate) fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<u8> = hex.chars().map(|digit| digit.to_digit(16).unwrap() as u8).collect();
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }

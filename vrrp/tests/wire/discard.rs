@@ -119,7 +119,7 @@ fn no_addresses() {
 #[test]
 fn length() {
     for count in 2..=255 {
-        assert_eq!(with(23, count), Err(Discard::Length { count, bytes: 4 }));
+        assert_eq!(with(23, count), Err(Discard::Length { count, bytes: 4, of: 4 }));
     }
     // Keepalived's HMAC trailer and whatever else may stand behind the addresses, under the IP header's total length.
     for trailer in 1..=40u8 {
@@ -135,7 +135,7 @@ fn length() {
         for form in FORMS {
             // Whether the checksum covers the trailer or not.
             let (uncovered, covered) = longer(form);
-            let length = Err(Discard::Length { count: 1, bytes: 4 + usize::from(trailer) });
+            let length = Err(Discard::Length { count: 1, bytes: 4 + usize::from(trailer), of: 4 });
             assert_eq!(parse(&uncovered), length);
             assert_eq!(parse(&covered), length);
         }
@@ -224,10 +224,12 @@ fn each_reason_has_a_label_and_a_sentence_of_its_own() {
         Discard::Version(1),
         Discard::Type(2),
         Discard::NoAddresses,
-        Discard::Length { count: 1, bytes: 20 },
+        Discard::Length { count: 1, bytes: 20, of: 4 },
         Discard::Checksum,
         Discard::VridZero,
         Discard::IntervalZero,
+        Discard::NotIpv6,
+        Discard::FirstAddress,
     ];
     let labels: BTreeSet<_> = all.iter().map(Discard::label).collect();
     assert_eq!(labels.len(), all.len());

@@ -8,6 +8,7 @@ mod any_bytes;
 mod arp;
 mod captures;
 mod discard;
+mod heard;
 mod ipv4;
 mod naive;
 
