@@ -14,6 +14,7 @@ fn a_vrid_is_1_to_255() {
     assert_eq!(Vrid::new(155).unwrap().to_string(), "155");
 }
 
+// RFC9568: 5.2.4-1+ 5.2.4-1-
 #[test]
 fn a_priority_is_1_to_255_and_the_last_is_the_owners() {
     assert_eq!(Priority::new(0), None);
@@ -27,6 +28,7 @@ fn a_priority_is_1_to_255_and_the_last_is_the_owners() {
 }
 
 /// RFC 9568 section 6.1 with erratum 8301.
+// RFC9568: 6.1-2+
 #[test]
 fn an_interval_is_1_to_4095_centiseconds() {
     for centis in [0, 4096, u16::MAX] {

@@ -30,6 +30,7 @@ fn a_holder_does_nothing_but_renew_for_an_hour() {
     assert!((110..=130).contains(&world.count("announce")), "{}", world.count("announce"));
 }
 
+// RFC9568: 8.1.2-2+
 #[test]
 fn a_promotion_binds_in_the_instant_in_which_postgresql_says_primary() {
     let mut world = World::new();

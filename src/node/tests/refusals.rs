@@ -58,6 +58,7 @@ fn a_refused_bind_lets_the_lock_go_and_backs_off() {
     assert!(world.is_bound(), "{}", world.why());
 }
 
+// RFC9568: 8.1.2-2-
 #[test]
 fn a_bind_that_came_too_late_is_neither_announced_nor_believed() {
     let mut world = World::new();

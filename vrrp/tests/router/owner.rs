@@ -24,6 +24,7 @@ fn an_owner_yields_to_no_priority_from_no_address() {
 }
 
 /// Erratum 8298: two owners are a mistake to be logged. Each goes on as if alone.
+// RFC9568: 7.1-10+ 8.3.2-1+
 #[test]
 fn two_owners_do_not_answer_each_other() {
     let mut owners = [(started(255, true), LOWER), (started(255, true), GREATER)];

@@ -47,6 +47,7 @@ fn skew_and_down_of_some_routers() {
 }
 
 /// Section 6.4.2: a goodbye means the skew of the interval that is in use; the one in the goodbye is not adopted.
+// RFC9568: 6.4.2-8-
 #[test]
 fn a_goodbye_is_measured_with_the_interval_in_use() {
     let mut router = started(100, true);
@@ -57,6 +58,7 @@ fn a_goodbye_is_measured_with_the_interval_in_use() {
 }
 
 /// Section 6.4.2: what was adopted from one Active is replaced by what the next one says.
+// RFC9568: 6.4.2-9+ 6.4.2-10-
 #[test]
 fn the_interval_is_the_last_accepted_one() {
     let mut router = started(100, true);
@@ -124,6 +126,7 @@ fn an_advertisement_counts_as_long_as_the_timer_was_not_handled() {
 }
 
 /// Section 6.4.3 compares primary addresses as unsigned numbers in network order.
+// RFC9568: 6.4.3-11+ 6.4.3-12+
 #[test]
 fn a_tie_is_broken_by_the_unsigned_address() {
     for (own, other, yields) in [

@@ -14,6 +14,7 @@ fn take_checksum(message: &mut [u8]) -> u16 {
     checksum
 }
 
+// RFC9568: 5.2.6-1+ 7.2-1+
 #[test]
 fn the_message_is_laid_out_as_in_section_5_2() {
     let mut message = Advert {
@@ -29,6 +30,7 @@ fn the_message_is_laid_out_as_in_section_5_2() {
     assert_eq!(message, [0x31, 7, 100, 2, 0x0a, 0xbc, 0, 0, 10, 0, 20, 155, 192, 0, 2, 1]);
 }
 
+// RFC9568: 5.2.8-2+
 #[test]
 fn each_form_is_summed_over_what_it_says() {
     for form in FORMS {

@@ -28,6 +28,7 @@ fn announcements_are_arp_that_others_read() {
 }
 
 /// RFC 826's fields in their places.
+// RFC9568: 6.4.1-1+ 6.4.2-7+
 #[test]
 fn an_announcement_byte_by_byte() {
     #[rustfmt::skip]

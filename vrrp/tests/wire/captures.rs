@@ -25,6 +25,7 @@ fn check(hex: &str, expected: &Advert) {
 }
 
 /// 2.2.7 with two addresses and half a second, as it comes: with the pseudo-header in the checksum.
+// RFC9568: 5.1.1.3-2+ 5.2.2-1+ 5.2.3-1+ 5.2.5-1+ 7.1-1+ 7.1-2+ 7.1-3+ 7.1-4+ 7.1-5+ 7.1-7+ 7.1-8+ 7.2-1+
 #[test]
 fn keepalived_2_2_default() {
     let expected = Advert {

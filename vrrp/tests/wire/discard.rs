@@ -26,6 +26,7 @@ fn label(outcome: Result<Advert, Discard>) -> &'static str {
     outcome.as_ref().map_or_else(Discard::label, |_| "accepted")
 }
 
+// RFC9568: 7.1-4-
 #[test]
 fn truncated() {
     let whole = packet(&advert(ChecksumForm::Rfc9568));
@@ -62,6 +63,7 @@ fn protocol() {
     assert!(with(9, 112).is_ok());
 }
 
+// RFC9568: 5.1.1.3-2- 7.1-1-
 #[test]
 fn ttl() {
     for ttl in 0..255 {
@@ -88,6 +90,7 @@ fn version2() {
     assert!(with(20, 0x31).is_ok());
 }
 
+// RFC9568: 7.1-2-
 #[test]
 fn version() {
     for version in (0..16).filter(|version| !matches!(version, 2 | 3)) {
@@ -96,6 +99,7 @@ fn version() {
     assert!(with(20, 0x31).is_ok());
 }
 
+// RFC9568: 5.2.2-1- 7.1-3-
 #[test]
 fn kind() {
     for kind in (0..16).filter(|kind| *kind != 1) {
@@ -104,6 +108,7 @@ fn kind() {
     assert!(with(20, 0x31).is_ok());
 }
 
+// RFC9568: 5.2.5-1- 7.1-7-
 #[test]
 fn no_addresses() {
     assert_eq!(with(23, 0), Err(Discard::NoAddresses), "although one follows");
@@ -116,6 +121,7 @@ fn no_addresses() {
     assert!(with(23, 1).is_ok());
 }
 
+// RFC9568: 7.1-4-
 #[test]
 fn length() {
     for count in 2..=255 {
@@ -144,6 +150,7 @@ fn length() {
     assert_eq!(parse(&packet(&two)), Ok(two));
 }
 
+// RFC9568: 7.1-5-
 #[test]
 fn checksum() {
     for form in FORMS {
@@ -162,6 +169,7 @@ fn checksum() {
     }
 }
 
+// RFC9568: 5.2.3-1-
 #[test]
 fn vrid_zero() {
     assert_eq!(with(21, 0), Err(Discard::VridZero));
@@ -170,6 +178,7 @@ fn vrid_zero() {
     }
 }
 
+// RFC9568: 5.2.6-1- 6.1-2- 7.1-8-
 #[test]
 fn interval_zero() {
     let interval = |centis: u16| altered(|bytes| bytes[24..26].copy_from_slice(&centis.to_be_bytes()));

@@ -49,6 +49,7 @@ fn keepalived_version_3_over_ipv4() {
     assert_eq!(heard(&bytes(V3_GOODBYE)).message.unwrap().priority, 0);
 }
 
+// RFC9568: 5.1.2.3-2+ 5.2.9-1+ 5.2.9-2+ 7.1-9+
 #[test]
 fn keepalived_version_3_over_ipv6() {
     let frame = bytes(V6);
@@ -82,6 +83,7 @@ fn keepalived_version_2_with_a_password() {
 }
 
 /// Each is told, and what could be read is shown all the same.
+// RFC9568: 5.1.2.3-2- 5.2.8-1- 7.1-1-
 #[test]
 fn what_is_wrong() {
     // Where in the frame, what it becomes, and why that is wrong.
@@ -110,6 +112,7 @@ fn what_is_wrong() {
 }
 
 /// Erratum 8300: the first address of an IPv6 virtual router is link-local.
+// RFC9568: 5.2.9-1- 7.1-9-
 #[test]
 fn a_first_address_that_is_not_link_local() {
     let advert = ipv6::parse(&bytes(V6)[14..]).unwrap();
@@ -119,6 +122,7 @@ fn a_first_address_that_is_not_link_local() {
 }
 
 /// RFC 9568 section 5.2.8: the pseudo-header of RFC 8200 section 8.1, written out.
+// RFC9568: 5.2.8-1+
 #[test]
 fn the_checksum_over_ipv6() {
     let frame = bytes(V6);
