@@ -1,6 +1,6 @@
 //! Whoever looks at the daemon, be it all the time or without ever taking the answer, changes nothing about the VIP.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -30,35 +30,70 @@ fn moves_to(stage: &Stage<'_>, target: Node) -> Result<f64> {
     Ok(lag.at_most)
 }
 
+/// Looks again and again while the VIP moves to and fro. Returns how often there was an answer, and how often not.
+fn looked_at(
+    stage: &Stage<'_>,
+    looks: &[&(dyn Fn(Node) -> Result<bool> + Sync)],
+    pause: Duration,
+) -> Result<[usize; 2]> {
+    let (ended, answers, failures) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let again_and_again = |node, look: &(dyn Fn(Node) -> Result<bool> + Sync)| {
+        while !ended.load(Ordering::Relaxed) {
+            let is_whole = look(node).unwrap_or(false);
+            if is_whole { &answers } else { &failures }.fetch_add(1, Ordering::Relaxed);
+            thread::sleep(pause);
+        }
+    };
+    let client = stage.lab.namespace(Node::Client);
+    let lags = thread::scope(|scope| {
+        for node in Node::DATABASES {
+            for look in looks {
+                let again_and_again = &again_and_again;
+                scope.spawn(move || client.run(|| again_and_again(node, *look)));
+            }
+        }
+        let targets = [Node::Db2, Node::Db1].into_iter().cycle().take(times(2, 10));
+        let lags = targets.map(|target| moves_to(stage, target)).collect::<Result<Vec<_>>>();
+        ended.store(true, Ordering::Relaxed);
+        lags
+    })?;
+    let (answers, failures) = (answers.into_inner(), failures.into_inner());
+    println!("{answers} answers, {failures} without one; VIP lag (ms, upper bound): {lags:?}");
+    Ok([answers, failures])
+}
+
+fn scrape(node: Node) -> Result<bool> {
+    let answer = http::request(server(node), Request::get("/metrics"), SECOND)?;
+    Ok(answer.status == 200 && answer.body.contains("pgvrrp_vip_held"))
+}
+
 #[test]
 fn a_scrape_every_100_milliseconds_during_switchovers() {
     play(Options::default(), |stage| {
-        let (ended, answers, failures) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
-        let scrape = |node| {
-            let client = stage.lab.namespace(Node::Client);
-            let scrapes = || {
-                while !ended.load(Ordering::Relaxed) {
-                    let answer = http::request(server(node), Request::get("/metrics"), SECOND);
-                    let is_whole = answer.is_ok_and(|a| a.status == 200 && a.body.contains("pgvrrp_vip_held"));
-                    if is_whole { &answers } else { &failures }.fetch_add(1, Ordering::Relaxed);
-                    thread::sleep(Duration::from_millis(100));
-                }
-            };
-            client.run(scrapes)
-        };
-        let lags = thread::scope(|scope| {
-            for node in Node::DATABASES {
-                scope.spawn(move || scrape(node));
-            }
-            let targets = [Node::Db2, Node::Db1].into_iter().cycle().take(times(2, 10));
-            let lags = targets.map(|target| moves_to(stage, target)).collect::<Result<Vec<_>>>();
-            ended.store(true, Ordering::Relaxed);
-            lags
-        })?;
-        let (answers, failures) = (answers.into_inner(), failures.into_inner());
-        println!("{answers} scrapes, {failures} without an answer; VIP lag (ms, upper bound): {lags:?}");
+        let [answers, failures] = looked_at(stage, &[&scrape], Duration::from_millis(100))?;
         ensure!(answers > 20 && failures * 20 < answers, "{answers} answers, {failures} failures");
         Ok(())
+    });
+}
+
+/// As fast as it can be asked, by more than are served at a time.
+#[test]
+fn http_and_control_socket_under_load_during_switchovers() {
+    play(Options::default(), |stage| {
+        let dir = stage.lab.dir();
+        let ask = |node: Node| -> Result<bool> {
+            let mut socket = UnixStream::connect(dir.join(format!("{node}/run/control.sock")))?;
+            socket.set_read_timeout(Some(SECOND))?;
+            socket.write_all(b"j")?;
+            let mut answer = String::new();
+            socket.read_to_string(&mut answer)?;
+            Ok(answer.contains("10.0.20.155"))
+        };
+        let mut looks: Vec<&(dyn Fn(Node) -> Result<bool> + Sync)> = vec![&scrape; 12];
+        looks.extend([&ask as &(dyn Fn(Node) -> Result<bool> + Sync); 12]);
+        let [answers, _] = looked_at(stage, &looks, Duration::ZERO)?;
+        ensure!(answers > 1000, "{answers} answers");
+        has_few_descriptors(stage)
     });
 }
 
