@@ -5,6 +5,7 @@
 //! the returned outputs in order; hand what came of them back as [`Input::Done`]. Begin with [`Input::Link`] and then
 //! [`Input::Addresses`]. A spurious [`Input::Timer`] is harmless.
 
+mod discards;
 mod etcd_view;
 pub mod io;
 mod kernel_view;
@@ -17,8 +18,6 @@ pub mod status;
 pub(crate) mod tests;
 mod vip;
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +30,7 @@ use crate::gate::guard::{Guard, stands};
 use crate::gate::policy::{Fence, Policy};
 use crate::gate::reason::Reason;
 use crate::gate::verdict::Evidence;
+use discards::Discards;
 use etcd_view::{EtcdView, Read};
 use io::{Discarded, Input, Level, Notice, Output};
 use kernel_view::KernelView;
@@ -82,7 +82,7 @@ pub struct Node {
     vips: Vec<Vip>,
     round: Round,
     cadence: Duration,
-    discards: BTreeMap<Cow<'static, str>, u64>,
+    discards: Discards,
     stopping: bool,
     /// The process is to end, and the next one to find everything in its place; given up then.
     handing_over: Option<Instant>,
@@ -119,7 +119,7 @@ impl Node {
             vips: vips.map(|(id, vip)| Vip::new(crate::gate::evidence::VipId(id), vip, now)).collect(),
             round: Round { under_way: false, next: now, again: false, leader_lease: None },
             cadence: Duration::ZERO,
-            discards: BTreeMap::new(),
+            discards: Discards::default(),
             stopping: false,
             handing_over: None,
         }
@@ -203,7 +203,7 @@ impl Node {
             Input::Advert(advert) => {
                 // Our own frames may come back through a bridge; they are nobody's claim.
                 if self.kernel.primary_address() == Some(advert.source) && stands(Guard::OwnAddress) {
-                    return self.discard("own_address");
+                    return self.discards.count("own_address");
                 }
                 let vrid = advert.vrid;
                 let mut known = false;
@@ -214,11 +214,11 @@ impl Node {
                     }
                 });
                 if !known {
-                    self.discard("other_virtual_router");
+                    self.discards.count("other_virtual_router");
                 }
             }
             Input::Discarded(Discarded { reason, version2 }) => {
-                self.discard(reason);
+                out.extend(self.discards.take(now, reason).map(Output::Tell));
                 if let Some(advert) = version2 {
                     let vips = self.vips.iter_mut();
                     vips.filter(|vip| vip.settings.virtual_router_id.get() == advert.virtual_router_id)
@@ -358,10 +358,6 @@ impl Node {
             self.asking_patroni = url.cloned();
             out.push(Output::AskPatroni { url: self.asking_patroni.clone() });
         }
-    }
-
-    fn discard(&mut self, reason: impl Into<Cow<'static, str>>) {
-        *self.discards.entry(reason.into()).or_default() += 1;
     }
 
     fn tell_etcd(&self, failed_before: bool, read: Read, out: &mut Vec<Output>) {

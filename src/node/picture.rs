@@ -62,7 +62,7 @@ impl Node {
             },
             vips: self.vips.iter().map(|vip| vip.status(&self.surroundings(now))).collect(),
             counters: NodeCounters {
-                discards: self.discards.clone(),
+                discards: self.discards.counts(),
                 stalls: self.stalls,
                 etcd_errors: self.etcd.errors,
                 etcd_rebuilt: self.etcd.rebuilt,
