@@ -13,7 +13,7 @@ use lab::proxy::{Manner, Proxy};
 use lab::{Node, Options};
 use nix::sys::signal::Signal;
 
-use crate::stage::{Stage, play, play_with};
+use crate::stage::{Stage, play, play_with, times};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -112,7 +112,7 @@ fn is_modest(stage: &Stage<'_>, node: Node) -> Result<()> {
 fn etcd_stalls_for_ten_seconds_again_and_again() {
     behind_etcd(Timing::FAST, |stage, proxies| {
         let before = stage.analysis().holdings();
-        for _ in 0..3 {
+        for _ in 0..times(2, 3) {
             spell(stage, proxies, Manner::Stalled, 10 * SECOND)?;
             thread::sleep(2 * SECOND);
         }
@@ -153,7 +153,7 @@ fn etcd_answers_nonsense() {
     behind_etcd(Timing::FAST, |stage, proxies| {
         let before = stage.analysis().holdings();
         for (name, manner) in [("a page", PAGE), ("nothing", NOTHING), ("noise", NOISE), ("frames", FRAMES)] {
-            let cpu = spell(stage, proxies, manner, 5 * SECOND)?;
+            let cpu = spell(stage, proxies, manner, times(3, 5) as u32 * SECOND)?;
             println!("{name}: {:.1} % of a core", cpu * 100.0);
             ensure!(cpu < MOST_CPU, "{name}: {cpu} of a core");
             thread::sleep(2 * SECOND);
@@ -197,7 +197,7 @@ fn postgresql_answers_nonsense() {
         let (garbled, stalled) = (("garbled", Manner::Garbled(40)), ("stalled", Manner::Stalled));
         let foreign = [("a page", PAGE), ("nothing", NOTHING), ("noise", NOISE), ("a row", ROW)];
         for (name, manner) in foreign.into_iter().chain([garbled, stalled]) {
-            let cpu = spell(stage, proxies, manner, 5 * SECOND)?;
+            let cpu = spell(stage, proxies, manner, times(3, 5) as u32 * SECOND)?;
             println!("{name}: {:.1} % of a core", cpu * 100.0);
             ensure!(cpu < MOST_CPU, "{name}: {cpu} of a core");
             stage.wait_vip(Node::Db1, 20 * SECOND)?;
