@@ -1,6 +1,7 @@
-//! The run as a picture: who had what, and when, one lane below the other.
+//! The run as a picture: who had what, and when, one lane below the other, one strip of time below the other.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use lab::history::{Observation, Role};
 use lab::patroni::LEADER_KEY;
@@ -13,8 +14,11 @@ use super::stage::Deed;
 /// Pixels per second of the run, and what lanes measure.
 const SCALE: f64 = 6.0;
 const LEFT: f64 = 130.0;
+const TOP: f64 = 32.0;
 const LANE: f64 = 22.0;
 const BAR: f64 = 14.0;
+/// As much of the run as is seen at once.
+const STRIP: Duration = Duration::from_secs(240);
 /// Faults that overlap are drawn below one another, so many at once.
 const FAULT_LANES: usize = 8;
 
@@ -99,7 +103,7 @@ fn outages(case: &Case<'_>, node: Node) -> Vec<Bar> {
 
 /// Successes that follow one another are one bar.
 fn writes(case: &Case<'_>) -> Vec<Bar> {
-    const TOGETHER: std::time::Duration = std::time::Duration::from_millis(200);
+    const TOGETHER: Duration = Duration::from_millis(200);
     let mut bars: Vec<Bar> = Vec::new();
     for (at, attempt) in case.analysis.writes() {
         let (colour, says) = match &attempt.error {
@@ -140,26 +144,39 @@ const fn colour(node: Node) -> &'static str {
 }
 
 fn render(lanes: &[(String, Vec<Bar>)], begun: Time, last: Time, title: &str) -> String {
-    let x = |at: Time| LEFT + at.since(begun).as_secs_f64() * SCALE;
-    let (width, bottom) = (x(last) + 20.0, 40.0 + lanes.len() as f64 * LANE);
+    let height = 40.0 + lanes.len() as f64 * LANE;
+    let strips = last.since(begun).as_secs() / STRIP.as_secs() + 1;
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{:.0}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{:.0}\" height=\"{:.0}\" \
          font-family=\"sans-serif\" font-size=\"11\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n<text x=\"8\" y=\"16\" font-size=\"13\">{}</text>\n",
-        bottom + 24.0,
+        LEFT + STRIP.as_secs_f64() * SCALE + 20.0,
+        TOP + strips as f64 * height,
         escaped(title),
     );
+    for strip in 0..strips {
+        let from = begun.plus(STRIP * strip as u32);
+        draw_strip(&mut svg, lanes, begun, (from, from.plus(STRIP).min(last)), TOP + strip as f64 * height);
+    }
+    svg + "</svg>\n"
+}
+
+/// All lanes between two moments, from this height on.
+fn draw_strip(svg: &mut String, lanes: &[(String, Vec<Bar>)], begun: Time, (start, end): (Time, Time), top: f64) {
+    let x = |at: Time| LEFT + at.since(start).as_secs_f64() * SCALE;
+    let bottom = top + lanes.len() as f64 * LANE;
     // Writing to a String cannot fail.
-    for second in (0..=last.since(begun).as_secs()).step_by(10) {
+    for second in (0..=end.since(start).as_secs()).step_by(10) {
         let at = LEFT + second as f64 * SCALE;
-        let _ = writeln!(svg, "<path d=\"M{at:.1} 28V{bottom:.0}\" stroke=\"#e4e8eb\"/>");
-        let _ = writeln!(svg, "<text x=\"{at:.1}\" y=\"{:.0}\" fill=\"#68737d\">{second} s</text>", bottom + 14.0);
+        let since = start.since(begun).as_secs() + second;
+        let _ = writeln!(svg, "<path d=\"M{at:.1} {:.0}V{bottom:.0}\" stroke=\"#e4e8eb\"/>", top - 4.0);
+        let _ = writeln!(svg, "<text x=\"{at:.1}\" y=\"{:.0}\" fill=\"#68737d\">{since} s</text>", bottom + 14.0);
     }
     for (i, (name, bars)) in lanes.iter().enumerate() {
-        let y = 32.0 + i as f64 * LANE;
+        let y = top + i as f64 * LANE;
         let _ = writeln!(svg, "<text x=\"8\" y=\"{:.1}\">{}</text>", y + 11.0, escaped(name));
-        for bar in bars.iter().filter(|bar| bar.to >= begun) {
-            let (from, to) = (x(bar.from.max(begun)), x(bar.to));
+        for bar in bars.iter().filter(|bar| bar.to >= start && bar.from <= end) {
+            let (from, to) = (x(bar.from.max(start)), x(bar.to.min(end)));
             let _ = writeln!(
                 svg,
                 "<rect x=\"{from:.2}\" y=\"{y:.1}\" width=\"{:.2}\" height=\"{BAR}\" fill=\"{}\"><title>{}: {:.3} to {:.3} s\
@@ -172,7 +189,6 @@ fn render(lanes: &[(String, Vec<Bar>)], begun: Time, last: Time, title: &str) ->
             );
         }
     }
-    svg + "</svg>\n"
 }
 
 fn escaped(text: &str) -> String {
