@@ -45,7 +45,8 @@ pub(crate) fn draw(case: &Case<'_>, deeds: &[Deed], begun: Time, title: &str) ->
         lanes.push((format!("pgvrrp {node}"), outages(case, node)));
     }
     lanes.push(("writes".to_owned(), writes(case)));
-    lanes.extend(faults(deeds, case.last()).into_iter().map(|bars| (String::new(), bars)));
+    let names = std::iter::once("faults").chain(std::iter::repeat(""));
+    lanes.extend(names.map(str::to_owned).zip(faults(deeds, case.last())));
     render(&lanes, begun, case.last(), title)
 }
 
