@@ -1,7 +1,7 @@
 //! Connections are counted and reset, listeners and other addresses left alone.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -112,13 +112,14 @@ fn an_ipv6_address_is_served_too() {
         let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         // The kernel puts an IPv6 address into service a moment after it has acknowledged it, by a work queue of its own.
+        let mut connected = None;
         wait_until(AMPLE, "the address to be in service", || {
-            let route = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
-            route.connect((VIP6, port)).is_ok()
+            let socket = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
+            socket.bind(&SocketAddr::from((Ipv6Addr::LOCALHOST, 0)).into()).unwrap();
+            connected = socket.connect(&SocketAddr::from((VIP6, port)).into()).is_ok().then_some(socket);
+            connected.is_some()
         });
-        let socket = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from((Ipv6Addr::LOCALHOST, 0)).into()).unwrap();
-        socket.connect(&SocketAddr::from((VIP6, port)).into()).unwrap();
+        let socket = connected.unwrap();
         let (mut mine, mut other) = ((TcpStream::from(socket), listener.accept().unwrap().0), pair(&listener, VIP));
         assert!(is_alive(&mut mine));
         let mut diag = SockDiag::open().unwrap();
