@@ -215,17 +215,21 @@ fn the_budget_is_kept_and_the_rest_follows_in_the_next_slices() {
         assert!(nothing.left > 0 && nothing.supported, "{nothing:?}");
         assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
 
-        let (mut destroyed, mut slices) = (0, 0);
+        let (mut destroyed, mut slices, mut budget) = (0, 0, Duration::from_millis(1));
         loop {
             let start = now();
-            let slice = diag.destroy(VIP, Duration::from_millis(1)).unwrap();
-            assert!(start.elapsed() < Duration::from_millis(100), "{:?} of 1 ms", start.elapsed());
+            let slice = diag.destroy(VIP, budget).unwrap();
+            assert!(start.elapsed() < budget + Duration::from_millis(100), "{:?} of {budget:?}", start.elapsed());
+            if slice.destroyed == 0 {
+                // The kernel's table is that of the whole machine: reading as far as the last ones may take longer.
+                budget *= 2;
+            }
             destroyed += slice.destroyed;
             slices += 1;
             if slice.left == 0 {
                 break;
             }
-            assert!(slices < 10_000, "no progress: {slice:?}");
+            assert!(slices < 1000, "no progress: {slice:?}");
         }
         assert!(slices > 1, "the budget was no limit: the test shows nothing");
         assert_eq!(destroyed, CONNECTIONS);
