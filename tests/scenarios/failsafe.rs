@@ -92,24 +92,25 @@ fn etcd_is_rebooted_in_failsafe_mode_with_the_policy_to_drop() {
             stage.launch(node, &launch)?;
         }
         stage.wait_vip(Node::Db1, 10 * SECOND)?;
-        leaves_at_the_deadline(stage)?;
+        leaves_because_of(stage, &["etcd has not confirmed in time"])?;
         ensure!(stage.lab.database(Node::Db1).sql("select pg_is_in_recovery()")? == "f", "Patroni kept its primary");
         stage.lab.members()[0].start()?;
         stage.wait_vip(Node::Db1, 20 * SECOND)
     });
 }
 
-/// Patroni itself steps down some seconds after etcd's silence began; with its default times that is later than D.
+/// With its default times Patroni looks every 10 s and tries for 10 s: it steps down 10 to 20 s after etcd has gone, and D is
+/// after 14.7 s. Either may be first.
 #[test]
 fn etcd_is_rebooted_without_failsafe_mode() {
     play(Options { timing: Timing::DEFAULT, ..Options::default() }, |stage| {
-        leaves_at_the_deadline(stage)?;
+        leaves_because_of(stage, &["etcd has not confirmed in time", "PostgreSQL is down"])?;
         stage.lab.members()[0].start()?;
         stage.wait_vip(Node::Db1, 60 * SECOND)
     });
 }
 
-fn leaves_at_the_deadline(stage: &Stage<'_>) -> Result<()> {
+fn leaves_because_of(stage: &Stage<'_>, reasons: &[&str]) -> Result<()> {
     let from = Time::now();
     stage.lab.members()[0].kill();
     thread::sleep(8 * SECOND);
@@ -122,6 +123,7 @@ fn leaves_at_the_deadline(stage: &Stage<'_>) -> Result<()> {
         Ok(())
     })?;
     let moves = stage.vip_status(Node::Db1)?["moves"][0]["reason"].to_string();
-    ensure!(moves.contains("etcd has not confirmed in time"), "{moves}");
+    ensure!(reasons.iter().any(|reason| moves.contains(reason)), "{moves}");
+    ensure!(left < 14_700.0, "later than any deadline: {left} ms");
     Ok(())
 }
