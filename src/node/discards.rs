@@ -31,8 +31,8 @@ impl Discards {
 
     /// One more that failed a check. The first one is told of at once, those that follow together.
     pub(super) fn take(&mut self, now: Instant, reason: Cow<'static, str>) -> Option<Notice> {
-        let text = format!("VRRP packets discarded ({reason}): ");
-        let entry = self.0.entry(reason).or_default();
+        // A flood comes through here: nothing is written unless it is told.
+        let entry = self.0.entry(reason.clone()).or_default();
         entry.count += 1;
         let before = match entry.told {
             Some((at, _)) if now < at + QUIET => return None,
@@ -40,11 +40,8 @@ impl Discards {
         };
         let new = entry.count - before;
         entry.told = Some((now, entry.count));
-        Some(Notice {
-            level: Level::Warning,
-            vip: None,
-            text: format!("{text}{new}; `pgvrrp listen` shows who sends them"),
-        })
+        let text = format!("VRRP packets discarded ({reason}): {new}; `pgvrrp listen` shows who sends them");
+        Some(Notice { level: Level::Warning, vip: None, text })
     }
 
     /// Counts by reason.
