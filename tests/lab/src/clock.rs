@@ -26,6 +26,25 @@ impl Time {
         Self(spec.tv_sec() as u64 * 1_000_000_000 + spec.tv_nsec() as u64)
     }
 
+    /// A moment of the recent past that was stamped by `CLOCK_REALTIME`, as the kernel stamps packets. Exact to well
+    /// below a microsecond, unless that clock was stepped in between.
+    ///
+    /// # Panics
+    /// As [`Self::now`].
+    #[must_use]
+    pub fn from_realtime(stamp: TimeSpec) -> Self {
+        let nanos = |spec: TimeSpec| i128::from(spec.tv_sec()) * 1_000_000_000 + i128::from(spec.tv_nsec());
+        // Both clocks cannot be read at once: of three attempts the one that was interrupted least.
+        let offset = (0..3).map(|_| {
+            let before = Self::now();
+            let realtime = clock_gettime(ClockId::CLOCK_REALTIME).expect("Linux has CLOCK_REALTIME");
+            let took = Self::now().0 - before.0;
+            (took, nanos(realtime) - i128::from(before.0 + took / 2))
+        });
+        let (_, offset) = offset.min().expect("three attempts");
+        Self((nanos(stamp) - offset) as u64)
+    }
+
     /// A moment given in nanoseconds of `CLOCK_BOOTTIME`.
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Self {

@@ -108,17 +108,20 @@ fn ruleset(cuts: &BTreeSet<(Traffic, Direction)>) -> String {
             rules
         })
     };
+    table(&rules(Direction::In), &rules(Direction::Out))
+}
+
+/// The commands that put these rules, or none, in place of the former ones.
+pub(crate) fn table(incoming: &str, outgoing: &str) -> String {
     // Making it first lets the deletion succeed when there is none yet.
     let mut script = String::from("add table inet lab\ndelete table inet lab\n");
-    if !cuts.is_empty() {
+    if !(incoming.is_empty() && outgoing.is_empty()) {
         let _ = write!(
             script,
             "table inet lab {{\n\
-             \x20 chain in {{\n    type filter hook prerouting priority -400;\n    iif lo accept\n{}  }}\n\
-             \x20 chain out {{\n    type filter hook output priority -400;\n    oif lo accept\n{}  }}\n\
+             \x20 chain in {{\n    type filter hook prerouting priority -400;\n    iif lo accept\n{incoming}  }}\n\
+             \x20 chain out {{\n    type filter hook output priority -400;\n    oif lo accept\n{outgoing}  }}\n\
              }}\n",
-            rules(Direction::In),
-            rules(Direction::Out),
         );
     }
     script

@@ -29,6 +29,8 @@
 //! }
 //! ```
 //!
+//! A [`Segment`] is the small one: routers on a bridge, without databases, for VRRP between daemons of several makes.
+//!
 //! Time is [`Time`] everywhere: `CLOCK_BOOTTIME`, as in the daemon's own status.
 #![warn(missing_docs)]
 
@@ -39,17 +41,22 @@ pub mod cluster;
 pub mod daemon;
 pub mod etcd;
 pub mod faults;
+pub mod frr;
 pub mod history;
 pub mod http;
 pub mod keepalived;
+mod netlink;
 pub mod netns;
 pub mod network;
 pub mod patroni;
+pub mod plain;
 pub mod prerequisites;
 pub mod probe;
 pub mod process;
 pub mod proxy;
 mod reaper;
+pub mod router;
+pub mod segment;
 mod site;
 
 pub use analysis::Analysis;
@@ -60,4 +67,5 @@ pub use faults::{Direction, Traffic};
 pub use history::History;
 pub use network::{Node, VIP};
 pub use probe::Probes;
+pub use segment::Segment;
 pub use site::{clean_up_all, sweep};

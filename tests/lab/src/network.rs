@@ -113,20 +113,37 @@ pub(crate) struct Network {
 impl Network {
     pub(crate) fn build(site: &Site) -> Result<Self> {
         let lan = site.make_namespace("lan")?;
-        // Snooping would hold back multicast that nobody asked for, and the probe asks for nothing.
-        lan.ip_batch(&format!("link add {BRIDGE} type bridge mcast_snooping 0\nlink set {BRIDGE} up\n"))?;
+        make_bridge(&lan, BRIDGE)?;
         let mut nodes = BTreeMap::new();
         for node in Node::ALL {
             let namespace = site.make_namespace(node.name())?;
-            let mac = node.mac().map(|b| format!("{b:02x}")).join(":");
-            lan.ip_batch(&format!(
-                "link add {node} type veth peer name {INTERFACE} address {mac} netns {}\n\
-                 link set {node} master {BRIDGE} up\n",
-                namespace.name(),
-            ))?;
+            plug_in(&lan, BRIDGE, node.name(), &namespace, INTERFACE, node.mac())?;
             namespace.ip_batch(&format!("addr add {}/24 dev {INTERFACE}\nlink set {INTERFACE} up\n", node.ip()))?;
             nodes.insert(node, namespace);
         }
         Ok(Self { lan, nodes })
     }
+}
+
+/// A wire of its own in the namespace of the wires.
+pub(crate) fn make_bridge(lan: &Namespace, bridge: &str) -> Result<()> {
+    // Snooping would hold back multicast that nobody asked for, and the probe asks for nothing.
+    lan.ip_batch(&format!("link add {bridge} type bridge mcast_snooping 0\nlink set {bridge} up\n"))
+}
+
+/// Makes an interface in `namespace` whose other end, `port`, is on the bridge. The interface itself is down.
+pub(crate) fn plug_in(
+    lan: &Namespace,
+    bridge: &str,
+    port: &str,
+    namespace: &Namespace,
+    interface: &str,
+    mac: [u8; 6],
+) -> Result<()> {
+    let mac = mac.map(|b| format!("{b:02x}")).join(":");
+    lan.ip_batch(&format!(
+        "link add {port} type veth peer name {interface} address {mac} netns {}\n\
+         link set {port} master {bridge} up\n",
+        namespace.name(),
+    ))
 }

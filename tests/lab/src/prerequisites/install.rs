@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::{
-    PATRONI, Tools, etcd_program, has_patroni, home, keepalived_program, postgres_bin, require_root, succeeds,
-    unpacked_dir, venv_dir,
+    PATRONI, Tools, etcd_program, frr_programs, has_patroni, home, keepalived_program, postgres_bin, require_root,
+    succeeds, unpacked_dir, venv_dir,
 };
 
 /// Debian's own interpreter, whatever else may come first in `PATH`: a version manager's below /root could not be run
@@ -40,22 +40,35 @@ pub fn install(progress: &mut dyn FnMut(&str)) -> Result<Tools> {
     Tools::find()
 }
 
-/// Debian packages by what they are for: tools are installed, servers unpacked.
-pub(super) fn missing_packages() -> Vec<&'static str> {
+/// Debian packages that a cluster needs: tools are installed, servers unpacked.
+pub(super) fn missing_for_cluster() -> Vec<&'static str> {
     [missing_tools(), missing_servers()].concat()
 }
 
+/// Those that a segment of routers needs.
+pub(super) fn missing_for_routers() -> Vec<&'static str> {
+    let mut packages = missing_network_tools();
+    packages.extend(missing_keepalived());
+    packages.extend(missing_frr());
+    packages
+}
+
+fn on_path(program: &str) -> bool {
+    ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].iter().any(|dir| Path::new(dir).join(program).exists())
+}
+
+fn missing_network_tools() -> Vec<&'static str> {
+    let tools = [("ip", "iproute2"), ("nft", "nftables")];
+    tools.into_iter().filter(|(program, _)| !on_path(program)).map(|(_, package)| package).collect()
+}
+
 fn missing_tools() -> Vec<&'static str> {
-    let on_path =
-        |program: &str| ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].iter().any(|d| Path::new(d).join(program).exists());
-    let mut packages = Vec::new();
+    let mut packages = missing_network_tools();
     let mut need = |there: bool, package| {
         if !there {
             packages.push(package);
         }
     };
-    need(on_path("ip"), "iproute2");
-    need(on_path("nft"), "nftables");
     need(succeeds(Command::new(PYTHON).args(["-c", "import venv, ensurepip"])), "python3-venv");
     // For building the workspace: etcd's protocol is compiled from its description.
     need(on_path("protoc"), "protobuf-compiler");
@@ -74,14 +87,20 @@ fn missing_servers() -> Vec<&'static str> {
     if etcd_program("etcdctl").is_none() {
         packages.push("etcd-client");
     }
-    if keepalived_program().is_none() {
-        packages.push("keepalived");
-    }
+    packages.extend(missing_keepalived());
     packages
 }
 
+fn missing_keepalived() -> Option<&'static str> {
+    keepalived_program().is_none().then_some("keepalived")
+}
+
+pub(super) fn missing_frr() -> Vec<&'static str> {
+    frr_programs().is_none().then_some("frr").into_iter().collect()
+}
+
 fn install_packages(progress: &mut dyn FnMut(&str)) -> Result<()> {
-    let (tools, servers) = (missing_tools(), missing_servers());
+    let (tools, servers) = (missing_tools(), [missing_servers(), missing_frr()].concat());
     if tools.is_empty() && servers.is_empty() {
         return Ok(());
     }

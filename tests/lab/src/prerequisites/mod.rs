@@ -1,13 +1,12 @@
 //! The programs a lab is made of: what is used, and where it comes from.
 //!
-//! Servers (PostgreSQL, etcd, Keepalived) that the machine does not have are downloaded as Debian packages and unpacked below
+//! Servers (PostgreSQL, etcd, Keepalived, FRR) that the machine does not have are downloaded as Debian packages and unpacked below
 //! `target/lab`, not installed: no service is started or enabled, no user or cluster is made, and nothing that is
 //! already there is upgraded. Patroni lives in a Python environment in the same place. Only small tools without a
 //! service (ip, nft, protoc, the venv module) are installed by apt.
 
 mod install;
 
-use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -48,11 +47,7 @@ impl Tools {
     /// # Errors
     /// With all that is missing, and the command that installs it.
     pub fn find() -> Result<Self> {
-        let missing = missing();
-        if !missing.is_empty() {
-            let missing = missing.join(", ");
-            bail!("missing: {missing}; `cargo xtask demo` and `cargo xtask test` install what is missing");
-        }
+        refuse(&missing_for_cluster())?;
         let unpacked = unpacked_dir()?;
         let postgres_bin = postgres_bin().context("no PostgreSQL server")?;
         let libraries = postgres_bin.starts_with(&unpacked).then(|| unpacked.join("usr/lib").join(multiarch()));
@@ -81,25 +76,71 @@ impl Tools {
             command.env("LD_LIBRARY_PATH", libraries);
         }
     }
+}
 
-    /// Where Keepalived's shared libraries are if it was unpacked: to be its `LD_LIBRARY_PATH`.
-    pub(crate) fn keepalived_libraries(&self) -> Result<Option<OsString>> {
-        let unpacked = unpacked_dir()?;
+/// The routers of other makes, found on this machine. A segment of routers needs nothing else.
+#[derive(Clone, Debug)]
+pub struct Rivals {
+    /// Keepalived.
+    pub keepalived: PathBuf,
+    /// The directory that has FRR's `zebra` and `vrrpd`.
+    pub frr: PathBuf,
+}
+
+impl Rivals {
+    /// Finds them, installs nothing.
+    ///
+    /// # Errors
+    /// With what is missing, and the command that installs it.
+    pub fn find() -> Result<Self> {
+        refuse(&named(&install::missing_for_routers()))?;
+        Ok(Self {
+            keepalived: keepalived_program().context("no keepalived")?,
+            frr: frr_programs().context("no zebra and vrrpd")?,
+        })
+    }
+}
+
+/// Lets `command`, which is to run `program`, find its shared libraries if it was unpacked and not installed.
+pub(crate) fn set_libraries(command: &mut Command, program: &Path) -> Result<()> {
+    let unpacked = unpacked_dir()?;
+    if program.starts_with(&unpacked) {
         // Packages of before Debian's merge of /lib into /usr/lib, its libraries among them, know both.
         let directories = ["usr/lib", "lib"].map(|dir| unpacked.join(dir).join(multiarch()));
-        Ok(self.keepalived.starts_with(&unpacked).then(|| std::env::join_paths(directories)).transpose()?)
+        // FRR has a directory of its own for its library.
+        let frr = directories[0].join("frr");
+        command.env("LD_LIBRARY_PATH", std::env::join_paths(directories.into_iter().chain([frr]))?);
     }
+    Ok(())
 }
 
 /// What the lab and the build of the workspace need and this machine lacks, in words for a person.
 #[must_use]
 pub fn missing() -> Vec<String> {
-    let mut missing: Vec<String> =
-        install::missing_packages().into_iter().map(|p| format!("Debian package {p}")).collect();
+    let mut missing = missing_for_cluster();
+    missing.extend(named(&install::missing_frr()));
+    missing
+}
+
+/// Without what only segments of routers need.
+fn missing_for_cluster() -> Vec<String> {
+    let mut missing = named(&install::missing_for_cluster());
     if !has_patroni() {
         missing.push(format!("{PATRONI} (PyPI)"));
     }
     missing
+}
+
+fn named(packages: &[&str]) -> Vec<String> {
+    packages.iter().map(|package| format!("Debian package {package}")).collect()
+}
+
+fn refuse(missing: &[String]) -> Result<()> {
+    if !missing.is_empty() {
+        let missing = missing.join(", ");
+        bail!("missing: {missing}; `cargo xtask demo` and `cargo xtask test` install what is missing");
+    }
+    Ok(())
 }
 
 /// Where the lab keeps its programs: `target/lab` of the workspace, or /var/cache/pgvrrp-lab where an unprivileged
@@ -148,6 +189,12 @@ pub(crate) fn etcd_program(name: &str) -> Option<PathBuf> {
 pub(crate) fn keepalived_program() -> Option<PathBuf> {
     let unpacked = unpacked_dir().ok()?.join("usr/sbin");
     [PathBuf::from("/usr/sbin"), unpacked].into_iter().map(|dir| dir.join("keepalived")).find(|path| path.exists())
+}
+
+/// The directory of this machine's FRR, or else of the unpacked one.
+pub(crate) fn frr_programs() -> Option<PathBuf> {
+    let unpacked = unpacked_dir().ok()?.join("usr/lib/frr");
+    [PathBuf::from("/usr/lib/frr"), unpacked].into_iter().find(|dir| dir.join("vrrpd").exists())
 }
 
 fn has_patroni() -> bool {

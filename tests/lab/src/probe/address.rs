@@ -4,23 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use anyhow::{Context, Result};
-use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+use anyhow::Result;
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::address::AddressMessage;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, setsockopt, socket, sockopt,
-};
+use nix::sys::socket::{MsgFlags, recv};
 
 use super::Stop;
 use crate::history::{History, Observation};
+use crate::netlink;
 use crate::netns::Namespace;
 use crate::network::{INTERFACE, Node};
-
-/// `RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR` of linux/rtnetlink.h.
-const ADDRESS_GROUPS: u32 = 0x10 | 0x100;
 
 /// All nodes are read by one thread: the order between nodes is then the order of reading, not of scheduling.
 #[derive(Debug)]
@@ -41,7 +36,7 @@ impl AddressProbe {
     pub(super) fn new(nodes: &BTreeMap<Node, Namespace>, history: &History) -> Result<Self> {
         let mut sources = Vec::new();
         for (node, namespace) in nodes {
-            let socket = namespace.run(subscribe)?.context("cannot subscribe to address events")?;
+            let socket = netlink::subscribe(namespace, netlink::ADDRESSES)?;
             let mut source = Source { node: *node, socket, present: BTreeSet::new() };
             for address in addresses(namespace)? {
                 source.note(address, true, history);
@@ -79,35 +74,16 @@ impl Source {
         }
     }
 
-    fn read_messages(&mut self, mut bytes: &[u8], history: &History) {
-        while let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes) {
-            if let NetlinkPayload::InnerMessage(inner) = &message.payload {
-                match inner {
-                    RouteNetlinkMessage::NewAddress(address) => self.note_message(address, true, history),
-                    RouteNetlinkMessage::DelAddress(address) => self.note_message(address, false, history),
-                    _ => {}
-                }
-            }
-            // Messages are aligned to four bytes.
-            let length = (message.header.length as usize).next_multiple_of(4);
-            if length == 0 || length >= bytes.len() {
-                return;
-            }
-            bytes = &bytes[length..];
-        }
+    fn read_messages(&mut self, bytes: &[u8], history: &History) {
+        netlink::for_each_message(bytes, |message| match message {
+            RouteNetlinkMessage::NewAddress(address) => self.note_message(address, true, history),
+            RouteNetlinkMessage::DelAddress(address) => self.note_message(address, false, history),
+            _ => {}
+        });
     }
 
     fn note_message(&mut self, message: &AddressMessage, present: bool, history: &History) {
-        let local = message.attributes.iter().find_map(|a| match a {
-            AddressAttribute::Local(ip) => Some(*ip),
-            _ => None,
-        });
-        // IPv6 has no local attribute unless there is a peer.
-        let plain = message.attributes.iter().find_map(|a| match a {
-            AddressAttribute::Address(ip) => Some(*ip),
-            _ => None,
-        });
-        if let Some(address) = local.or(plain) {
+        if let Some(address) = netlink::address_of(message) {
             self.note(address, present, history);
         }
     }
@@ -119,15 +95,6 @@ impl Source {
             history.record(Observation::Address { node: self.node, address, present });
         }
     }
-}
-
-/// A socket of the namespace of the calling thread.
-fn subscribe() -> Result<OwnedFd> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
-    setsockopt(&socket, sockopt::RcvBufForce, &(4 << 20))?;
-    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, ADDRESS_GROUPS))?;
-    Ok(socket)
 }
 
 fn addresses(namespace: &Namespace) -> Result<Vec<IpAddr>> {
