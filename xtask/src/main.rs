@@ -1,5 +1,7 @@
-//! Developer commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask simulate` and `cargo xtask fuzz`.
+//! Developer commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask simulate`, `cargo xtask fuzz`,
+//! `cargo xtask chaos` and `cargo xtask bench`.
 
+mod bench;
 mod chaos;
 mod demo;
 mod fuzz;
@@ -39,6 +41,9 @@ enum Command {
     Chaos(chaos::Chaos),
     /// Feed every parser of bytes from outside with what a fuzzer makes up, and the node with histories
     Fuzz(fuzz::Run),
+    /// Measure the daemon beside Keepalived and FRR
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 fn main() -> Result<()> {
@@ -50,6 +55,7 @@ fn main() -> Result<()> {
         Command::Simulate(histories) => simulate::run(&histories),
         Command::Chaos(chaos) => chaos::run(&chaos),
         Command::Fuzz(run) => fuzz::run(&run),
+        Command::Bench(bench) => bench::run(&bench),
     };
     interrupt::wait_if_interrupted();
     result
