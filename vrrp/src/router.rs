@@ -18,46 +18,29 @@
 //!
 //! Deviations, on purpose: an owner (priority 255) never yields to an advertisement. Whoever drives an owner has proof
 //! that the addresses are its own; a packet is no proof of the contrary. It does not answer another owner, and no router
-//! answers its own echo: either would go on for ever. Accept_Mode is always true.
+//! answers its own echo: either would go on for ever. Accept_Mode is always true. Preempt_Mode may become true some time
+//! after there is somebody to preempt ([`Preempt::After`]).
+//!
+//! To the RFC, the addresses of a virtual router are of one family (section 1). Here they may be of both, and move as one:
+//! then one router decides, and its advertisements go out and are heard over both families. Either family's count alike,
+//! except that a tie in Active is broken by the address only within the family of the own primary address. Over both, the
+//! comparisons could contradict each other: each router would yield to the other, and nobody stay Active. An advertisement
+//! of equal priority over the other family decides nothing; the one over the same family, sent with it, does.
+
+mod checksums;
+mod settings;
 
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 use core::time::Duration;
 
+pub use self::checksums::{ChecksumPolicy, Checksums};
+pub use self::settings::{Preempt, Settings};
 use crate::time::Instant;
-use crate::types::{Interval, Priority, Vrid};
-use crate::wire::advert::{Advert, ChecksumForm};
-
-/// What the operator says of a virtual router.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Its identifier.
-    pub vrid: Vrid,
-    /// This router's priority.
-    pub priority: Priority,
-    /// Advertisement_Interval.
-    pub interval: Interval,
-    /// Preempt_Mode: a Backup takes over from an Active of lower priority.
-    pub preempt: bool,
-    /// Which checksum form to send.
-    pub checksum: ChecksumPolicy,
-}
-
-/// Which checksum form to send.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum ChecksumPolicy {
-    /// RFC 9568's, until a router of this VRID is heard to use the other one: Keepalived 2.2 rejects what differs.
-    #[default]
-    Auto,
-    /// Always RFC 9568's.
-    Rfc9568,
-    /// Always with the pseudo-header.
-    Rfc5798,
-}
+use crate::types::Interval;
+use crate::wire::advert::Advert;
 
 /// The states of RFC 9568 section 6.4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,15 +73,15 @@ pub enum Action {
     SendAdvert {
         /// The router's own, or 0 to say goodbye.
         priority: u8,
-        /// The form of its checksum.
-        checksum: ChecksumForm,
+        /// The forms of its checksum, over IPv4: one packet for each.
+        checksums: Checksums,
     },
-    /// Send gratuitous ARP for the addresses.
+    /// Send gratuitous ARP or unsolicited neighbour advertisements for the addresses.
     Announce,
     /// Another router claims what this owner owns.
     Conflict {
         /// The other.
-        source: Ipv4Addr,
+        source: IpAddr,
         /// The priority it claims with.
         priority: u8,
     },
@@ -112,9 +95,9 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Router {
     settings: Settings,
-    primary_address: Option<Ipv4Addr>,
-    /// A router of this VRID was heard to send the pseudo-header form.
-    pseudo_header_heard: bool,
+    primary_address: Option<IpAddr>,
+    /// The forms in which other routers of this VRID were heard over IPv4. Kept for [`ChecksumPolicy::Auto`] only.
+    heard_forms: Option<Checksums>,
     phase: Phase,
 }
 
@@ -122,10 +105,12 @@ pub struct Router {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Initialize,
-    /// `interval` is Active_Adver_Interval, learned from the Active.
+    /// `interval` is Active_Adver_Interval, learned from the Active. `lower_since` is when an Active of lower priority was
+    /// first heard, as long as it is obeyed because [`Preempt::After`] is not over.
     Backup {
         down: Instant,
         interval: Interval,
+        lower_since: Option<Instant>,
     },
     Active {
         advert: Instant,
@@ -135,12 +120,18 @@ enum Phase {
 impl Router {
     /// A router in Initialize.
     pub const fn new(settings: Settings) -> Self {
-        Self { settings, primary_address: None, pseudo_header_heard: false, phase: Phase::Initialize }
+        Self { settings, primary_address: None, heard_forms: None, phase: Phase::Initialize }
     }
 
-    /// The address that this router's advertisements come from: breaks the tie between equal priorities. Without one,
-    /// an equal priority is yielded to.
-    pub fn set_primary_address(&mut self, address: Option<Ipv4Addr>) {
+    /// What the operator says of it.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The address that this router's advertisements come from, of IPv4 or IPv6: breaks the tie between equal priorities in
+    /// its family. Without one, an equal priority is yielded to. A virtual router whose addresses are of both families has
+    /// the primary address of the same family on each of its hosts.
+    pub fn set_primary_address(&mut self, address: Option<IpAddr>) {
         self.primary_address = address;
     }
 
@@ -198,7 +189,7 @@ impl Router {
         match self.phase {
             Phase::Initialize if self.settings.priority.is_owner() => self.become_active(now),
             Phase::Initialize => {
-                self.become_backup(now, self.settings.interval);
+                self.become_backup(now, self.settings.interval, None);
                 Vec::new()
             }
             Phase::Backup { .. } | Phase::Active { .. } => Vec::new(),
@@ -228,23 +219,45 @@ impl Router {
     }
 
     fn advert(&mut self, now: Instant, heard: &Advert) -> Vec<Action> {
-        self.pseudo_header_heard |= heard.checksum == ChecksumForm::Rfc5798;
+        self.learn(heard);
         match self.phase {
             Phase::Initialize => Vec::new(),
-            Phase::Backup { interval, .. } => self.advert_in_backup(now, heard, interval),
+            Phase::Backup { interval, lower_since, .. } => {
+                self.advert_in_backup(now, heard, interval, lower_since);
+                Vec::new()
+            }
             Phase::Active { .. } => self.advert_in_active(now, heard),
         }
     }
 
+    /// Who sends in a form is taken to understand that form, whether it is obeyed or not. Over IPv6 there is one form, which
+    /// says nothing about IPv4; and one's own echo says nothing about others.
+    fn learn(&mut self, heard: &Advert) {
+        let is_own = self.primary_address == Some(heard.source);
+        if self.settings.checksum == ChecksumPolicy::Auto && heard.source.is_ipv4() && !is_own {
+            let form = heard.checksum;
+            self.heard_forms = Some(self.heard_forms.map_or_else(|| form.into(), |known| known.and(form)));
+        }
+    }
+
     /// Section 6.4.2. Only priorities are compared here; the address breaks ties in Active alone.
-    fn advert_in_backup(&mut self, now: Instant, heard: &Advert, interval: Interval) -> Vec<Action> {
+    fn advert_in_backup(&mut self, now: Instant, heard: &Advert, interval: Interval, lower_since: Option<Instant>) {
         if heard.priority == 0 {
             // The interval in a goodbye is not adopted.
-            self.phase = Phase::Backup { down: now + self.skew(interval), interval };
-        } else if !self.settings.preempt || heard.priority >= self.settings.priority.get() {
-            self.become_backup(now, heard.interval);
+            self.phase = Phase::Backup { down: now + self.skew(interval), interval, lower_since: None };
+        } else if heard.priority >= self.settings.priority.get() {
+            self.become_backup(now, heard.interval, None);
+        } else {
+            // Discarded in Preempt_Mode, so that the Active_Down_Timer runs out; otherwise obeyed like any other.
+            let lower_since = lower_since.unwrap_or(now);
+            match self.settings.preempt {
+                Preempt::Never => self.become_backup(now, heard.interval, None),
+                Preempt::After(delay) if now.since(lower_since) < delay => {
+                    self.become_backup(now, heard.interval, Some(lower_since));
+                }
+                Preempt::After(_) => {}
+            }
         }
-        Vec::new()
     }
 
     /// Section 6.4.3.
@@ -261,17 +274,18 @@ impl Router {
         }
         let rank = match heard.priority.cmp(&own.get()) {
             // Without an address of its own this router cannot advertise: any other is in the better place.
-            Ordering::Equal => self.primary_address.map_or(Ordering::Greater, |address| heard.source.cmp(&address)),
+            Ordering::Equal => self.primary_address.map_or(Ordering::Greater, |address| tie(heard.source, address)),
             unequal => unequal,
         };
         match rank {
             Ordering::Greater => {
-                self.become_backup(now, heard.interval);
+                self.become_backup(now, heard.interval, None);
                 vec![Action::UnbindAddresses]
             }
             // New in RFC 9568: tell the other at once. The Adver_Timer is not touched.
             Ordering::Less => vec![self.send(own.get())],
-            // Its own advertisement, come back by a loop in the network. An answer would come back as well.
+            // Its own advertisement, come back by a loop in the network: an answer would come back as well. Or one over
+            // the other family, which decides no tie.
             Ordering::Equal => Vec::new(),
         }
     }
@@ -281,8 +295,8 @@ impl Router {
         vec![Action::BindAddresses, self.send(self.settings.priority.get()), Action::Announce]
     }
 
-    fn become_backup(&mut self, now: Instant, interval: Interval) {
-        self.phase = Phase::Backup { down: now + self.down_interval(interval), interval };
+    fn become_backup(&mut self, now: Instant, interval: Interval, lower_since: Option<Instant>) {
+        self.phase = Phase::Backup { down: now + self.down_interval(interval), interval, lower_since };
     }
 
     fn skew(&self, interval: Interval) -> Duration {
@@ -294,11 +308,20 @@ impl Router {
     }
 
     fn send(&self, priority: u8) -> Action {
-        let checksum = match self.settings.checksum {
-            ChecksumPolicy::Rfc9568 => ChecksumForm::Rfc9568,
-            ChecksumPolicy::Auto if !self.pseudo_header_heard => ChecksumForm::Rfc9568,
-            ChecksumPolicy::Auto | ChecksumPolicy::Rfc5798 => ChecksumForm::Rfc5798,
+        let checksums = match self.settings.checksum {
+            ChecksumPolicy::Auto => self.heard_forms.unwrap_or(Checksums::Both),
+            ChecksumPolicy::Rfc9568 => Checksums::Rfc9568,
+            ChecksumPolicy::Rfc5798 => Checksums::Rfc5798,
         };
-        Action::SendAdvert { priority, checksum }
+        Action::SendAdvert { priority, checksums }
+    }
+}
+
+/// Whose address is the greater one, unsigned and in network order (section 6.4.3); neither's if they are of two families.
+fn tie(heard: IpAddr, own: IpAddr) -> Ordering {
+    match (heard, own) {
+        (IpAddr::V4(heard), IpAddr::V4(own)) => heard.cmp(&own),
+        (IpAddr::V6(heard), IpAddr::V6(own)) => heard.cmp(&own),
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => Ordering::Equal,
     }
 }

@@ -2,12 +2,12 @@
 
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::advert::ChecksumForm;
 
-/// The addresses of one virtual router are all of one family, and so is what carries its messages (RFC 9568 section 1).
-pub trait Address: Copy + Ord + fmt::Debug + fmt::Display + sealed::Sealed {
+/// The addresses in one message are all of one family, and so is what carries it (RFC 9568 section 1).
+pub trait Address: Copy + Ord + fmt::Debug + fmt::Display + Into<IpAddr> + sealed::Sealed {
     /// Bytes of one.
     const LENGTH: usize;
 

@@ -12,7 +12,7 @@
 //! ```
 
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use super::address::Address;
 use super::checksum;
@@ -20,7 +20,7 @@ use super::discard::Discard;
 use crate::types::{Interval, Vrid};
 
 /// Bytes before the addresses.
-const HEADER: usize = 8;
+pub(super) const HEADER: usize = 8;
 
 /// The only type there is (RFC 9568 section 5.2.2).
 const ADVERTISEMENT: u8 = 1;
@@ -36,10 +36,11 @@ pub enum ChecksumForm {
     Rfc5798,
 }
 
-/// A VRRPv3 advertisement, as received or to be sent.
+/// A VRRPv3 advertisement, as received or to be sent. `Advert<Ipv4Addr>` and `Advert<Ipv6Addr>` have a wire format; `Advert`
+/// alone is either of them, for whoever goes by what it says and not by how it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Advert<A = Ipv4Addr> {
+pub struct Advert<A = IpAddr> {
     /// The sender's primary address; over IPv6 a link-local one.
     pub source: A,
     /// 224.0.0.18 or ff02::12, or a unicast peer.
@@ -107,5 +108,13 @@ impl<A: Address> Advert<A> {
     /// The form in which the message's checksum is right.
     pub(super) fn form(source: A, destination: A, message: &[u8]) -> Option<ChecksumForm> {
         A::CHECKSUMS.iter().copied().find(|form| checksum::of(*form, source, destination, message) == 0)
+    }
+}
+
+impl<A: Address> From<Advert<A>> for Advert {
+    fn from(advert: Advert<A>) -> Self {
+        let Advert { source, destination, vrid, priority, interval, addresses, checksum } = advert;
+        let addresses = addresses.into_iter().map(Into::into).collect();
+        Self { source: source.into(), destination: destination.into(), vrid, priority, interval, addresses, checksum }
     }
 }

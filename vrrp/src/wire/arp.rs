@@ -7,6 +7,8 @@ use pnet_packet::Packet;
 use pnet_packet::arp::{ArpHardwareTypes, ArpOperations, ArpPacket, MutableArpPacket};
 use pnet_packet::ethernet::{EtherTypes, EthernetPacket, MutableEthernetPacket};
 
+use super::claim::Claim;
+
 /// Bytes of an ARP frame over Ethernet for IPv4, without padding.
 pub const LENGTH: usize = ETHERNET + 28;
 
@@ -25,15 +27,6 @@ pub enum Form {
     Request,
     /// Operation 2.
     Reply,
-}
-
-/// Somebody says that an address is theirs. Nothing proves it: ARP is not authenticated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Claim {
-    /// Sender protocol address; never 0.0.0.0.
-    pub address: Ipv4Addr,
-    /// Sender hardware address, from the ARP message and not from the frame around it: it is what caches take.
-    pub mac: [u8; 6],
 }
 
 /// A gratuitous ARP frame to everybody on the segment. Sender and target are the same: the announced address and its
@@ -62,8 +55,9 @@ pub fn announcement(mac: [u8; 6], address: Ipv4Addr, form: Form) -> [u8; LENGTH]
     frame
 }
 
-/// Reads a claim from an Ethernet frame: any ARP message, of either operation, that names its sender. `None` for
-/// everything else, a probe included: one who asks with sender 0.0.0.0 claims nothing yet (RFC 5227 section 1.1).
+/// Reads a claim from an Ethernet frame: any ARP message, of either operation, that names its sender. The MAC is the one in
+/// the message and not that of the frame around it: it is what caches take. `None` for everything else, a probe included:
+/// one who asks with sender 0.0.0.0 claims nothing yet (RFC 5227 section 1.1).
 pub fn parse_claim(frame: &[u8]) -> Option<Claim> {
     let ethernet = EthernetPacket::new(frame)?;
     if ethernet.get_ethertype() != EtherTypes::Arp {
@@ -76,5 +70,5 @@ pub fn parse_claim(frame: &[u8]) -> Option<Claim> {
     let is_known = matches!(arp.get_operation(), ArpOperations::Request | ArpOperations::Reply);
     let address = Ipv4Addr::from(arp.get_sender_proto_addr().octets());
     let claims = is_ipv4_over_ethernet && is_known && !address.is_unspecified();
-    claims.then(|| Claim { address, mac: arp.get_sender_hw_addr().octets() })
+    claims.then(|| Claim { address: address.into(), mac: arp.get_sender_hw_addr().octets() })
 }

@@ -1,7 +1,8 @@
 //! The Internet checksum, in the two forms that VRRPv3 routers use over IPv4.
 //!
 //! RFC 9568 section 5.2.8 sums the VRRP message alone for IPv4, and puts a pseudo-header in front for IPv6. RFC 5798 could be
-//! read to include one for IPv4 as well, and much of what is deployed does that.
+//! read to include one for IPv4 as well, and much of what is deployed does that. ICMPv6 has the same sum (RFC 4443 section
+//! 2.3).
 
 use alloc::vec::Vec;
 
@@ -31,15 +32,21 @@ pub(super) fn of_message(message: &[u8]) -> u16 {
     !fold(sum(message))
 }
 
-/// The checksum of a message in this form. Over a message that contains its right checksum it is 0.
-pub(super) fn of<A: Address>(form: ChecksumForm, source: A, destination: A, message: &[u8]) -> u16 {
-    if form == ChecksumForm::Rfc9568 && source.ipv4().is_some() {
-        return of_message(message);
-    }
+/// The checksum of a message of this protocol with the pseudo-header of its family in front. Over a message that contains
+/// its right checksum it is 0.
+pub(super) fn with_pseudo_header<A: Address>(protocol: u8, source: A, destination: A, message: &[u8]) -> u16 {
     // Both families' pseudo-headers sum up alike: addresses, length and protocol, and zeros.
     let mut addresses = Vec::with_capacity(2 * A::LENGTH);
     source.write(&mut addresses);
     destination.write(&mut addresses);
     let length = u16::try_from(message.len()).unwrap_or(u16::MAX);
-    !fold(sum(&addresses) + u32::from(PROTOCOL) + u32::from(length) + sum(message))
+    !fold(sum(&addresses) + u32::from(protocol) + u32::from(length) + sum(message))
+}
+
+/// The checksum of an advertisement in this form. Over a message that contains its right checksum it is 0.
+pub(super) fn of<A: Address>(form: ChecksumForm, source: A, destination: A, message: &[u8]) -> u16 {
+    if form == ChecksumForm::Rfc9568 && source.ipv4().is_some() {
+        return of_message(message);
+    }
+    with_pseudo_header(PROTOCOL, source, destination, message)
 }

@@ -11,13 +11,10 @@ use pnet_packet::ipv4::Ipv4Packet;
 use pnet_packet::ipv6::Ipv6Packet;
 
 use super::address::Address;
-use super::advert::{Advert, ChecksumForm};
+use super::advert::{Advert, ChecksumForm, HEADER};
 use super::checksum::{self, PROTOCOL};
 use super::discard::Discard;
 use super::{ipv4, ipv6};
-
-/// Bytes of a message before its addresses, of either version.
-const HEADER: usize = 8;
 
 /// Bytes of version 2's authentication data, behind the addresses (RFC 3768 section 5.3.10).
 const AUTHENTICATION: usize = 8;
@@ -77,10 +74,7 @@ fn read_ipv4(mac: [u8; 6], packet: &[u8]) -> Option<Heard> {
     let header = Ipv4Packet::new(packet).filter(|header| header.get_next_level_protocol().0 == PROTOCOL)?;
     let (source, destination): (Ipv4Addr, Ipv4Addr) =
         (header.get_source().octets().into(), header.get_destination().octets().into());
-    let start = usize::from(header.get_header_length()) * 4;
-    let end = usize::from(header.get_total_length()).min(packet.len());
-    // Behind the first fragment's start there is no message to be read.
-    let bytes = packet.get(start..end).filter(|_| header.get_fragment_offset() == 0).unwrap_or_default();
+    let bytes = ipv4::message(packet);
     let message = Message::read(source, destination, bytes);
     let fault = match ipv4::parse(packet) {
         Err(Discard::Version2 { .. }) => version2_fault(bytes),
@@ -99,7 +93,7 @@ fn read_ipv6(mac: [u8; 6], packet: &[u8]) -> Option<Heard> {
 }
 
 impl Message {
-    fn read<A: Address + Into<IpAddr>>(source: A, destination: A, bytes: &[u8]) -> Option<Self> {
+    fn read<A: Address>(source: A, destination: A, bytes: &[u8]) -> Option<Self> {
         let (&[version_type, vrid, priority, count, fifth, sixth, ..], list) = bytes.split_first_chunk::<HEADER>()?;
         let version = version_type >> 4;
         // Only version 2 has its interval in seconds, beside the type of its authentication.

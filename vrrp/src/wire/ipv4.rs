@@ -3,6 +3,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::net::Ipv4Addr;
 
 use pnet_packet::ip::IpNextHeaderProtocol;
 use pnet_packet::ipv4::{Ipv4Packet, MutableIpv4Packet, checksum};
@@ -22,7 +23,7 @@ const DSCP: u8 = 48;
 
 /// The whole packet, for a raw socket with `IP_HDRINCL`. The identification is 0, which the kernel replaces; it fills
 /// total length and checksum again.
-pub fn packet(advert: &Advert) -> Vec<u8> {
+pub fn packet(advert: &Advert<Ipv4Addr>) -> Vec<u8> {
     let message = advert.emit();
     let length = HEADER + message.len();
     let mut bytes = vec![0; length];
@@ -47,7 +48,7 @@ pub fn packet(advert: &Advert) -> Vec<u8> {
 ///
 /// # Errors
 /// The reason to discard it. What costs least is checked first, then what RFC 9568 section 7.1 lists, in its order.
-pub fn parse(packet: &[u8]) -> Result<Advert, Discard> {
+pub fn parse(packet: &[u8]) -> Result<Advert<Ipv4Addr>, Discard> {
     let header = Ipv4Packet::new(packet).ok_or(Discard::Truncated)?;
     let start = usize::from(header.get_header_length()) * 4;
     if header.get_version() != 4 || start < HEADER {
@@ -67,4 +68,13 @@ pub fn parse(packet: &[u8]) -> Result<Advert, Discard> {
     let end = usize::from(header.get_total_length());
     let message = packet.get(start..end).ok_or(Discard::Truncated)?;
     Advert::parse(header.get_source().octets().into(), header.get_destination().octets().into(), message)
+}
+
+/// What there is of the message in a packet, right or not; empty if there is nothing of it, as in any fragment but the
+/// first.
+pub fn message(packet: &[u8]) -> &[u8] {
+    let Some(header) = Ipv4Packet::new(packet).filter(|header| header.get_fragment_offset() == 0) else { return &[] };
+    let start = usize::from(header.get_header_length()) * 4;
+    let end = usize::from(header.get_total_length()).min(packet.len());
+    packet.get(start..end).unwrap_or_default()
 }

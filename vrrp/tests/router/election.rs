@@ -2,16 +2,16 @@
 //! greater priority, or at equal priorities any one of them.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use vrrp::router::{Action, Event, Router, Settings, State};
+use vrrp::router::{Action, ChecksumPolicy, Event, Router, Settings, State};
 use vrrp::time::Instant;
 use vrrp::types::{Interval, Priority};
 use vrrp::wire::advert::Advert;
 
-use super::{START, advert, centis, settings};
+use super::{START, advert, centis, host, settings};
 
 #[derive(Clone, Debug)]
 enum What {
@@ -80,12 +80,15 @@ impl Segment {
 
     fn handle(&mut self, index: usize, event: Event<'_>) {
         for action in self.routers[index].handle(self.now, event) {
-            if let Action::SendAdvert { priority, .. } = action {
-                let advert = advert(address(index), priority, self.intervals[index].centis());
-                self.sent += 1;
-                if !self.cut {
-                    self.at(self.now + self.delay, What::Deliver { to: 1 - index, advert });
-                }
+            let Action::SendAdvert { priority, checksums } = action else { continue };
+            self.sent += 1;
+            if self.cut {
+                continue;
+            }
+            for checksum in checksums.forms() {
+                let of = advert(address(index), priority, self.intervals[index].centis());
+                let advert = Advert { checksum, ..of };
+                self.at(self.now + self.delay, What::Deliver { to: 1 - index, advert });
             }
         }
     }
@@ -95,12 +98,14 @@ impl Segment {
     }
 }
 
-fn address(index: usize) -> Ipv4Addr {
-    Ipv4Addr::new(10, 0, 20, 11 + index as u8)
+fn address(index: usize) -> IpAddr {
+    host(11 + index as u8)
 }
 
 fn ordinary(priority: u8, interval: u16, preempt: bool) -> Settings {
-    Settings { priority: Priority::new(priority).unwrap(), interval: centis(interval), ..settings(1, preempt) }
+    let (priority, interval) = (Priority::new(priority).unwrap(), centis(interval));
+    // What two packets for each advertisement do to an election belongs to it.
+    Settings { priority, interval, checksum: ChecksumPolicy::Auto, ..settings(1, preempt) }
 }
 
 /// Four of the longer interval: no timer runs longer.

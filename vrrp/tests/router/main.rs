@@ -5,15 +5,17 @@
 
 mod checksum_policy;
 mod election;
+mod families;
 mod owner;
+mod preempt;
 mod sequences;
 mod table;
 mod timers;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use vrrp::router::{Action, ChecksumPolicy, Event, Router, Settings};
+use vrrp::router::{Action, ChecksumPolicy, Checksums, Event, Preempt, Router, Settings};
 use vrrp::time::Instant;
 use vrrp::types::{Interval, Priority, Vrid};
 use vrrp::wire::advert::{Advert, ChecksumForm};
@@ -21,10 +23,19 @@ use vrrp::wire::advert::{Advert, ChecksumForm};
 /// The moment at which the routers below entered the state that they are in.
 const START: Instant = Instant::from_millis(1_000_000);
 
-const ME: Ipv4Addr = Ipv4Addr::new(10, 0, 20, 100);
-const LOWER: Ipv4Addr = Ipv4Addr::new(10, 0, 20, 99);
-const GREATER: Ipv4Addr = Ipv4Addr::new(10, 0, 20, 101);
-const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+const ME: IpAddr = host(100);
+const LOWER: IpAddr = host(99);
+const GREATER: IpAddr = host(101);
+
+/// A host's IPv4 address.
+const fn host(number: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, 0, 20, number))
+}
+
+/// A host's link-local IPv6 address.
+const fn host6(number: u16) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, number))
+}
 
 fn vrid(id: u8) -> Vrid {
     Vrid::new(id).unwrap()
@@ -38,14 +49,14 @@ fn after(millis: u64) -> Instant {
     START + Duration::from_millis(millis)
 }
 
-/// Virtual router 7, one advertisement a second.
+/// Virtual router 7, one advertisement a second, and nothing to learn about checksums.
 fn settings(priority: u8, preempt: bool) -> Settings {
     Settings {
         vrid: vrid(7),
         priority: Priority::new(priority).unwrap(),
         interval: Interval::DEFAULT,
-        preempt,
-        checksum: ChecksumPolicy::Auto,
+        preempt: if preempt { Preempt::AT_ONCE } else { Preempt::Never },
+        checksum: ChecksumPolicy::Rfc9568,
     }
 }
 
@@ -71,22 +82,26 @@ fn elected(priority: u8, preempt: bool) -> Router {
 }
 
 fn send(priority: u8) -> Action {
-    Action::SendAdvert { priority, checksum: ChecksumForm::Rfc9568 }
+    Action::SendAdvert { priority, checksums: Checksums::Rfc9568 }
 }
 
 fn became_active(priority: u8) -> [Action; 3] {
     [Action::BindAddresses, send(priority), Action::Announce]
 }
 
-/// An advertisement of virtual router 7.
-fn advert(source: Ipv4Addr, priority: u8, interval: u16) -> Advert {
+/// An advertisement of virtual router 7, over the family of its source.
+fn advert(source: IpAddr, priority: u8, interval: u16) -> Advert {
+    let (group, addresses): (IpAddr, &[IpAddr]) = match source {
+        IpAddr::V4(_) => (Ipv4Addr::new(224, 0, 0, 18).into(), &[host(155)]),
+        IpAddr::V6(_) => (Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12).into(), &[host6(155)]),
+    };
     Advert {
         source,
-        destination: GROUP,
+        destination: group,
         vrid: vrid(7),
         priority,
         interval: centis(interval),
-        addresses: vec![Ipv4Addr::new(10, 0, 20, 155)],
+        addresses: addresses.to_vec(),
         checksum: ChecksumForm::Rfc9568,
     }
 }

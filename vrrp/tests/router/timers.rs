@@ -1,12 +1,14 @@
 //! The timers of RFC 9568 section 6.1 and 6.2: what they are computed from, to the nanosecond, and what moves them.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use vrrp::router::{Action, Event, Router, Settings, State};
 use vrrp::types::{Interval, Priority};
 
-use super::{GREATER, LOWER, START, advert, after, became_active, centis, elected, router, send, settings, started};
+use super::{
+    GREATER, LOWER, START, advert, after, became_active, centis, elected, host6, router, send, settings, started,
+};
 
 /// Section 6.1: Skew_Time is `((256 - priority) * Active_Adver_Interval) / 256`, and Active_Down_Interval three
 /// intervals more. Every priority with every interval, in integers of 128 bits.
@@ -130,24 +132,30 @@ fn an_advertisement_counts_as_long_as_the_timer_was_not_handled() {
 #[test]
 fn a_tie_is_broken_by_the_unsigned_address() {
     for (own, other, yields) in [
-        ([10, 0, 0, 1], [192, 168, 0, 1], true),
-        ([192, 168, 0, 1], [10, 0, 0, 1], false),
-        ([10, 0, 1, 0], [10, 0, 0, 255], false),
-        ([10, 0, 0, 255], [10, 0, 1, 0], true),
-        ([127, 255, 255, 255], [128, 0, 0, 0], true),
+        ("10.0.0.1", "192.168.0.1", true),
+        ("192.168.0.1", "10.0.0.1", false),
+        ("10.0.1.0", "10.0.0.255", false),
+        ("10.0.0.255", "10.0.1.0", true),
+        ("127.255.255.255", "128.0.0.0", true),
+        ("fe80::1", "fe80::2", true),
+        ("fe80::1:0:0", "fe80::ffff", false),
+        ("fe80::7fff", "fe80::8000", true),
+        ("fe80::8000:0:0:0", "fe80::7fff:0:0:0", false),
     ] {
+        let [own, other]: [IpAddr; 2] = [own, other].map(|address| address.parse().unwrap());
         let mut router = elected(100, true);
-        router.set_primary_address(Some(Ipv4Addr::from(own)));
-        let actions = router.handle(after(1), Event::Advert(&advert(Ipv4Addr::from(other), 100, 100)));
+        router.set_primary_address(Some(own));
+        let actions = router.handle(after(1), Event::Advert(&advert(other, 100, 100)));
         let expected = if yields { Action::UnbindAddresses } else { send(100) };
-        assert_eq!(actions, [expected], "{own:?} {other:?}");
+        assert_eq!(actions, [expected], "{own} {other}");
     }
 }
 
 /// A router without an address cannot advertise.
 #[test]
 fn a_router_without_an_address_loses_every_tie() {
-    for source in [LOWER, GREATER, Ipv4Addr::UNSPECIFIED] {
+    let unspecified: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    for source in [LOWER, GREATER, host6(1)].into_iter().chain(unspecified) {
         let mut router = elected(100, true);
         router.set_primary_address(None);
         assert_eq!(router.handle(after(1), Event::Advert(&advert(source, 99, 100))), [send(100)]);

@@ -1,6 +1,6 @@
 //! The message, as RFC 9568 section 5.2 lays it out.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vrrp::types::{Interval, Vrid};
 use vrrp::wire::advert::{Advert, ChecksumForm};
@@ -89,4 +89,30 @@ fn as_many_addresses_as_can_be_counted() {
         let too_many = Advert { addresses: addresses.clone(), ..advert(form) };
         assert_eq!(too_many.emit(), all.emit());
     }
+}
+
+/// What decides goes by what an advertisement says, over whichever family it came.
+#[test]
+fn an_advert_of_either_family_is_an_advert() {
+    for form in FORMS {
+        let any: Advert = advert(form).into();
+        assert_eq!((any.source, any.destination), (SOURCE.into(), GROUP.into()));
+        assert_eq!(any.addresses, [IpAddr::from(VIP)]);
+        assert_eq!((any.vrid.get(), any.priority, any.interval, any.checksum), (155, 255, Interval::DEFAULT, form));
+    }
+    let [source, destination, link_local, global]: [Ipv6Addr; 4] =
+        ["fe80::11", "ff02::12", "fe80::155", "fd00::155"].map(|address| address.parse().unwrap());
+    let over6 = Advert {
+        source,
+        destination,
+        vrid: Vrid::new(155).unwrap(),
+        priority: 100,
+        interval: Interval::DEFAULT,
+        addresses: vec![link_local, global],
+        checksum: ChecksumForm::Rfc9568,
+    };
+    assert_eq!(Advert::parse(source, destination, &over6.emit()), Ok(over6.clone()));
+    let any: Advert = over6.into();
+    assert_eq!((any.source, any.destination), (source.into(), destination.into()));
+    assert_eq!(any.addresses, [IpAddr::from(link_local), IpAddr::from(global)]);
 }

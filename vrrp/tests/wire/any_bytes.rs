@@ -1,7 +1,7 @@
 //! Whatever the bytes are, parsing ends in a value or in a reason, and in the value only if an independent reading
 //! agrees.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ use vrrp::wire::ipv4::{Discard, packet, parse};
 
 use super::{FORMS, advert, naive};
 
-fn any_advert() -> impl Strategy<Value = Advert> {
+fn any_advert() -> impl Strategy<Value = Advert<Ipv4Addr>> {
     // Short lists mostly: then a mutation hits the header as often as the list.
     let addresses = prop_oneof![3 => vec(any::<Ipv4Addr>(), 1..4), 1 => vec(any::<Ipv4Addr>(), 1..=255)];
     (any::<[Ipv4Addr; 2]>(), 1..=255u8, any::<u8>(), 1..=4095u16, addresses, any::<bool>()).prop_map(
@@ -139,7 +139,7 @@ proptest! {
         }
         if let Some(claim) = arp::parse_claim(&bytes) {
             prop_assert_eq!(&bytes[12..20], &[8, 6, 0, 1, 8, 0, 6, 4]);
-            prop_assert_eq!((&claim.mac[..], &claim.address.octets()[..]), (&bytes[22..28], &bytes[28..32]));
+            prop_assert_eq!((&claim.mac[..], claim.address), (&bytes[22..28], IpAddr::from(*bytes[28..].first_chunk::<4>().unwrap())));
         }
     }
 

@@ -1,13 +1,14 @@
 //! Announcements as etherparse reads them, and what counts as a claim.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use etherparse::{ArpHardwareId, ArpOperation, ArpPacketSlice, EtherType, Ethernet2Slice};
-use vrrp::wire::arp::{Claim, Form, LENGTH, announcement, parse_claim};
+use vrrp::wire::arp::{Form, LENGTH, announcement, parse_claim};
+use vrrp::wire::claim::Claim;
 
 use super::{MAC, VIP};
 
-const CLAIM: Claim = Claim { address: VIP, mac: MAC };
+const CLAIM: Claim = Claim { address: IpAddr::V4(VIP), mac: MAC };
 
 /// RFC 9568 sections 6.4.1 and 6.4.2 with errata 7947 and 7949: to everybody; the address is sender and target, and so
 /// is the MAC.

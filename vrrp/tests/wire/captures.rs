@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 
 use vrrp::types::{Interval, Vrid};
 use vrrp::wire::advert::{Advert, ChecksumForm};
-use vrrp::wire::arp::{Claim, parse_claim};
+use vrrp::wire::arp::parse_claim;
+use vrrp::wire::claim::Claim;
 use vrrp::wire::ipv4::{Discard, parse};
 
 use super::{GROUP, VIP};
@@ -18,7 +19,7 @@ pub(crate) fn bytes(hex: &str) -> Vec<u8> {
 }
 
 /// Reads the packet, and sends the same message byte by byte.
-fn check(hex: &str, expected: &Advert) {
+fn check(hex: &str, expected: &Advert<Ipv4Addr>) {
     let packet = bytes(hex);
     assert_eq!(parse(&packet).as_ref(), Ok(expected));
     assert_eq!(expected.emit(), packet[20..]);
@@ -92,7 +93,7 @@ fn keepalived_2_2_version_2() {
 fn arp_of_others() {
     let mac = [0x2e, 0x58, 0x51, 0x2e, 0xe0, 0x3f];
     let announcement = "ffffffffffff2e58512ee03f080600010800060400012e58512ee03f0a00149bffffffffffff0a00149b";
-    assert_eq!(parse_claim(&bytes(announcement)), Some(Claim { address: VIP, mac }));
+    assert_eq!(parse_claim(&bytes(announcement)), Some(Claim { address: VIP.into(), mac }));
     let question = "ffffffffffff2e58512ee03f080600010800060400012e58512ee03f0a00140c0000000000000a00140b";
-    assert_eq!(parse_claim(&bytes(question)), Some(Claim { address: KEEPALIVED, mac }));
+    assert_eq!(parse_claim(&bytes(question)), Some(Claim { address: KEEPALIVED.into(), mac }));
 }

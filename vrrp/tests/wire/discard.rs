@@ -3,14 +3,16 @@
 //! Unless a test is about the checksum, it is right in what the test sends: nothing else can have been the reason.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
 use vrrp::wire::advert::{Advert, ChecksumForm};
-use vrrp::wire::ipv4::{Discard, packet, parse};
+use vrrp::wire::ipv4::{self, Discard, packet, parse};
+use vrrp::wire::vrid_of;
 
 use super::{FORMS, SOURCE, VIP, advert, naive};
 
 /// Changes a right packet, makes the message's checksum right again, and reads it.
-fn altered(alter: impl FnOnce(&mut Vec<u8>)) -> Result<Advert, Discard> {
+fn altered(alter: impl FnOnce(&mut Vec<u8>)) -> Result<Advert<Ipv4Addr>, Discard> {
     let mut bytes = packet(&advert(ChecksumForm::Rfc9568));
     alter(&mut bytes);
     naive::fix(ChecksumForm::Rfc9568, &mut bytes);
@@ -18,11 +20,11 @@ fn altered(alter: impl FnOnce(&mut Vec<u8>)) -> Result<Advert, Discard> {
 }
 
 /// Sets one byte.
-fn with(at: usize, byte: u8) -> Result<Advert, Discard> {
+fn with(at: usize, byte: u8) -> Result<Advert<Ipv4Addr>, Discard> {
     altered(|bytes| bytes[at] = byte)
 }
 
-fn label(outcome: Result<Advert, Discard>) -> &'static str {
+fn label(outcome: Result<Advert<Ipv4Addr>, Discard>) -> &'static str {
     outcome.as_ref().map_or_else(Discard::label, |_| "accepted")
 }
 
@@ -250,4 +252,33 @@ fn each_reason_has_a_label_and_a_sentence_of_its_own() {
     assert!(all[3].to_string().contains("TTL 1 "));
     assert!(all[5].to_string().contains("10.0.20.11, virtual router 51, priority 100"));
     assert!(all[9].to_string().contains("20 bytes for 1 "));
+}
+
+/// RFC 8347 counts some reasons by virtual router.
+#[test]
+fn a_discarded_message_names_its_virtual_router() {
+    let right = packet(&advert(ChecksumForm::Rfc9568));
+    let vrid = |bytes: &[u8]| vrid_of(ipv4::message(bytes));
+    assert_eq!(vrid(&right), Some(155));
+    for (at, byte) in [(20, 0x21), (20, 0x32), (21, 0), (23, 0), (23, 9), (24, 0xff), (8, 1)] {
+        let mut bytes = right.clone();
+        bytes[at] = byte;
+        assert!(parse(&bytes).is_err());
+        assert_eq!(vrid(&bytes), Some(bytes[21]), "byte {at} is {byte}");
+    }
+    // Its eight fixed bytes are there or not, in the packet and by its header's word.
+    for length in 0..right.len() {
+        assert_eq!(vrid(&right[..length]), (length >= 28).then_some(155), "{length} bytes");
+        let mut bytes = right.clone();
+        bytes[3] = length as u8;
+        assert_eq!(vrid(&bytes), (length >= 28).then_some(155), "total length {length}");
+    }
+    // Behind options, and not in what follows a fragment's beginning.
+    let mut bytes = right.clone();
+    (bytes[0], bytes[3]) = (0x46, 36);
+    bytes.splice(20..20, [1; 4]);
+    assert_eq!(vrid(&bytes), Some(155));
+    bytes[7] = 1;
+    assert_eq!(vrid(&bytes), None);
+    assert_eq!((vrid_of(&[0x31; 7]), vrid_of(&[0x31; 8])), (None, Some(0x31)));
 }

@@ -25,7 +25,7 @@ const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const FORMS: [ChecksumForm; 2] = [ChecksumForm::Rfc9568, ChecksumForm::Rfc5798];
 
 /// What the owner of virtual router 155 sends each second.
-fn advert(checksum: ChecksumForm) -> Advert {
+fn advert(checksum: ChecksumForm) -> Advert<Ipv4Addr> {
     Advert {
         source: SOURCE,
         destination: GROUP,
