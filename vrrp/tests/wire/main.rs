@@ -11,6 +11,7 @@ mod discard;
 mod heard;
 mod ipv4;
 mod naive;
+mod ndisc;
 
 use std::net::Ipv4Addr;
 
