@@ -188,10 +188,12 @@ fn describe(message: &AddressMessage) -> Result<Address, DecodeError> {
 /// The request to bind `address` for `lifetime` seconds.
 ///
 /// IPv6 goes without duplicate address detection: it would keep the address unusable for a second, and the other holder
-/// it might find is the one that is being replaced.
+/// it might find is the one that is being replaced. And it is deprecated from the beginning: it serves whoever comes, and
+/// the kernel chooses it as the source of a connection of the node's own only if there is no other (RFC 6724 section 5, rule
+/// 3). Otherwise it would take whichever address is most like the peer's, and that connection would break when the VIP moves.
 pub(crate) fn binding(link: u32, address: IpAddr, prefix_len: u8, lifetime: u32) -> AddressMessage {
     let mut limits = CacheInfo::default();
-    limits.ifa_preferred = lifetime;
+    limits.ifa_preferred = if address.is_ipv6() { 0 } else { lifetime };
     limits.ifa_valid = lifetime;
     let flags = if address.is_ipv6() { AddressHeaderFlags::Nodad } else { AddressHeaderFlags::empty() };
     let mut message = AddressMessage::default();

@@ -54,7 +54,8 @@ impl Kernel {
     /// about 1 s later, since it looks no more than once a second. Whether this process runs makes no difference.
     ///
     /// An IPv4 address is in service when this returns. IPv6 is put into service by the kernel on its own, some tens of
-    /// microseconds later; it is not probed for duplicates.
+    /// microseconds later; it is not probed for duplicates. It is deprecated: never the source of a connection of the node's
+    /// own, unless there is no other address or somebody asks for it by name.
     ///
     /// The same address with another prefix length, or on another interface, is a second address, which neither is
     /// renewed nor expires with this one; see the `keep` of [`unbind`](Self::unbind).

@@ -4,6 +4,7 @@
 
 mod address;
 mod errors;
+mod ipv6;
 mod monitor;
 mod namespace;
 mod others;
