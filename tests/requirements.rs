@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where tests are.
-const PLACES: [&str; 3] = ["vrrp/tests", "src/node", "tests"];
+const PLACES: [&str; 4] = ["vrrp/tests", "src/node", "src/transport/tests", "tests"];
 
 /// With this begins a tag, in a comment above the test.
 const TAG: &str = "// RFC9568: ";
