@@ -11,6 +11,7 @@ pub mod etcd;
 pub mod heard;
 pub mod kernel_answer;
 pub mod kernel_events;
+pub mod ndisc;
 pub mod node;
 pub mod patroni;
 pub mod recording;
@@ -19,7 +20,7 @@ pub mod recording;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("advert", advert::run),
     ("arp", arp::run),
     ("config", config::run),
@@ -27,6 +28,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("heard", heard::run),
     ("kernel_answer", kernel_answer::run),
     ("kernel_events", kernel_events::run),
+    ("ndisc", ndisc::run),
     ("node", node::run),
     ("patroni", patroni::run),
     ("recording", recording::run),
