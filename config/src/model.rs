@@ -1,13 +1,13 @@
 //! What the file says, once it is known to be right.
 //!
-//! A setting of which this version knows one value only (`follows`, `mac`) is checked when the file is read, and has no
-//! field here.
+//! A setting of which this version knows one value only (`mac`) is checked when the file is read, and has no field here.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use vrrp::types::{Interval, Vrid};
+use ipnet::IpNet;
+use vrrp::types::{Interval, Priority, Vrid};
 
 use crate::secret::Secret;
 use crate::tls::Tls;
@@ -15,12 +15,34 @@ use crate::tls::Tls;
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// `node`: this node's Patroni member name. Not empty, no `/`.
+    /// `node`: this node's Patroni member name; without Patroni, what status calls it. Not empty, no `/`.
     pub node: String,
-    /// `interface`: the network interface that carries the VIPs; a name the kernel would accept (1 to 15 bytes).
+    /// `interface`: the network interface of the VIPs that name none of their own; a name the kernel would accept (1 to 15
+    /// bytes).
     pub interface: String,
     /// `runtime_dir`: control socket, lock and incarnation live there. Absolute. Default `/run/pgvrrp`.
     pub runtime_dir: PathBuf,
+    /// What VIPs that follow the primary need; `None` if and only if there is no such VIP.
+    pub cluster: Option<Cluster>,
+    /// `[http]`.
+    pub http: Http,
+    /// `[log] level`. Default `info`.
+    pub log_level: LogLevel,
+    /// `[[vip]]`: at least one; names and addresses are each different, and so are virtual router IDs on one interface for
+    /// one address family.
+    pub vips: Vec<Vip>,
+}
+
+impl Config {
+    /// Whether there is a VIP that follows the primary, and with it a cluster.
+    pub const fn follows_primary(&self) -> bool {
+        self.cluster.is_some()
+    }
+}
+
+/// The cluster whose primary VIPs follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
     /// `fence`: what keeps two nodes from holding a VIP. The same on every node.
     pub fence: Fence,
     /// `[patroni]`.
@@ -29,14 +51,8 @@ pub struct Config {
     pub etcd: Etcd,
     /// `[postgres]`.
     pub postgres: Postgres,
-    /// `[http]`.
-    pub http: Http,
     /// `[policy]`.
     pub policy: Policy,
-    /// `[log] level`. Default `info`.
-    pub log_level: LogLevel,
-    /// `[[vip]]`: at least one; names, addresses and virtual router IDs are each different.
-    pub vips: Vec<Vip>,
 }
 
 /// Where Patroni's keys are: `<namespace>/<scope>[/<group>]/`.
@@ -215,22 +231,59 @@ impl LogLevel {
     }
 }
 
-/// One virtual IP, which is one virtual router.
+/// One virtual router: its addresses move together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vip {
-    /// `name`: for people and metric labels. Default: the address.
+    /// `name`: for people and metric labels. Default: the first address.
     pub name: String,
-    /// `address`: a unicast address that a host can have: not loopback, and neither the network nor the broadcast
-    /// address of its prefix.
-    pub address: Ipv4Addr,
-    /// The part of `address` after the slash, 1 to 32. Default 32.
-    pub prefix_len: u8,
-    /// `virtual_router_id`.
+    /// `address` or `addresses`, in the order of the file: at least one, at most 255 of a family, no two the same. Each is a
+    /// unicast address that a host can have: not loopback, and neither the network nor the broadcast address of its IPv4
+    /// prefix. The first IPv6 address is link-local (RFC 9568 section 5.2.9). The part after the slash is at least 1; without
+    /// one it is 32 or 128.
+    pub addresses: Vec<IpNet>,
+    /// `virtual_router_id`, for each family that there are addresses of.
     pub virtual_router_id: Vrid,
+    /// `interface`. Default: that at the top of the file.
+    pub interface: String,
     /// `advertisement_interval`. Default 1 s.
     pub interval: Interval,
     /// `checksum`. Default `auto`.
     pub checksum: Checksum,
+    /// `unicast_peers`: where advertisements go, and where they may come from; at least one for each family that there are
+    /// addresses of, and none for another. No two the same, none of them a VIP. Empty, the default, for multicast.
+    pub unicast_peers: Vec<IpAddr>,
+    /// `follows`, and what only one of its values gives a meaning to.
+    pub follows: Follows,
+}
+
+/// `vip.follows`: who decides which node holds the VIP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Follows {
+    /// `"primary"`: etcd does. The holder is the address owner, with priority 255.
+    #[default]
+    Primary,
+    /// `"none"`: the routers among themselves; plain VRRP.
+    None(Election),
+}
+
+impl Follows {
+    /// Whether it is the primary.
+    pub const fn is_primary(&self) -> bool {
+        matches!(self, Self::Primary)
+    }
+}
+
+/// How this node stands in the election of plain VRRP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Election {
+    /// `priority`: 1 to 254. Default 100.
+    pub priority: Priority,
+    /// `preempt`: whether a holder of lower priority is relieved. Default `true`.
+    pub preempt: bool,
+    /// `preempt_delay`: how long that waits, 0 to 1000 s. Default 0 s, as it is without `preempt`.
+    pub preempt_delay: Duration,
+    /// `track_interfaces`: interfaces that have to be up beside that of the VIP. No two the same, and not that one.
+    pub track_interfaces: Vec<String>,
 }
 
 /// `vip.checksum`: the form of the checksum that is sent. Both forms are accepted.

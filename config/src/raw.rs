@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use toml::Spanned;
-use toml::de::{DeString, DeTable, DeValue};
+use toml::de::{DeInteger, DeString, DeTable, DeValue};
 
 use crate::diagnose::{Report, Reported, Span};
 use crate::schema::{self, Foreign, Schema};
@@ -151,13 +151,39 @@ impl<'a> Section<'a> {
         example: &str,
         report: &mut Report,
     ) -> Result<Spanned<Vec<Spanned<&'a str>>>, Reported> {
-        let Some(value) = self.value(key) else { return Err(self.missing(key, example, report)) };
+        match self.texts(key, example, report)? {
+            Some(texts) => Ok(texts),
+            None => Err(self.missing(key, example, report)),
+        }
+    }
+
+    /// A list of strings.
+    pub(crate) fn texts(
+        &self,
+        key: &str,
+        example: &str,
+        report: &mut Report,
+    ) -> Result<Option<Spanned<Vec<Spanned<&'a str>>>>, Reported> {
+        let Some(value) = self.value(key) else { return Ok(None) };
         let wanted = || Wanted { what: "a list of strings", help: format!("write {key} = {example}") };
         let Some(values) = value.get_ref().as_array() else {
             return Err(self.wrong_type(key, value, &wanted(), report));
         };
         let texts: Vec<_> = values.iter().map(|value| self.text_of(key, value, &wanted(), report)).collect();
-        Ok(Spanned::new(value.span(), texts.into_iter().collect::<Result<_, _>>()?))
+        Ok(Some(Spanned::new(value.span(), texts.into_iter().collect::<Result<_, _>>()?)))
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn boolean(&self, key: &str, default: bool, report: &mut Report) -> Result<bool, Reported> {
+        let Some(value) = self.value(key) else { return Ok(default) };
+        let help = format!("write {key} = {default}, which is the default");
+        let wanted = Wanted { what: "true or false", help };
+        value.get_ref().as_bool().ok_or_else(|| self.wrong_type(key, value, &wanted, report))
+    }
+
+    /// Whether a key is there and has this number.
+    pub(crate) fn is_number(&self, key: &str, number: u32) -> bool {
+        self.value(key).and_then(|value| value.get_ref().as_integer()).and_then(to_number) == Some(number)
     }
 
     /// A whole number in `range`.
@@ -173,8 +199,7 @@ impl<'a> Section<'a> {
             let wanted = Wanted { what: "a whole number", help: help.to_owned() };
             return Err(self.wrong_type(key, value, &wanted, report));
         };
-        let number = u32::from_str_radix(integer.as_str(), integer.radix()).ok();
-        match number.filter(|number| range.contains(number)) {
+        match to_number(integer).filter(|number| range.contains(number)) {
             Some(number) => Ok(Some(Spanned::new(value.span(), number))),
             None => {
                 let message = format!("{key} must be {} to {}", range.start(), range.end());
@@ -192,18 +217,20 @@ impl<'a> Section<'a> {
         report: &mut Report,
     ) -> Result<Duration, Reported> {
         let Some(value) = self.value(key) else { return Ok(default) };
-        let help = format!("write {key} = \"{default:?}\", which is the default");
+        let usual = text_of_duration(default);
+        let help = format!("write {key} = \"{usual}\", which is the default");
         let wanted = Wanted { what: "a duration in quotes", help };
         let text = self.text_of(key, value, &wanted, report)?;
         let Ok(duration) = humantime::parse_duration(text.get_ref()) else {
-            let help = format!("write a number and a unit: {key} = \"{default:?}\"");
+            let help = format!("write a number and a unit: {key} = \"{usual}\"");
             return Err(report.add(text.span(), format!("{key} is not a duration"), help));
         };
         if range.contains(&duration) {
             Ok(duration)
         } else {
-            let message = format!("{key} must be {:?} to {:?}", range.start(), range.end());
-            Err(report.add(text.span(), message, format!("the default is \"{default:?}\"")))
+            let (least, most) = (text_of_duration(*range.start()), text_of_duration(*range.end()));
+            let message = format!("{key} must be {least} to {most}");
+            Err(report.add(text.span(), message, format!("the default is \"{usual}\"")))
         }
     }
 
@@ -312,6 +339,15 @@ fn home_of(key: &str) -> Option<String> {
         "" => format!("`{key}` stands at the top of the file, above all tables"),
         header => format!("`{key}` belongs to {header}"),
     })
+}
+
+fn to_number(integer: &DeInteger<'_>) -> Option<u32> {
+    u32::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
+
+/// As one would write it.
+fn text_of_duration(duration: Duration) -> String {
+    if duration.is_zero() { "0s".to_owned() } else { format!("{duration:?}") }
 }
 
 /// `"a"`, `"a" or "b"`, `"a", "b" or "c"`.

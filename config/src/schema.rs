@@ -138,25 +138,27 @@ pub(crate) const LOG: Schema = Schema { header: "[log]", keys: &["level"], not_y
 
 pub(crate) const VIP: Schema = Schema {
     header: "[[vip]]",
-    keys: &["name", "address", "virtual_router_id", "follows", "advertisement_interval", "checksum", "mac"],
-    not_yet: &[
-        Foreign {
-            keys: &["addresses"],
-            means: Some("address"),
-            help: "write one [[vip]] with one `address` and a `virtual_router_id` of its own for each address",
-        },
-        Foreign {
-            keys: &["unicast_peers"],
-            means: None,
-            help: "remove it: advertisements go to the multicast group 224.0.0.18",
-        },
-        Foreign {
-            keys: &["priority", "preempt"],
-            means: None,
-            help: "remove it: etcd decides who holds the VIP, and the holder advertises priority 255",
-        },
-        Foreign { keys: &["exclusive"], means: None, help: "remove it: a VIP that follows the primary always is" },
+    keys: &[
+        "name",
+        "address",
+        "addresses",
+        "virtual_router_id",
+        "interface",
+        "follows",
+        "priority",
+        "preempt",
+        "preempt_delay",
+        "track_interfaces",
+        "advertisement_interval",
+        "unicast_peers",
+        "checksum",
+        "mac",
     ],
+    not_yet: &[Foreign {
+        keys: &["exclusive"],
+        means: None,
+        help: "remove it: a VIP that follows the primary always is",
+    }],
     known_elsewhere: &[
         Foreign {
             keys: &["vrid", "router_id"],
@@ -168,11 +170,54 @@ pub(crate) const VIP: Schema = Schema {
             means: Some("advertisement_interval"),
             help: "did you mean `advertisement_interval`?",
         },
-        Foreign { keys: &["ip", "vip", "virtual_ipaddress"], means: Some("address"), help: "did you mean `address`?" },
+        Foreign { keys: &["ip", "vip"], means: Some("address"), help: "did you mean `address`?" },
         Foreign {
-            keys: &["interface"],
+            keys: &["ips", "vips", "virtual_ipaddress", "virtual_ipaddress_excluded", "virtual_ipaddresses"],
+            means: Some("addresses"),
+            help: "write addresses = [\"10.0.20.155\", \"10.0.20.156\"], or `address` for a single one",
+        },
+        Foreign { keys: &["iface", "dev", "device"], means: Some("interface"), help: "did you mean `interface`?" },
+        Foreign { keys: &["nopreempt"], means: Some("preempt"), help: "write preempt = false" },
+        Foreign {
+            keys: &["state", "initial_state"],
             means: None,
-            help: "`interface` stands at the top of the file, once for all VIPs",
+            help: "remove it: `priority` decides with follows = \"none\", and etcd with follows = \"primary\"",
+        },
+        Foreign {
+            keys: &["track_interface"],
+            means: Some("track_interfaces"),
+            help: "write track_interfaces = [\"eth1\"]",
+        },
+        Foreign {
+            keys: &["track_script", "track_process", "track_file"],
+            means: None,
+            help: "remove it: `track_interfaces` is all that is tracked",
+        },
+        Foreign {
+            keys: &["unicast_peer", "peer", "peers"],
+            means: Some("unicast_peers"),
+            help: "write unicast_peers = [\"10.0.20.12\"]",
+        },
+        Foreign {
+            keys: &["unicast_src_ip", "mcast_src_ip"],
+            means: None,
+            help: "remove it: advertisements come from the address that the interface has itself",
+        },
+        Foreign {
+            keys: &["authentication", "auth_type", "auth_pass"],
+            means: None,
+            help: "remove it: VRRPv3 has no authentication",
+        },
+        Foreign { keys: &["version", "vrrp_version"], means: None, help: "remove it: it is always 3" },
+        Foreign {
+            keys: &["accept", "accept_mode"],
+            means: None,
+            help: "remove it: the holder always accepts what is sent to the VIP",
+        },
+        Foreign {
+            keys: &["use_vmac"],
+            means: Some("mac"),
+            help: "remove it: the VIP is at the interface's own MAC address",
         },
     ],
 };

@@ -1,14 +1,13 @@
 //! What the daemon gets from files that are right.
 
 use std::fs;
-use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pgvrrp_config::{
-    Checksum, Config, Etcd, Failsafe, Fence, ForeignActive, Http, LogLevel, Patroni, Paused, Policy, Postgres,
-    PostgresDown, SslMode, Tls, Vip,
+    Checksum, Cluster, Config, Etcd, Failsafe, Fence, Follows, ForeignActive, Http, LogLevel, Patroni, Paused, Policy,
+    Postgres, PostgresDown, SslMode, Tls, Vip,
 };
 use vrrp::types::{Interval, Vrid};
 
@@ -33,6 +32,15 @@ fn parse(text: &str) -> Config {
     Config::parse(Path::new("pgvrrp.toml"), text, Path::new("/etc/pgvrrp")).expect("the text is right")
 }
 
+fn cluster(text: &str) -> Cluster {
+    parse(text).cluster.expect("a VIP follows the primary")
+}
+
+/// The addresses of a VIP.
+fn shown(vip: &Vip) -> String {
+    vip.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
 /// The ten-line file with one table's lines added to or put in place of its own.
 fn with(header: &str, lines: &str) -> String {
     match TEN_LINES.split_once(&format!("{header}\n")) {
@@ -47,37 +55,41 @@ fn ten_lines_are_enough() {
         node: "db1".into(),
         interface: "eth0".into(),
         runtime_dir: PathBuf::from("/run/pgvrrp"),
-        fence: Fence::Lock,
-        patroni: Patroni { namespace: "/service".into(), scope: "odoo".into(), group: None },
-        etcd: Etcd {
-            endpoints: vec!["http://10.0.20.13:2379".into()],
-            tls: None,
-            username: None,
-            password: None,
-            request_timeout: Duration::from_secs(1),
-        },
-        postgres: Postgres {
-            connection: "host=/var/run/postgresql user=pgvrrp dbname=postgres".into(),
-            ssl_mode: SslMode::Prefer,
-            tls: Tls { ca_file: None, identity: None },
-            password: None,
-            timeout: Duration::from_millis(500),
-        },
+        cluster: Some(Cluster {
+            fence: Fence::Lock,
+            patroni: Patroni { namespace: "/service".into(), scope: "odoo".into(), group: None },
+            etcd: Etcd {
+                endpoints: vec!["http://10.0.20.13:2379".into()],
+                tls: None,
+                username: None,
+                password: None,
+                request_timeout: Duration::from_secs(1),
+            },
+            postgres: Postgres {
+                connection: "host=/var/run/postgresql user=pgvrrp dbname=postgres".into(),
+                ssl_mode: SslMode::Prefer,
+                tls: Tls { ca_file: None, identity: None },
+                password: None,
+                timeout: Duration::from_millis(500),
+            },
+            policy: Policy {
+                postgres_down: PostgresDown::Release,
+                paused: Paused::Hold,
+                foreign_active: ForeignActive::AdvertiseFirst,
+                failsafe: Failsafe::Auto,
+            },
+        }),
         http: Http { listen: Some("[::]:9155".parse().unwrap()) },
-        policy: Policy {
-            postgres_down: PostgresDown::Release,
-            paused: Paused::Hold,
-            foreign_active: ForeignActive::AdvertiseFirst,
-            failsafe: Failsafe::Auto,
-        },
         log_level: LogLevel::Info,
         vips: vec![Vip {
             name: "10.0.20.155".into(),
-            address: Ipv4Addr::new(10, 0, 20, 155),
-            prefix_len: 32,
+            addresses: vec!["10.0.20.155/32".parse().unwrap()],
             virtual_router_id: Vrid::new(155).unwrap(),
+            interface: "eth0".into(),
             interval: Interval::DEFAULT,
             checksum: Checksum::Auto,
+            unicast_peers: vec![],
+            follows: Follows::Primary,
         }],
     };
     assert_eq!(parse(TEN_LINES), expected);
@@ -134,12 +146,13 @@ fn every_setting_arrives() {
     let config = parse(text);
     assert_eq!((config.node.as_str(), config.interface.as_str()), ("db2", "bond0.20"));
     assert_eq!(config.runtime_dir, Path::new("/run/pgvrrp-db2"));
-    assert_eq!(config.fence, Fence::Lock);
-    assert_eq!(config.patroni, Patroni { namespace: "/db/prod".into(), scope: "odoo".into(), group: Some(3) });
-    assert_eq!(config.etcd.endpoints, ["http://etcd-1.example.:2379", "http://[fd00::13]:2379"]);
-    assert_eq!(config.etcd.request_timeout, Duration::from_millis(250));
-    assert_eq!(config.postgres.connection, "postgresql://pgvrrp@%2Fvar%2Frun%2Fpostgresql:5433/postgres");
-    assert_eq!(config.postgres.timeout, Duration::from_millis(1500));
+    let cluster = config.cluster.unwrap();
+    assert_eq!(cluster.fence, Fence::Lock);
+    assert_eq!(cluster.patroni, Patroni { namespace: "/db/prod".into(), scope: "odoo".into(), group: Some(3) });
+    assert_eq!(cluster.etcd.endpoints, ["http://etcd-1.example.:2379", "http://[fd00::13]:2379"]);
+    assert_eq!(cluster.etcd.request_timeout, Duration::from_millis(250));
+    assert_eq!(cluster.postgres.connection, "postgresql://pgvrrp@%2Fvar%2Frun%2Fpostgresql:5433/postgres");
+    assert_eq!(cluster.postgres.timeout, Duration::from_millis(1500));
     assert_eq!(config.http.listen, None);
     let policy = Policy {
         postgres_down: PostgresDown::Hold,
@@ -147,13 +160,13 @@ fn every_setting_arrives() {
         foreign_active: ForeignActive::BindAtOnce,
         failsafe: Failsafe::Drop,
     };
-    assert_eq!(config.policy, policy);
+    assert_eq!(cluster.policy, policy);
     assert_eq!(config.log_level.as_str(), "debug");
     let [odoo, other] = config.vips.as_slice() else { panic!("{:?}", config.vips) };
-    assert_eq!((odoo.name.as_str(), odoo.address.octets(), odoo.prefix_len), ("odoo", [10, 0, 20, 155], 24));
+    assert_eq!((odoo.name.as_str(), shown(odoo)), ("odoo", "10.0.20.155/24".to_owned()));
     assert_eq!((odoo.virtual_router_id.get(), odoo.interval.centis()), (1, 4095));
     assert_eq!(odoo.checksum, Checksum::Rfc5798);
-    assert_eq!((other.name.as_str(), other.prefix_len), ("10.0.20.156", 32));
+    assert_eq!((other.name.as_str(), shown(other)), ("10.0.20.156", "10.0.20.156/32".to_owned()));
     assert_eq!((other.virtual_router_id.get(), other.interval.centis()), (255, 1));
     assert_eq!(other.checksum, Checksum::Rfc9568);
 }
@@ -170,7 +183,7 @@ fn addresses_at_the_edge_of_what_a_host_can_have() {
         ])
     {
         let config = parse(&TEN_LINES.replace("10.0.20.155", address));
-        assert_eq!(config.vips[0].prefix_len, prefix_len, "{address}");
+        assert_eq!(config.vips[0].addresses[0].prefix_len(), prefix_len, "{address}");
     }
 }
 
@@ -178,7 +191,7 @@ fn addresses_at_the_edge_of_what_a_host_can_have() {
 fn the_namespace_is_written_as_patroni_makes_it() {
     for namespace in ["service", "/service", "/service/", "//service//"] {
         let text = with("[patroni]", &format!("namespace = \"{namespace}\""));
-        assert_eq!(parse(&text).patroni.namespace, "/service", "{namespace}");
+        assert_eq!(cluster(&text).patroni.namespace, "/service", "{namespace}");
     }
 }
 
@@ -194,7 +207,7 @@ fn connections_to_this_host() {
         "postgres://pgvrrp@[::1]:5432/postgres",
     ] {
         let text = with("[postgres]", &format!("connection = \"{connection}\""));
-        assert_eq!(parse(&text).postgres.connection, connection);
+        assert_eq!(cluster(&text).postgres.connection, connection);
     }
 }
 
@@ -212,9 +225,10 @@ fn passwords_come_from_files_beside_the_configuration() {
     fs::write(&path, format!("{text}\n[postgres]\npassword_file = \"{}\"\n", postgres.display())).unwrap();
 
     let config = Config::load(&path).unwrap();
-    assert_eq!(config.etcd.username.as_deref(), Some("pgvrrp"));
-    assert_eq!(config.etcd.password.as_ref().unwrap().expose(), "hunter2");
-    assert_eq!(config.postgres.password.as_ref().unwrap().expose(), " tr0ub4dor&3 ");
+    let cluster = config.cluster.as_ref().unwrap();
+    assert_eq!(cluster.etcd.username.as_deref(), Some("pgvrrp"));
+    assert_eq!(cluster.etcd.password.as_ref().unwrap().expose(), "hunter2");
+    assert_eq!(cluster.postgres.password.as_ref().unwrap().expose(), " tr0ub4dor&3 ");
 
     let shown = format!("{config:?} {config:#?}");
     assert!(shown.contains("***"), "{shown}");

@@ -23,7 +23,7 @@ fn key() -> impl Strategy<Value = String> {
     let keys = "node interface runtime_dir fence patroni etcd postgres http policy log vip namespace scope group \
                 endpoints username password_file request_timeout connection timeout listen postgres_down paused \
                 foreign_active failsafe level name address virtual_router_id follows advertisement_interval checksum \
-                mac addresses x";
+                mac addresses priority preempt preempt_delay track_interfaces unicast_peers x";
     prop::sample::select(keys.split_whitespace().collect::<Vec<_>>()).prop_map(str::to_owned)
 }
 
@@ -36,6 +36,9 @@ fn value() -> impl Strategy<Value = String> {
         "[0-9.:/\\[\\]hts]{0,20}".prop_map(|text| format!("'{text}'")),
         "[0-9]{1,25}(ms|s|m|y)?".prop_map(|text| format!("'{text}'")),
         "http://[0-9a-f:\\[\\].]{0,20}".prop_map(|text| format!("'{text}'")),
+        "[0-9a-f:.%/]{0,20}".prop_map(|text| format!("'{text}'")),
+        prop::sample::select(vec!["primary", "none", "fe80::1", "fd00::155/64", "10.0.20.155", "eth0", "eth1"])
+            .prop_map(|text| format!("'{text}'")),
         "(host|port|user|sslmode|hostaddr)=[a-z0-9/,.:]{0,9}".prop_map(|text| format!("'{text}'")),
         Just("2026-11-24T00:00:00Z".to_owned()),
     ];

@@ -1,5 +1,6 @@
 //! `packaging/pgvrrp.toml` tells the truth about defaults. That it has every key is tested beside the schema.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use pgvrrp_config::Config;
@@ -9,6 +10,9 @@ const EXAMPLE: &str = include_str!("../../packaging/pgvrrp.toml");
 fn parse(text: &str) -> Config {
     Config::parse(Path::new("pgvrrp.toml"), text, Path::new("/etc/pgvrrp")).expect("the example is right")
 }
+
+/// What stands behind a setting that cannot be had together with the others.
+const ELSEWHERE: [&str; 2] = ["# with follows = \"none\"", "# instead of address"];
 
 /// A commented-out setting: `#key = value`, with no space behind the `#`, which prose has.
 fn is_setting(line: &str) -> bool {
@@ -20,7 +24,8 @@ fn is_setting(line: &str) -> bool {
 fn the_commented_defaults_are_the_defaults() {
     let mut uncommented = 0;
     let lines = EXAMPLE.lines().map(|line| {
-        let default = is_setting(line) && !line.ends_with("# no default");
+        let apart = ELSEWHERE.iter().any(|note| line.ends_with(note));
+        let default = is_setting(line) && !line.ends_with("# no default") && !apart;
         uncommented += usize::from(default);
         if default { &line[1..] } else { line }
     });
@@ -37,6 +42,49 @@ fn what_has_no_default_is_accepted_too() {
         if example { &line[1..] } else { line }
     });
     let config = parse(&text.collect::<Vec<_>>().join("\n"));
-    assert_eq!(config.patroni.group, Some(0));
     assert_eq!(config.vips[0].name, "primary");
+    assert_eq!(config.cluster.unwrap().patroni.group, Some(0));
+}
+
+/// The example without what only VIPs that follow the primary have, and with the VIP following nobody.
+fn plain() -> String {
+    let (_, vip) = EXAMPLE.split_once("[[vip]]").expect("the example has a VIP");
+    format!(
+        "node = \"db1\"\ninterface = \"eth0\"\n[[vip]]{}",
+        vip.replace("#follows = \"primary\"", "follows = \"none\"")
+    )
+}
+
+/// The settings with this note behind them, uncommented.
+fn uncomment(text: &str, note: &str) -> String {
+    let lines = text.lines().map(|line| if is_setting(line) && line.ends_with(note) { &line[1..] } else { line });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_defaults_of_plain_vrrp() {
+    let spelled_out = uncomment(&plain(), ELSEWHERE[0]);
+    let priority = spelled_out.lines().any(|line| line.starts_with("priority = "));
+    assert!(priority, "{spelled_out}");
+    assert_eq!(parse(&spelled_out), parse(&plain()));
+    assert_eq!(parse(&plain()).cluster, None);
+}
+
+#[test]
+fn addresses_instead_of_an_address() {
+    let text = uncomment(EXAMPLE, ELSEWHERE[1]).replace("\naddress = ", "\n#address = ");
+    assert_eq!(parse(&text).vips[0].addresses.len(), 3);
+}
+
+#[test]
+fn plain_vrrp_by_its_example() {
+    let config = parse(include_str!("../../packaging/plain.toml"));
+    assert!(!config.follows_primary());
+    let [gateway, both] = config.vips.as_slice() else { panic!("{:?}", config.vips) };
+    assert!(gateway.addresses.iter().all(|net| net.addr().is_ipv4()));
+    for vip in [gateway, both] {
+        assert!(!vip.follows.is_primary(), "{vip:?}");
+    }
+    let families = |is: fn(&IpAddr) -> bool| both.addresses.iter().filter(|net| is(&net.addr())).count();
+    assert_eq!((families(IpAddr::is_ipv4), families(IpAddr::is_ipv6)), (1, 2));
 }

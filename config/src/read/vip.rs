@@ -1,45 +1,113 @@
 //! `[[vip]]`.
 
+mod addresses;
+mod election;
+mod peers;
+
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
 use toml::Spanned;
 use vrrp::types::{Interval, Vrid};
 
+use self::addresses::Addresses;
+use self::election::Decides;
+use super::cluster::Need;
+use super::link_name;
 use crate::diagnose::{Report, Reported, Span};
 use crate::model::{Checksum, Vip};
 use crate::raw::Meaning::{Is, NotYet};
 use crate::raw::Section;
 use crate::schema;
 
-const ADDRESS: &str = "\"10.0.20.155\"";
 const VRID_HELP: &str = "choose a number that no other VRRP router on this segment uses";
+
+/// All VIPs.
+pub(super) struct Vips {
+    pub(super) list: Result<Vec<Vip>, Reported>,
+    pub(super) need: Need,
+}
+
+/// An address family. A virtual router of both is one for each (RFC 9568 section 1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    const fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
+}
 
 /// What the VIPs before this one have taken, and where.
 #[derive(Default)]
 struct Taken {
-    addresses: BTreeMap<Ipv4Addr, Span>,
-    ids: BTreeMap<u32, Span>,
+    addresses: BTreeMap<IpAddr, Span>,
+    ids: BTreeMap<(String, Family, u32), Span>,
     names: BTreeMap<String, Span>,
+    /// Of all VIPs: an address that stands further down must not be one of them either.
+    peers: Vec<Spanned<IpAddr>>,
 }
 
-pub(super) fn read_all(top: &Section<'_>, report: &mut Report) -> Result<Vec<Vip>, Reported> {
-    let sections = top.sections("vip", &schema::VIP, report)?;
+/// Reads all of them. `interface` is that at the top of the file, or `None` if it is wrong.
+pub(super) fn read_all(top: &Section<'_>, interface: Option<&str>, report: &mut Report) -> Vips {
+    let sections = match top.sections("vip", &schema::VIP, report) {
+        Ok(sections) => sections,
+        Err(reported) => return Vips { list: Err(reported), need: Need::Unknown },
+    };
     if sections.is_empty() {
-        let help = format!("add [[vip]] with address = {ADDRESS} and virtual_router_id = 155");
-        return Err(report.add_without_place("there is no [[vip]]", help));
+        let help = format!("add [[vip]] with address = {} and virtual_router_id = 155", addresses::EXAMPLE);
+        // The one that the help proposes follows the primary.
+        return Vips { list: Err(report.add_without_place("there is no [[vip]]", help)), need: Need::Yes };
     }
+    // A wrong one is the same wrong one for each VIP that has no other.
+    let interface = interface.unwrap_or_default();
     let mut taken = Taken::default();
-    let vips: Vec<_> = sections.iter().map(|section| read(section, &mut taken, report)).collect();
-    vips.into_iter().collect()
+    let mut need = Need::No;
+    let vips: Vec<_> = sections
+        .iter()
+        .map(|section| {
+            let decides = election::decides(section, report);
+            need = match (need, decides) {
+                (Need::Yes, _) | (_, Ok(Decides::Etcd)) => Need::Yes,
+                (_, Err(_)) => Need::Unknown,
+                (need, Ok(Decides::Routers)) => need,
+            };
+            read(section, decides, interface, &mut taken, report)
+        })
+        .collect();
+    peers::are_no_vips(&taken, report);
+    Vips { list: vips.into_iter().collect(), need }
 }
 
-fn read(section: &Section<'_>, taken: &mut Taken, report: &mut Report) -> Result<Vip, Reported> {
-    let address = address(section, taken, report);
-    let name = name(section, address.as_ref().ok(), taken, report);
-    let virtual_router_id = virtual_router_id(section, taken, report);
+fn read(
+    section: &Section<'_>,
+    decides: Result<Decides, Reported>,
+    interface: &str,
+    taken: &mut Taken,
+    report: &mut Report,
+) -> Result<Vip, Reported> {
+    let interface = self::interface(section, interface, report);
+    let addresses = addresses::read(section, taken, report);
+    let name = name(section, &addresses, taken, report);
+    let virtual_router_id = virtual_router_id(section, interface.as_deref(), &addresses, taken, report);
+    let link_local = addresses::begin_link_local(section, &addresses, virtual_router_id, report);
+    let unicast_peers = peers::read(section, &addresses, taken, report);
     let interval = interval(section, report);
     let checksum = section.choice(
         "checksum",
@@ -47,75 +115,42 @@ fn read(section: &Section<'_>, taken: &mut Taken, report: &mut Report) -> Result
         [("auto", Is(Checksum::Auto)), ("rfc9568", Is(Checksum::Rfc9568)), ("rfc5798", Is(Checksum::Rfc5798))],
         report,
     );
-    let follows = follows(section, report);
+    let follows = election::read(section, decides, interface.as_deref().ok(), report);
     let mac = mac(section, report);
-    follows?;
-    mac?;
-    let address = address?.into_inner();
+    addresses.result.and(link_local).and(mac)?;
     Ok(Vip {
         name: name?,
-        address: address.addr(),
-        prefix_len: address.prefix_len(),
+        addresses: addresses.list.into_iter().map(Spanned::into_inner).collect(),
         virtual_router_id: virtual_router_id?,
+        interface: interface?,
         interval: interval?,
         checksum: checksum?,
+        unicast_peers: unicast_peers?,
+        follows: follows?,
     })
 }
 
-fn address(section: &Section<'_>, taken: &mut Taken, report: &mut Report) -> Result<Spanned<Ipv4Net>, Reported> {
-    let text = section.required_text("address", ADDRESS, report)?;
-    let address = parse_address(text.get_ref()).map_err(|(message, help)| report.add(text.span(), message, help))?;
-    if let Some(first) = taken.addresses.get(&address.addr()) {
-        let note = ("the first one is", first.clone());
-        let message = format!("address {} is that of another [[vip]]", address.addr());
-        return Err(report.add_with_note(text.span(), message, note, "one address is one VIP"));
+/// Its own, or that at the top of the file.
+fn interface(section: &Section<'_>, top: &str, report: &mut Report) -> Result<String, Reported> {
+    section.told_of("interface")?;
+    match section.text("interface", "\"eth0\"", report)? {
+        Some(text) => link_name("interface", &text, report),
+        None => Ok(top.to_owned()),
     }
-    taken.addresses.insert(address.addr(), text.span());
-    Ok(Spanned::new(text.span(), address))
-}
-
-/// An address that can be a VIP, or what is wrong with it and what to do.
-fn parse_address(text: &str) -> Result<Ipv4Net, (String, String)> {
-    let refuse = |message: String, help: &str| Err((message, help.to_owned()));
-    let example = "write address = \"10.0.20.155\", or \"10.0.20.155/24\"";
-    let (address, prefix_len) = text.split_once('/').map_or((text, None), |(address, len)| (address, Some(len)));
-    let address = match address.parse() {
-        Ok(IpAddr::V4(address)) => address,
-        Ok(IpAddr::V6(_)) => return refuse("IPv6 is not available in this version".to_owned(), example),
-        Err(_) => return refuse("address is not an IPv4 address".to_owned(), example),
-    };
-    // Ipv4Net takes 0 too; a VIP on the link to everywhere is a slip.
-    let prefix_len = prefix_len.map_or(Some(32), |len| len.parse().ok().filter(|len| (1..=32).contains(len)));
-    let Some(net) = prefix_len.and_then(|len| Ipv4Net::new(address, len).ok()) else {
-        return refuse("the prefix length must be 1 to 32".to_owned(), "without one it is 32");
-    };
-    let kind = match address.octets() {
-        [0, ..] => "in 0.0.0.0/8, which no host has",
-        [127, ..] => "a loopback address",
-        [224..=239, ..] => "a multicast address",
-        [255, 255, 255, 255] => "the broadcast address",
-        [240..=255, ..] => "in 240.0.0.0/4, which no host has",
-        // A prefix of 31 or 32 has neither.
-        _ if net.prefix_len() >= 31 => return Ok(net),
-        _ if address == net.network() => "the network address of its prefix",
-        _ if address == net.broadcast() => "the broadcast address of its prefix",
-        _ => return Ok(net),
-    };
-    refuse(format!("{address} is {kind}"), "a VIP is an address that clients can connect to")
 }
 
 fn name(
     section: &Section<'_>,
-    address: Option<&Spanned<Ipv4Net>>,
+    addresses: &Addresses,
     taken: &mut Taken,
     report: &mut Report,
 ) -> Result<String, Reported> {
     let text = section.text("name", "\"primary\"", report)?;
-    let (name, span) = match (text, address) {
+    let (name, span) = match (text, addresses.list.first()) {
         (Some(text), _) => (text.get_ref().to_string(), text.span()),
-        (None, Some(address)) => (address.get_ref().addr().to_string(), address.span()),
+        (None, Some(address)) if addresses.result.is_ok() => (address.get_ref().addr().to_string(), address.span()),
         // Without an address there is no name to fall back on, and nothing to compare.
-        (None, None) => return Ok(String::new()),
+        (None, _) => return Ok(String::new()),
     };
     let help = "a name tells this VIP from the others in status and metrics";
     if name.is_empty() || name.contains(char::is_control) {
@@ -129,19 +164,30 @@ fn name(
     Ok(name)
 }
 
-fn virtual_router_id(section: &Section<'_>, taken: &mut Taken, report: &mut Report) -> Result<Vrid, Reported> {
+/// One for each interface and family: that is all by which routers on a link tell virtual routers apart.
+fn virtual_router_id(
+    section: &Section<'_>,
+    interface: Result<&str, &Reported>,
+    addresses: &Addresses,
+    taken: &mut Taken,
+    report: &mut Report,
+) -> Result<Vrid, Reported> {
     const KEY: &str = "virtual_router_id";
     let Some(number) = section.integer(KEY, 1..=255, VRID_HELP, report)? else {
         return Err(section.missing(KEY, "155", report));
     };
     let id = *number.get_ref();
-    if let Some(first) = taken.ids.get(&id) {
-        let note = ("the first one is", first.clone());
-        let message = format!("virtual_router_id {id} is that of another [[vip]]");
-        let help = "each VIP is a virtual router of its own and needs its own number";
-        return Err(report.add_with_note(number.span(), message, note, help));
+    if let Ok(interface) = interface {
+        let keys = addresses.families().map(|family| (interface.to_owned(), family, id));
+        let keys: Vec<_> = keys.collect();
+        if let Some(first) = keys.iter().find_map(|key| taken.ids.get(key)) {
+            let note = ("the first one is", first.clone());
+            let message = format!("virtual_router_id {id} is that of another [[vip]]");
+            let help = "each VIP is a virtual router of its own and needs its own number on its interface";
+            return Err(report.add_with_note(number.span(), message, note, help));
+        }
+        taken.ids.extend(keys.into_iter().map(|key| (key, number.span())));
     }
-    taken.ids.insert(id, number.span());
     let id = u8::try_from(id).ok().and_then(Vrid::new);
     id.ok_or_else(|| report.add(number.span(), format!("{KEY} must be 1 to 255"), VRID_HELP))
 }
@@ -165,19 +211,8 @@ fn interval(section: &Section<'_>, report: &mut Report) -> Result<Interval, Repo
     }
 }
 
-fn follows(section: &Section<'_>, report: &mut Report) -> Result<(), Reported> {
-    let help = "write \"primary\", or leave this [[vip]] to another program";
-    let choices = [
-        ("primary", Is(())),
-        ("standby-leader", NotYet(help)),
-        ("replica", NotYet(help)),
-        ("sync-standby", NotYet(help)),
-        ("none", NotYet(help)),
-    ];
-    section.choice("follows", (), choices, report)
-}
-
 fn mac(section: &Section<'_>, report: &mut Report) -> Result<(), Reported> {
-    let help = "write \"interface\": clients learn of a move by gratuitous ARP";
+    let help =
+        "write \"interface\": clients learn of a move by gratuitous ARP and unsolicited neighbour advertisements";
     section.choice("mac", (), [("interface", Is(())), ("virtual", NotYet(help))], report)
 }

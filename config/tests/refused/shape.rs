@@ -68,6 +68,10 @@ error: `interface` is missing
  --> /etc/pgvrrp/pgvrrp.toml
   = help: add interface = "eth0" above all tables
 
+error: there is no [[vip]]
+ --> /etc/pgvrrp/pgvrrp.toml
+  = help: add [[vip]] with address = "10.0.20.155" and virtual_router_id = 155
+
 error: [patroni] is missing
  --> /etc/pgvrrp/pgvrrp.toml
   = help: add [patroni] with scope = "odoo"
@@ -75,10 +79,6 @@ error: [patroni] is missing
 error: [etcd] is missing
  --> /etc/pgvrrp/pgvrrp.toml
   = help: add [etcd] with endpoints = ["http://10.0.20.13:2379"]
-
-error: there is no [[vip]]
- --> /etc/pgvrrp/pgvrrp.toml
-  = help: add [[vip]] with address = "10.0.20.155" and virtual_router_id = 155
 
 5 errors"#;
     assert_eq!(refuse(""), expected);
@@ -136,12 +136,7 @@ fn keys_that_are_none() {
         "the member name is `node`, at the top of the file",
     );
     one("[log]", "«colour» = true", &format!("{unknown} `colour` in [log]"), "the keys in [log] are level");
-    one(
-        "[[vip]]",
-        "«interface» = \"eth0\"",
-        &format!("{unknown} `interface` in [[vip]]"),
-        "`interface` stands at the top of the file, once for all VIPs",
-    );
+    one("", "«priority» = 100", &format!("{unknown} `priority`"), "`priority` belongs to [[vip]]");
     one(
         "[policy]",
         "«foreign-active» = \"bind-at-once\"",
@@ -160,10 +155,11 @@ fn a_key_under_a_wrong_name_is_not_also_missing() {
         ("endpoints =", "hosts =", "did you mean `endpoints`?"),
         ("[[vip]]", "[[vips]]", "each virtual IP is a [[vip]]"),
         ("virtual_router_id =", "vrid =", "did you mean `virtual_router_id`?"),
+        ("address =", "vip =", "did you mean `address`?"),
         (
             "address =",
-            "addresses =",
-            "write one [[vip]] with one `address` and a `virtual_router_id` of its own for each address",
+            "virtual_ipaddress =",
+            "write addresses = [\"10.0.20.155\", \"10.0.20.156\"], or `address` for a single one",
         ),
     ] {
         let shown = refuse(&RIGHT.replace(right, wrong));
@@ -250,39 +246,24 @@ fn tables_of_the_wrong_kind() {
 fn what_is_not_available_in_this_version() {
     let vip = "[[vip]]";
     let not_yet = |what: &str| format!("{what} is not available in this version");
-    for follows in ["standby-leader", "replica", "sync-standby", "none"] {
+    for follows in ["standby-leader", "replica", "sync-standby"] {
         one(
             vip,
             &format!("follows = «\"{follows}\"»"),
             &not_yet(&format!("follows = \"{follows}\"")),
-            "write \"primary\", or leave this [[vip]] to another program",
+            "write \"primary\", or \"none\" for plain VRRP, or leave this [[vip]] to another program",
         );
     }
     one(
         vip,
         "mac = «\"virtual\"»",
         &not_yet("mac = \"virtual\""),
-        "write \"interface\": clients learn of a move by gratuitous ARP",
-    );
-    one(vip, "address = «\"fd00::155\"»", &not_yet("IPv6"), "write address = \"10.0.20.155\", or \"10.0.20.155/24\"");
-    one(
-        vip,
-        "«addresses» = [\"10.0.20.156\"]",
-        &not_yet("`addresses` in [[vip]]"),
-        "write one [[vip]] with one `address` and a `virtual_router_id` of its own for each address",
+        "write \"interface\": clients learn of a move by gratuitous ARP and unsolicited neighbour advertisements",
     );
     one(
         vip,
-        "«unicast_peers» = []",
-        &not_yet("`unicast_peers` in [[vip]]"),
-        "remove it: advertisements go to the multicast group 224.0.0.18",
+        "«exclusive» = true",
+        &not_yet("`exclusive` in [[vip]]"),
+        "remove it: a VIP that follows the primary always is",
     );
-    for key in ["priority", "preempt"] {
-        one(
-            vip,
-            &format!("«{key}» = 100"),
-            &not_yet(&format!("`{key}` in [[vip]]")),
-            "remove it: etcd decides who holds the VIP, and the holder advertises priority 255",
-        );
-    }
 }

@@ -56,14 +56,15 @@ fn what_is_right() {
     let dir = files();
     let lines = format!("{HTTPS}ca_file = \"ca.pem\"\ncert_file = \"client.pem\"\nkey_file = \"client.key\"");
     let config = parse(dir.path(), &lines).unwrap();
-    assert_eq!(config.etcd.endpoints, ["https://db3:2379"]);
-    let tls = config.etcd.tls.unwrap();
+    let etcd = config.cluster.unwrap().etcd;
+    assert_eq!(etcd.endpoints, ["https://db3:2379"]);
+    let tls = etcd.tls.unwrap();
     assert_eq!(tls.ca_file.as_deref(), Some(dir.path().join("ca.pem").as_path()));
     let pem = tls.read().unwrap();
     assert!(pem.authorities.is_some() && pem.identity.is_some());
     assert!(!format!("{pem:?}").contains("PRIVATE"));
     let lines = format!("{HTTPS}ca_file = \"{}/ca.pem\"", dir.path().display());
-    assert_eq!(parse(dir.path(), &lines).unwrap().etcd.tls.unwrap().identity, None);
+    assert_eq!(parse(dir.path(), &lines).unwrap().cluster.unwrap().etcd.tls.unwrap().identity, None);
 }
 
 #[test]
@@ -149,7 +150,7 @@ fn postgres(dir: &Path, lines: &str) -> Result<Config, String> {
 fn what_postgresql_has_for_it() {
     let dir = files();
     let tcp = "connection = \"host=localhost user=pgvrrp\"";
-    let mode = |lines: &str| postgres(dir.path(), lines).unwrap().postgres.ssl_mode.as_str();
+    let mode = |lines: &str| postgres(dir.path(), lines).unwrap().cluster.unwrap().postgres.ssl_mode.as_str();
     assert_eq!(mode(tcp), "prefer");
     assert_eq!(mode("connection = \"host=localhost user=pgvrrp sslmode=require\""), "require");
     assert_eq!(mode("sslmode = \"disable\""), "disable");

@@ -159,12 +159,12 @@ fn postgres() {
 #[test]
 fn vip_addresses() {
     let unicast = "a VIP is an address that clients can connect to";
-    let example = "write address = \"10.0.20.155\", or \"10.0.20.155/24\"";
+    let example = "write an IPv4 or IPv6 address, such as \"10.0.20.155\", or with a prefix length \"10.0.20.155/24\"";
     for (address, message, help) in [
-        ("", "address is not an IPv4 address", example),
-        ("10.0.20", "address is not an IPv4 address", example),
-        ("10.0.20.256", "address is not an IPv4 address", example),
-        ("db-vip.example", "address is not an IPv4 address", example),
+        ("", "address is not an IP address", example),
+        ("10.0.20", "address is not an IP address", example),
+        ("10.0.20.256", "address is not an IP address", example),
+        ("db-vip.example", "address is not an IP address", example),
         ("10.0.20.155/0", "the prefix length must be 1 to 32", "without one it is 32"),
         ("10.0.20.155/33", "the prefix length must be 1 to 32", "without one it is 32"),
         ("10.0.20.155/", "the prefix length must be 1 to 32", "without one it is 32"),
@@ -218,7 +218,7 @@ fn vip_settings() {
         "did you mean \"rfc9568\"?",
     );
     one("[[vip]]", "mac = «\"auto\"»", "mac must be \"interface\"", "write mac = \"interface\"");
-    one("[[vip]]", "follows = «\"replicas\"»", "follows must be \"primary\"", "did you mean \"replica\"?");
+    one("[[vip]]", "follows = «\"replicas\"»", "follows must be \"primary\" or \"none\"", "did you mean \"replica\"?");
 }
 
 #[test]
@@ -247,7 +247,7 @@ error: virtual_router_id 155 is that of another [[vip]]
 22 | virtual_router_id = 155
    |                     ^^^
    = note: the first one is on line 17
-   = help: each VIP is a virtual router of its own and needs its own number
+   = help: each VIP is a virtual router of its own and needs its own number on its interface
 
 3 errors"#;
     assert_eq!(refuse(&text), expected);
