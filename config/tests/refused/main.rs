@@ -1,8 +1,10 @@
 //! What is shown for files that are wrong: the whole text, as the operator sees it.
 
+mod plain;
 mod shape;
 mod tls;
 mod values;
+mod vips;
 
 use std::path::Path;
 
