@@ -173,6 +173,8 @@ fn a_slip_in_follows_is_one_mistake() {
     let shown = refuse(&format!("{slip}[etcd]\nendpoints = []\n"));
     assert!(shown.contains("error: endpoints must not be empty\n"), "{shown}");
     assert!(shown.contains("error: [patroni] is missing\n") && shown.ends_with("\n3 errors"), "{shown}");
+    let shown = refuse(&format!("{slip}[patron]\nscope = \"odoo\"\n"));
+    assert!(shown.contains("error: [etcd] is missing\n") && shown.ends_with("\n3 errors"), "{shown}");
     // Other mistakes in a VIP leave no doubt about what it follows.
     let shown = refuse(&format!("{PLAIN}priority = 0\n[log]\nlevel = \"info\"\n"));
     assert!(shown.ends_with("\n1 error"), "{shown}");

@@ -152,6 +152,7 @@ fn a_number_of_two_virtual_routers() {
         ("address = \"10.0.20.155\"", "interface = \"eth0\"\naddress = \"10.0.20.156\""),
         ("addresses = [\"10.0.20.155\", \"fe80::1\"]", "address = \"fe80::2\""),
         ("address = \"fe80::2\"", "addresses = [\"10.0.20.155\", \"fe80::1\"]"),
+        ("address = \"10.0.20.155\"", "addresses = [\"10.0.20.156\", \"fe80::1\"]"),
         ("interface = \"eth1\"\naddress = \"fe80::2\"", "interface = \"eth1\"\naddress = \"fe80::3\""),
         // What is wrong with the addresses does not hide it.
         ("address = \"10.0.20.155\"", "addresses = [\"10.0.20\", \"10.0.20.156\"]"),
@@ -174,6 +175,14 @@ fn the_name_that_a_vip_has_without_one() {
     );
 }
 
+/// That it is another's name too is the same mistake.
+#[test]
+fn an_address_of_two_vips_that_have_no_other_name() {
+    let shown = refuse(&format!("{RIGHT}[[vip]]\naddress = \"10.0.20.155\"\nvirtual_router_id = 156\n"));
+    assert!(shown.starts_with("error: address 10.0.20.155 is that of another [[vip]]\n"), "{shown}");
+    assert!(shown.ends_with("\n1 error"), "{shown}");
+}
+
 #[test]
 fn the_interface_of_a_vip() {
     let link = "`ip -brief link` lists the names";
@@ -184,6 +193,9 @@ fn the_interface_of_a_vip() {
     let second = "[[vip]]\naddress = \"10.0.20.156\"\ninterface = \"..\"\nvirtual_router_id = 155\n";
     let shown = refuse(&format!("{}{second}", RIGHT.replace("eth0", "eth 0")));
     assert!(shown.ends_with("\n2 errors"), "{shown}");
+    let second = second.replace("interface = \"..\"", "iface = \"eth1\"");
+    let shown = refuse(&format!("{RIGHT}{second}"));
+    assert!(shown.starts_with("error: unknown key `iface`") && shown.ends_with("\n1 error"), "{shown}");
 }
 
 #[test]
