@@ -3,25 +3,26 @@
 //! A process can be stopped between a decision and its system call. So whatever binds, renews, advertises or announces
 //! carries `not_after`; the clock is read just before the call, and after a bind again: past it, the address goes.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::io;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::ops::Range;
 use std::time::Duration;
 
 use pgvrrp_netlink::{Kernel, SockDiag};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 use vrrp::time::Instant;
+use vrrp::wire::address::Address;
 use vrrp::wire::advert::{Advert, ChecksumForm};
 
 use crate::clock;
 use crate::gate::evidence::{EtcdRequest, VipId};
-use crate::node::VipSettings;
 use crate::node::io::{Outcome, Output};
+use crate::node::{InterfaceId, Settings, VipSettings};
 use crate::observe::logging;
-use crate::transport::{AdvertSender, ArpSender};
-
-/// Where VRRP advertisements go (RFC 9568 section 5.1.1.2).
-const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+use crate::segment::Voices;
+use crate::transport::{Announcer, v4, v6};
 
 /// How long counting connections may take.
 const COUNT: Duration = Duration::from_millis(5);
@@ -42,25 +43,28 @@ pub struct Askers {
 pub struct Actuator {
     kernel: Kernel,
     sockets: SockDiag,
-    adverts: Option<AdvertSender>,
-    arp: ArpSender,
-    interface: String,
+    /// By [`InterfaceId`].
+    interfaces: Vec<Interface>,
+    announcer: Announcer,
     vips: Vec<VipSettings>,
     askers: Askers,
     cannot_reset_told: bool,
 }
 
+/// What is said on one interface, and by what.
+#[derive(Debug)]
+struct Interface {
+    name: String,
+    voices: Option<Voices>,
+}
+
 impl Actuator {
     /// Takes over the sockets, which belong to the network namespace of the thread that opened them.
-    pub fn new(
-        kernel: Kernel,
-        sockets: SockDiag,
-        arp: ArpSender,
-        interface: String,
-        vips: Vec<VipSettings>,
-        askers: Askers,
-    ) -> Self {
-        Self { kernel, sockets, adverts: None, arp, interface, vips, askers, cannot_reset_told: false }
+    pub fn new(kernel: Kernel, sockets: SockDiag, announcer: Announcer, settings: &Settings, askers: Askers) -> Self {
+        let interfaces =
+            settings.interfaces.iter().map(|name| Interface { name: name.clone(), voices: None }).collect();
+        let vips = settings.vips.clone();
+        Self { kernel, sockets, interfaces, announcer, vips, askers, cannot_reset_told: false }
     }
 
     /// The socket for requests to the kernel, for those who only want to know.
@@ -68,9 +72,11 @@ impl Actuator {
         &mut self.kernel
     }
 
-    /// The interface has come, or gone.
-    pub fn use_sender(&mut self, sender: Option<AdvertSender>) {
-        self.adverts = sender;
+    /// An interface has come, or gone.
+    pub(crate) fn use_voices(&mut self, interface: InterfaceId, voices: Option<Voices>) {
+        if let Some(interface) = self.interfaces.get_mut(interface.0) {
+            interface.voices = voices;
+        }
     }
 
     /// Carries out `outputs` in order. After a bind or an unbind that failed, the rest of that VIP's is skipped: nothing
@@ -101,7 +107,9 @@ impl Actuator {
             Output::Advertise { vip, priority, source, checksum, not_after } => {
                 self.advertise(vip, priority, source, checksum, not_after)
             }
-            Output::Announce { vip, link, not_after } => self.announce(vip, link, not_after),
+            Output::Announce { vip, link, first, count, not_after } => {
+                self.announce(vip, link, first..first + count, not_after)
+            }
             Output::Etcd(request) => {
                 // A closed line: the daemon is ending, and what is in etcd expires by itself.
                 let _ = self.askers.etcd.send(request);
@@ -125,19 +133,20 @@ impl Actuator {
 
     fn bind(&mut self, vip: VipId, link: u32, lifetime: NonZeroU32, not_after: Instant) -> Option<Outcome> {
         let settings = self.vips.get(vip.0)?;
-        let address = IpAddr::V4(settings.address);
         if clock::now() > not_after {
             return Some(Outcome::Late { vip, removed: false });
         }
-        if let Err(error) = self.kernel.bind(link, address, settings.prefix_len, lifetime) {
-            return Some(Outcome::BindRefused { vip, error: error.to_string() });
+        for net in &settings.addresses {
+            if let Err(error) = self.kernel.bind(link, net.addr(), net.prefix_len(), lifetime) {
+                return Some(Outcome::BindRefused { vip, error: error.to_string() });
+            }
         }
         let at = clock::now();
         if at <= not_after {
             return Some(Outcome::Bound { vip, at });
         }
         // The lifetime was counted from the decision; from a call that came late it may reach beyond D.
-        Some(match self.kernel.unbind(address, None) {
+        Some(match unbind(&mut self.kernel, settings, |_| None) {
             Ok(_) => Outcome::Late { vip, removed: true },
             // It has to be proved absent before the lock is given up, as after any bind that went wrong.
             Err(error) => {
@@ -147,57 +156,59 @@ impl Actuator {
     }
 
     fn unbind(&mut self, vip: VipId) -> Option<Outcome> {
-        let address = self.vips.get(vip.0)?.address;
-        Some(match self.kernel.unbind(address.into(), None) {
+        Some(match unbind(&mut self.kernel, self.vips.get(vip.0)?, |_| None) {
             Ok(removed) => Outcome::Unbound { vip, removed, at: clock::now() },
             Err(error) => Outcome::UnbindFailed { vip, error: error.to_string() },
         })
     }
 
     fn unbind_strays(&mut self, vip: VipId, keep: u32) -> Option<Outcome> {
-        let settings = self.vips.get(vip.0)?;
-        let keep = Some((keep, settings.prefix_len));
-        match self.kernel.unbind(settings.address.into(), keep) {
+        match unbind(&mut self.kernel, self.vips.get(vip.0)?, |prefix_len| Some((keep, prefix_len))) {
             Ok(removed) => Some(Outcome::StraysRemoved { vip, removed }),
             Err(error) => {
-                warn!(address = %settings.address, %error, "the address is where it does not belong, and cannot be removed there");
+                warn!(%error, "an address is where it does not belong, and cannot be removed there");
                 None
             }
         }
     }
 
     fn reset(&mut self, vip: VipId, budget: Duration) -> Option<Outcome> {
-        let address = self.vips.get(vip.0)?.address;
-        match self.sockets.destroy(address, budget) {
-            Ok(reset) => {
-                if !reset.supported && !self.cannot_reset_told {
-                    self.cannot_reset_told = true;
-                    warn!(
-                        "this kernel cannot reset connections (CONFIG_INET_DIAG_DESTROY): clients learn of a move by their own timeouts"
-                    );
+        let settings = self.vips.get(vip.0)?;
+        let until = clock::now() + budget;
+        let (mut destroyed, mut answered) = (0, false);
+        for address in settings.addresses.iter().map(ipnet::IpNet::addr) {
+            match self.sockets.destroy(address, until.since(clock::now())) {
+                Ok(reset) => {
+                    if !reset.supported && !self.cannot_reset_told {
+                        self.cannot_reset_told = true;
+                        warn!(
+                            "this kernel cannot reset connections (CONFIG_INET_DIAG_DESTROY): clients learn of a move by their own timeouts"
+                        );
+                    }
+                    if reset.left > 0 {
+                        warn!(%address, left = reset.left, "connections left after the time for resetting them was over");
+                    }
+                    (destroyed, answered) = (destroyed + reset.destroyed, true);
                 }
-                if reset.left > 0 {
-                    warn!(%address, left = reset.left, "connections left after the time for resetting them was over");
-                }
-                Some(Outcome::Reset { vip, destroyed: reset.destroyed })
-            }
-            Err(error) => {
-                warn!(%address, %error, "connections could not be reset");
-                None
+                Err(error) => warn!(%address, %error, "connections could not be reset"),
             }
         }
+        answered.then_some(Outcome::Reset { vip, destroyed })
     }
 
     fn count(&mut self, vip: VipId) -> Option<Outcome> {
-        let address = self.vips.get(vip.0)?.address;
-        Some(Outcome::Connections { vip, count: self.sockets.established(address, COUNT).ok() })
+        let settings = self.vips.get(vip.0)?;
+        let until = clock::now() + COUNT;
+        let addresses = settings.addresses.iter().map(ipnet::IpNet::addr);
+        let counts = addresses.map(|address| self.sockets.established(address, until.since(clock::now())).ok());
+        Some(Outcome::Connections { vip, count: counts.sum() })
     }
 
     fn advertise(
         &mut self,
         vip: VipId,
         priority: u8,
-        source: Ipv4Addr,
+        source: IpAddr,
         checksum: ChecksumForm,
         not_after: Instant,
     ) -> Option<Outcome> {
@@ -205,26 +216,27 @@ impl Actuator {
         if clock::now() > not_after {
             return None;
         }
-        let advert = Advert {
-            source,
-            destination: GROUP,
-            vrid: settings.virtual_router_id,
-            priority,
-            interval: settings.interval,
-            addresses: vec![settings.address],
-            checksum,
+        let voices = self.interfaces.get(settings.interface.0)?.voices.as_ref()?;
+        let sent = match source {
+            IpAddr::V4(source) => {
+                let advert = message(settings, source, v4::GROUP, priority, checksum);
+                say(settings, advert, |advert| voices.v4.as_ref().map_or(Ok(()), |v4| v4.send(advert)))
+            }
+            IpAddr::V6(source) => {
+                let advert = message(settings, source, v6::GROUP, priority, checksum);
+                say(settings, advert, |advert| voices.v6.as_ref().map_or(Ok(()), |v6| v6.send(advert)))
+            }
         };
-        let sender = self.adverts.as_ref()?;
-        Some(match sender.send(&advert) {
+        Some(match sent {
             Ok(()) => Outcome::Advertised { vip },
             Err(error) => Outcome::SendFailed { vip, error: format!("advertisement: {error}") },
         })
     }
 
-    fn announce(&mut self, vip: VipId, link: u32, not_after: Instant) -> Option<Outcome> {
-        let address = self.vips.get(vip.0)?.address;
+    fn announce(&mut self, vip: VipId, link: u32, which: Range<usize>, not_after: Instant) -> Option<Outcome> {
+        let settings = self.vips.get(vip.0)?;
         // The MAC is asked for each time: it can be changed at run time.
-        let mac = match self.kernel.link(&self.interface) {
+        let mac = match self.kernel.link(&self.interfaces.get(settings.interface.0)?.name) {
             Ok(found) => found.and_then(|found| found.mac),
             Err(error) => return Some(Outcome::SendFailed { vip, error: format!("announcement: {error}") }),
         };
@@ -234,9 +246,52 @@ impl Actuator {
         if clock::now() > not_after {
             return None;
         }
-        Some(match self.arp.announce(link, mac, address) {
+        let mut addresses = settings.addresses.iter().map(ipnet::IpNet::addr).skip(which.start).take(which.len());
+        Some(match addresses.try_for_each(|address| self.announcer.announce(link, mac, address)) {
             Ok(()) => Outcome::Announced { vip },
             Err(error) => Outcome::SendFailed { vip, error: format!("announcement: {error}") },
         })
     }
+}
+
+/// Removes a VIP's addresses, all that can be removed, and says how many there were. `keep`: where the one with this prefix
+/// length stays.
+fn unbind(
+    kernel: &mut Kernel,
+    vip: &VipSettings,
+    keep: impl Fn(u8) -> Option<(u32, u8)>,
+) -> Result<usize, pgvrrp_netlink::Error> {
+    let mut sum = Ok(0);
+    for net in &vip.addresses {
+        let removed = kernel.unbind(net.addr(), keep(net.prefix_len()));
+        sum = sum.and_then(|sum| removed.map(|removed| sum + removed));
+    }
+    sum
+}
+
+/// The advertisement of a VIP's addresses of one family, to the group.
+fn message<A: Address>(vip: &VipSettings, source: A, group: A, priority: u8, checksum: ChecksumForm) -> Advert<A> {
+    Advert {
+        source,
+        destination: group,
+        vrid: vip.virtual_router_id,
+        priority,
+        interval: vip.interval,
+        addresses: vip.addresses.iter().filter_map(|net| A::of(net.addr())).collect(),
+        checksum,
+    }
+}
+
+/// Sends it to the group or to each unicast peer of the family. A peer that cannot be reached does not keep it from the others.
+fn say<A: Address>(
+    vip: &VipSettings,
+    advert: Advert<A>,
+    send: impl Fn(&Advert<A>) -> io::Result<()>,
+) -> io::Result<()> {
+    if vip.unicast_peers.is_empty() {
+        return send(&advert);
+    }
+    let peers = vip.unicast_peers.iter().filter_map(|peer| A::of(*peer));
+    let sent: Vec<_> = peers.map(|destination| send(&Advert { destination, ..advert.clone() })).collect();
+    sent.into_iter().collect()
 }

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use pgvrrp_config::Config;
+use pgvrrp_config::{Config, Follows, Vip};
 
 use crate::observe::control::{self, Ask};
-use crate::{daemon, doctor, handover, listen, recording, replay};
+use crate::{daemon, doctor, drain, handover, listen, recording, replay};
 
 /// Exit codes, from `sysexits.h`.
 const EX_USAGE: u8 = 64;
@@ -83,6 +83,33 @@ enum Command {
     /// Exit codes: 0 the next daemon runs and has what was here, 1 it does not, 69 no daemon answers, 75 the daemon goes on as
     /// before and says why, 78 the configuration is wrong. Root or the daemon's own user may ask.
     Handover(ConfigFile),
+    /// Send a VIP away from this node, and keep it away until `undrain`, or until the daemon ends.
+    ///
+    /// A VIP that follows the primary comes to no other node by that: only Patroni moves the primary. One that VRRP elects
+    /// goes to the next router. Returns once it has left.
+    ///
+    /// Exit codes: 0 it is not here, 1 it does not leave, 69 no daemon answers, 75 the daemon refuses and says why. Root or
+    /// the daemon's own user may ask.
+    Drain {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The VIP's name, which is its first address unless configured.
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Keep it away over a restart of the daemon too; not over one of the machine.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Let a VIP that was drained come back.
+    ///
+    /// Exit codes as those of `drain`.
+    Undrain {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The VIP's name.
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
     /// Print what is heard on protocol 112 (VRRP): who, version, virtual router, priority, interval, addresses, and what is
     /// wrong with it. A line each, until it is ended. Needs CAP_NET_RAW, no configuration and no daemon.
     ///
@@ -135,6 +162,8 @@ pub fn main() -> ExitCode {
         Command::Status { config, json } => status(&config, if json { Ask::Json } else { Ask::Text }),
         Command::Replay { file, verbose } => replay(&file, verbose),
         Command::Handover(file) => hand_over(&file),
+        Command::Drain { config, name, keep } => drain(&config, Ask::Drain { name, keep }),
+        Command::Undrain { config, name } => drain(&config, Ask::Undrain { name }),
         Command::Listen { interface, json } => listen(interface.as_deref(), json),
         Command::Doctor { config, json } => doctor(&config, json),
     }
@@ -166,19 +195,35 @@ fn check(file: &Path) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    if let Err(failure) = daemon::postgres_settings(&config) {
-        say(&format!("error: {failure}\n"));
-        return failure.exit_code();
+    if let Err(code) = check_postgres(&config) {
+        return code;
     }
-    let vips: Vec<_> = config.vips.iter().map(|vip| format!("{}/{}", vip.address, vip.prefix_len)).collect();
-    print(&format!(
-        "{}: OK\n  node {} on {}, cluster {}, VIP {}\n",
-        file.display(),
-        config.node,
-        config.interface,
-        doctor::cluster(&config),
-        vips.join(", "),
-    ))
+    let cluster = config.cluster.as_ref().map(|cluster| format!(", cluster {}", doctor::cluster(cluster)));
+    let node = format!("node {}{}", config.node, cluster.unwrap_or_default());
+    let vips: Vec<_> = config.vips.iter().map(|vip| format!("  {}\n", describe(vip))).collect();
+    print(&format!("{}: OK\n  {node}\n{}", file.display(), vips.concat()))
+}
+
+/// A VIP in a line.
+fn describe(vip: &Vip) -> String {
+    let addresses: Vec<_> = vip.addresses.iter().map(ToString::to_string).collect();
+    let follows = match &vip.follows {
+        Follows::Primary => "follows the primary".to_owned(),
+        Follows::None(election) => format!("elected by VRRP, priority {}", election.priority),
+    };
+    let (interface, id) = (&vip.interface, vip.virtual_router_id);
+    format!("VIP {} on {interface}, virtual router {id}, {follows}", addresses.join(", "))
+}
+
+/// The connection string has to be one that PostgreSQL's client understands.
+fn check_postgres(config: &Config) -> Result<(), ExitCode> {
+    match config.cluster.as_ref().map(daemon::postgres_settings).transpose() {
+        Ok(_) => Ok(()),
+        Err(failure) => {
+            say(&format!("error: {failure}\n"));
+            Err(failure.exit_code())
+        }
+    }
 }
 
 fn status(file: &ConfigFile, ask: Ask) -> ExitCode {
@@ -186,7 +231,7 @@ fn status(file: &ConfigFile, ask: Ask) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    match control::ask(&config.runtime_dir, ask) {
+    match control::ask(&config.runtime_dir, &ask) {
         Ok((answer, _)) => print(&answer),
         Err(error) => no_daemon(&config, &error),
     }
@@ -210,9 +255,8 @@ fn hand_over(file: &ConfigFile) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    if let Err(failure) = daemon::postgres_settings(&config) {
-        say(&format!("error: {failure}\n"));
-        return failure.exit_code();
+    if let Err(code) = check_postgres(&config) {
+        return code;
     }
     if let Err(code) = check_as_the_daemon(&config, &file.path) {
         return code;
@@ -255,6 +299,24 @@ fn check_as_the_daemon(config: &Config, file: &Path) -> Result<(), ExitCode> {
     }
 }
 
+fn drain(file: &ConfigFile, ask: Ask) -> ExitCode {
+    let config = match load(&file.path) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    match drain::run(&config.runtime_dir, &ask) {
+        Ok(text) => print(&text),
+        Err(drain::Failure::NoDaemon(error)) => no_daemon(&config, &error),
+        Err(failure) => {
+            say(&format!("error: {failure}\n"));
+            match failure {
+                drain::Failure::Refused(_) => ExitCode::from(EX_TEMPFAIL),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
 fn listen(interface: Option<&str>, json: bool) -> ExitCode {
     let Err(failure) = listen::run(interface, json) else { return ExitCode::SUCCESS };
     say(&format!("error: {failure}\n"));
@@ -270,14 +332,10 @@ fn doctor(file: &ConfigFile, json: bool) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let postgres = match daemon::postgres_settings(&config) {
-        Ok(settings) => settings,
-        Err(failure) => {
-            say(&format!("error: {failure}\n"));
-            return failure.exit_code();
-        }
-    };
-    let report = match doctor::run(&config, &file.path, postgres) {
+    if let Err(code) = check_postgres(&config) {
+        return code;
+    }
+    let report = match doctor::run(&config, &file.path) {
         Ok(report) => report,
         Err(error) => {
             say(&format!("error: cannot ask anything: {error}\n"));

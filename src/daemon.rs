@@ -9,20 +9,21 @@
 //! | `pgvrrp-log` | writes log lines |
 //! | `pgvrrp-record` | writes the recording, if one is wanted |
 
-use std::net::Ipv4Addr;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{io, thread};
 
-use pgvrrp_config::{Checksum, Config, Fence, SslMode};
-use pgvrrp_netlink::{Kernel, Monitor, SockDiag, promote_secondaries};
+use pgvrrp_config::{Checksum, Cluster, Config, Fence, Follows, SslMode};
+use pgvrrp_netlink::{Kernel, Link, Monitor, SockDiag, promote_secondaries};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tracing::{error, info, warn};
-use vrrp::router::ChecksumPolicy;
+use vrrp::router::{ChecksumPolicy, Preempt};
 
 use crate::actuator::{Actuator, Askers};
 use crate::capabilities::Capabilities;
@@ -31,13 +32,14 @@ use crate::evidence::{etcd, patroni, postgres};
 use crate::gate::evidence::{EtcdReport, EtcdRequest, PatroniReport, RoleReport};
 use crate::gate::policy;
 use crate::node::status::Status;
-use crate::node::{Identity, Node, Settings, VipSettings};
+use crate::node::{self, Identity, InterfaceId, Node, Rules, Settings, VipSettings};
 use crate::observe::{control, http, logging, systemd};
-use crate::reactor::{Lines, Reactor};
+use crate::reactor::{Command, Lines, Reactor};
 use crate::realtime;
 use crate::recording::recorder::Recorder;
 use crate::runtime_dir::{self, RuntimeDir};
-use crate::transport::ArpSender;
+use crate::segment::Segment;
+use crate::transport::Announcer;
 use crate::vip_lock::{self, VipLock};
 
 /// Pause between two questions to PostgreSQL until the node says otherwise.
@@ -59,7 +61,7 @@ pub enum Failure {
     #[error("another pgvrrp runs on this host, with another runtime_dir: process {pid} serves {vip} already")]
     VipInUse {
         /// The VIP.
-        vip: Ipv4Addr,
+        vip: IpAddr,
         /// The other daemon's process.
         pid: i32,
     },
@@ -111,17 +113,19 @@ pub fn run(config: Config, record: Option<&Path>) -> Result<(), Failure> {
     logging::start(config.log_level.as_str()).map_err(Failure::system("cannot start logging"))?;
     check_capabilities()?;
     check_prefixes(&config)?;
-    let postgres = postgres_settings(&config)?;
+    check_sizes(&config)?;
+    let postgres = config.cluster.as_ref().map(postgres_settings).transpose()?;
     let runtime_dir = RuntimeDir::open(&config.runtime_dir).map_err(Failure::RuntimeDir)?;
     // After the lock: two daemons do not write one file.
     let recorder = record.map(open_recording).transpose()?;
+    let drained = runtime_dir.drained().map_err(Failure::RuntimeDir)?;
     let me = Identity {
         member: config.node.clone(),
         boot_id: runtime_dir::boot_id().map_err(Failure::RuntimeDir)?,
         incarnation: runtime_dir.incarnation().map_err(Failure::RuntimeDir)?,
     };
     info!(node = config.node, version = env!("CARGO_PKG_VERSION"), "starting");
-    if config.fence == Fence::LeaderKey {
+    if config.cluster.as_ref().is_some_and(|cluster| cluster.fence == Fence::LeaderKey) {
         warn!(
             "fence = \"leader-key\": the next primary does not wait for a node whose daemon is dead or frozen, where the \
              VIP may be for 4 s more"
@@ -137,32 +141,35 @@ pub fn run(config: Config, record: Option<&Path>) -> Result<(), Failure> {
     let (role_reports, role_reports_out) = mpsc::channel(4);
     let (patroni_url, patroni_url_out) = watch::channel(None);
     let (patroni_reports, patroni_reports_out) = mpsc::channel(4);
-    let (handovers, handovers_out) = mpsc::channel(1);
+    let (commands, commands_out) = mpsc::channel(4);
     let (status, status_out) = watch::channel(Arc::new(Status::default()));
     let askers = Askers { etcd: etcd_requests, cadence, patroni: patroni_url };
     let lines = Lines {
         etcd: etcd_reports_out,
         postgres: role_reports_out,
         patroni: patroni_reports_out,
-        handovers: handovers_out,
+        commands: commands_out,
         status,
     };
 
     let (started, has_started) = oneshot::channel();
-    let vips = vip_settings(&config);
-    let settings = Settings { me, interface: config.interface.clone(), policy: policy_settings(&config), vips };
+    let settings = settings(&config, me, &drained);
     let protocol = spawn("pgvrrp-protocol", move || protocol(settings, recorder, askers, lines, started))?;
     // Its failures to start are the daemon's; nothing else is begun before it stands.
     if has_started.blocking_recv().is_err() {
         return join(protocol);
     }
-    let etcd = Asker { settings: etcd_settings(&config), wanted: etcd_requests_out, reports: etcd_reports };
-    let postgres = Asker { settings: postgres, wanted: cadence_out, reports: role_reports };
-    let patroni = Asker { settings: patroni_settings(&config), wanted: patroni_url_out, reports: patroni_reports };
-    spawn("pgvrrp-evidence", move || evidence(etcd, postgres, patroni))?;
+    if let (Some(cluster), Some(postgres)) = (&config.cluster, postgres) {
+        let settings = etcd_settings(&config.node, cluster, &config.vips);
+        let etcd = Asker { settings, wanted: etcd_requests_out, reports: etcd_reports };
+        let postgres = Asker { settings: postgres, wanted: cadence_out, reports: role_reports };
+        let settings = patroni::Settings { scope: cluster.patroni.scope.clone(), member: config.node.clone() };
+        let patroni = Asker { settings, wanted: patroni_url_out, reports: patroni_reports };
+        spawn("pgvrrp-evidence", move || evidence(etcd, postgres, patroni))?;
+    }
     let control = config.runtime_dir.clone();
     let listen = config.http.listen;
-    spawn("pgvrrp-observe", move || observe(&control, listen, status_out, handovers))?;
+    spawn("pgvrrp-observe", move || observe(&control, listen, status_out, commands))?;
     systemd::ready();
     let result = join(protocol);
     systemd::stopping();
@@ -174,7 +181,8 @@ pub fn run(config: Config, record: Option<&Path>) -> Result<(), Failure> {
 ///
 /// # Errors
 /// [`Failure::Config`] if the connection string is none.
-pub fn postgres_settings(config: &Config) -> Result<postgres::Settings, Failure> {
+pub fn postgres_settings(cluster: &Cluster) -> Result<postgres::Settings, Failure> {
+    let config = cluster;
     let mut connection: tokio_postgres::Config =
         config.postgres.connection.parse().map_err(|error: tokio_postgres::Error| {
             let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
@@ -215,16 +223,15 @@ fn protocol(
         let monitor = Monitor::open().map_err(refused)?;
         let kernel = Kernel::open().map_err(refused)?;
         let sockets = SockDiag::open().map_err(refused)?;
-        let arp = ArpSender::open().map_err(Failure::system("cannot open a packet socket"))?;
-        let (interface, vips) = (settings.interface.clone(), settings.vips.clone());
-        let addresses: Vec<Ipv4Addr> = vips.iter().map(|vip| vip.address).collect();
-        let actuator = Actuator::new(kernel, sockets, arp, interface.clone(), vips, askers);
+        let announcer = Announcer::open().map_err(Failure::system("cannot open a packet socket"))?;
+        let segments = Segment::all(&settings);
+        let actuator = Actuator::new(kernel, sockets, announcer, &settings, askers);
         let now = clock::now();
         if let Some(recorder) = &mut recorder {
             recorder.begin(&settings, now);
         }
         let node = Node::new(settings, now);
-        let reactor = Reactor::new(node, recorder, actuator, monitor, lines, interface, addresses);
+        let reactor = Reactor::new(node, recorder, actuator, monitor, lines, segments);
         let reactor = reactor.map_err(Failure::system("cannot start the loop"))?;
         let _ = started.send(());
         reactor.run().await.map_err(Failure::system("the loop ended"))
@@ -254,14 +261,16 @@ fn observe(
     runtime_dir: &Path,
     listen: Option<std::net::SocketAddr>,
     status: watch::Receiver<Arc<Status>>,
-    handovers: mpsc::Sender<()>,
+    commands: mpsc::Sender<Command>,
 ) -> Result<(), Failure> {
     runtime()?.block_on(async {
         if let Some(listen) = listen {
             tokio::spawn(http::serve(listen, status.clone()));
         }
         match control::listen(runtime_dir) {
-            Ok(listener) => drop(tokio::spawn(control::serve(listener, status.clone(), handovers))),
+            Ok(listener) => {
+                drop(tokio::spawn(control::serve(listener, runtime_dir.to_owned(), status.clone(), commands)))
+            }
             Err(error) => warn!(%error, "no control socket: `pgvrrp status` will not work"),
         }
         systemd::serve(status).await;
@@ -310,24 +319,57 @@ fn check_capabilities() -> Result<(), Failure> {
 /// A VIP with a prefix length below 32 may come to be the first address of its subnet. When that goes, by our hand or by
 /// the end of its lifetime, the kernel removes the subnet's other addresses with it, unless told otherwise.
 fn check_prefixes(config: &Config) -> Result<(), Failure> {
-    let Some(vip) = config.vips.iter().find(|vip| vip.prefix_len < 32) else { return Ok(()) };
-    // An interface that does not exist yet has no setting yet; the one for all interfaces decides.
-    if promote_secondaries(&config.interface).unwrap_or(false) {
-        return Ok(());
+    for vip in &config.vips {
+        let Some(net) = vip.addresses.iter().find(|net| net.addr().is_ipv4() && net.prefix_len() < 32) else {
+            continue;
+        };
+        // An interface that does not exist yet has no setting yet; the one for all interfaces decides.
+        if promote_secondaries(&vip.interface).unwrap_or(false) {
+            continue;
+        }
+        let interface = &vip.interface;
+        return Err(Failure::Config(format!(
+            "{net}: with this prefix length the kernel could remove this node's own addresses together with the VIP, \
+             because net.ipv4.conf.{interface}.promote_secondaries is 0. Configure the address without a prefix length, \
+             which binds it as /32, or set that to 1",
+        )));
     }
-    let interface = &config.interface;
-    Err(Failure::Config(format!(
-        "{address}/{prefix}: with this prefix length the kernel could remove this node's own addresses together with the VIP, \
-         because net.ipv4.conf.{interface}.promote_secondaries is 0. Configure the address without a prefix length, which \
-         binds it as /32, or set that to 1",
-        address = vip.address,
-        prefix = vip.prefix_len,
-    )))
+    Ok(())
+}
+
+/// An advertisement is one packet: a list that does not fit into one of the interface's cannot be sent.
+fn check_sizes(config: &Config) -> Result<(), Failure> {
+    let mut kernel = Kernel::open().map_err(|error| Failure::Permission(error.to_string()))?;
+    for vip in &config.vips {
+        // One that does not exist yet may come to be large enough.
+        let link = kernel.link(&vip.interface).ok().flatten();
+        if let Some(text) = link.and_then(|link| too_many(vip, &link)) {
+            return Err(Failure::Config(format!("{text}. Divide them between several VIPs")));
+        }
+    }
+    Ok(())
+}
+
+/// What is wrong with a VIP that has more addresses than fit into one advertisement on its interface.
+pub(crate) fn too_many(vip: &pgvrrp_config::Vip, link: &Link) -> Option<String> {
+    // The IP header, the message's, and an address.
+    let families = [(IpAddr::is_ipv4 as fn(&IpAddr) -> bool, 20 + 8, 4), (IpAddr::is_ipv6, 40 + 8, 16)];
+    families.into_iter().find_map(|(is, headers, each)| {
+        let most = (link.mtu as usize).saturating_sub(headers) / each;
+        let count = vip.addresses.iter().filter(|net| is(&net.addr())).count();
+        let (name, interface, mtu) = (&vip.name, &vip.interface, link.mtu);
+        (mtu > 0 && count > most).then(|| {
+            format!(
+                "VIP {name}: {count} addresses do not fit into one advertisement: {interface} has an MTU of {mtu}, which \
+                 is room for {most}"
+            )
+        })
+    })
 }
 
 fn lock_vips(config: &Config) -> Result<Vec<VipLock>, Failure> {
     let mut locks = Vec::new();
-    for vip in config.vips.iter().map(|vip| vip.address) {
+    for vip in config.vips.iter().flat_map(|vip| vip.addresses.iter().map(ipnet::IpNet::addr)) {
         match vip_lock::take(vip) {
             Ok(lock) => locks.push(lock),
             Err(Some(pid)) => return Err(Failure::VipInUse { vip, pid }),
@@ -339,24 +381,53 @@ fn lock_vips(config: &Config) -> Result<Vec<VipLock>, Failure> {
 
 // ---- From the configuration's words to ours ---------------------------------------------------------------------
 
-fn vip_settings(config: &Config) -> Vec<VipSettings> {
-    let vips = config.vips.iter().map(|vip| VipSettings {
+fn settings(config: &Config, me: Identity, drained: &BTreeSet<String>) -> Settings {
+    let mut interfaces: Vec<String> = Vec::new();
+    let mut id = |name: &str| {
+        let known = interfaces.iter().position(|known| known == name);
+        InterfaceId(known.unwrap_or_else(|| {
+            interfaces.push(name.to_owned());
+            interfaces.len() - 1
+        }))
+    };
+    let mut vips: Vec<_> = config.vips.iter().map(|vip| vip_settings(vip, &mut id, drained)).collect();
+    // Those with locks come first: the position among them is that of their locks.
+    vips.sort_by_key(|vip| vip.follows != node::Follows::Primary);
+    let policy = config.cluster.as_ref().map_or_else(policy::Policy::default, policy_settings);
+    Settings { me, interfaces, policy, vips }
+}
+
+fn vip_settings(
+    vip: &pgvrrp_config::Vip,
+    id: &mut impl FnMut(&str) -> InterfaceId,
+    drained: &BTreeSet<String>,
+) -> VipSettings {
+    VipSettings {
         name: vip.name.clone(),
-        address: vip.address,
-        prefix_len: vip.prefix_len,
+        addresses: vip.addresses.clone(),
         virtual_router_id: vip.virtual_router_id,
+        interface: id(&vip.interface),
         interval: vip.interval,
         checksum: match vip.checksum {
             Checksum::Auto => ChecksumPolicy::Auto,
             Checksum::Rfc9568 => ChecksumPolicy::Rfc9568,
             Checksum::Rfc5798 => ChecksumPolicy::Rfc5798,
         },
-    });
-    vips.collect()
+        unicast_peers: vip.unicast_peers.clone(),
+        follows: match &vip.follows {
+            Follows::Primary => node::Follows::Primary,
+            Follows::None(election) => node::Follows::None(Rules {
+                priority: election.priority,
+                preempt: if election.preempt { Preempt::After(election.preempt_delay) } else { Preempt::Never },
+                track: election.track_interfaces.iter().map(|name| id(name)).collect(),
+            }),
+        },
+        drained: drained.contains(&vip.name),
+    }
 }
 
 /// What the operator wants where there is no single right answer.
-pub(crate) fn policy_settings(config: &Config) -> policy::Policy {
+pub(crate) fn policy_settings(config: &Cluster) -> policy::Policy {
     use pgvrrp_config as from;
     policy::Policy {
         postgres_down: match config.policy.postgres_down {
@@ -382,15 +453,11 @@ pub(crate) fn policy_settings(config: &Config) -> policy::Policy {
     }
 }
 
-fn patroni_settings(config: &Config) -> patroni::Settings {
-    patroni::Settings { scope: config.patroni.scope.clone(), member: config.node.clone() }
-}
-
 /// Which etcd to ask, as whom, and for which keys.
-pub(crate) fn etcd_settings(config: &Config) -> etcd::Settings {
+pub(crate) fn etcd_settings(node: &str, config: &Cluster, vips: &[pgvrrp_config::Vip]) -> etcd::Settings {
     // Without V there is nothing of ours to read: its prefix may be out of this user's reach.
     let vips: Vec<_> = match config.fence {
-        Fence::Lock => config.vips.iter().map(|vip| vip.address).collect(),
+        Fence::Lock => vips.iter().filter(|vip| vip.follows.is_primary()).map(lock_address).collect(),
         Fence::LeaderKey => Vec::new(),
     };
     let patroni = &config.patroni;
@@ -401,8 +468,14 @@ pub(crate) fn etcd_settings(config: &Config) -> etcd::Settings {
         credentials: credentials
             .map(|(user, password)| etcd::Credentials { user: user.clone(), password: password.expose().to_owned() }),
         timeout: config.etcd.request_timeout,
-        keys: etcd::keys::Keys::new(&patroni.namespace, &patroni.scope, patroni.group, &config.node, &vips),
+        keys: etcd::keys::Keys::new(&patroni.namespace, &patroni.scope, patroni.group, node, &vips),
     }
+}
+
+/// By which of its addresses a VIP's lock is called: the smallest one, so that the order in which nodes list them is all
+/// the same.
+fn lock_address(vip: &pgvrrp_config::Vip) -> IpAddr {
+    vip.addresses.iter().map(ipnet::IpNet::addr).min().unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
 }
 
 #[cfg(test)]
@@ -436,7 +509,9 @@ mod tests {
         std::fs::write(&password, "hunter2").unwrap();
         std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o600)).unwrap();
         let config = Config::parse(Path::new("pgvrrp.toml"), CONFIG, dir.path()).unwrap();
-        let (etcd, postgres) = (etcd_settings(&config), postgres_settings(&config).unwrap());
+        let cluster = config.cluster.as_ref().unwrap();
+        let (etcd, postgres) =
+            (etcd_settings(&config.node, cluster, &config.vips), postgres_settings(cluster).unwrap());
         assert_eq!(etcd.credentials.as_ref().unwrap().password, "hunter2");
         assert_eq!(postgres.connection.get_password(), Some(b"hunter2".as_slice()));
         let shown = format!("{config:?} {etcd:?} {postgres:?} {etcd:#?} {postgres:#?}");

@@ -27,12 +27,11 @@ mod timing;
 use std::io;
 use std::path::Path;
 
-use pgvrrp_config::Config;
+use pgvrrp_config::{Cluster, Config};
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
-use crate::daemon::etcd_settings;
-use crate::evidence::postgres::Settings as PostgresSettings;
+use crate::daemon::{etcd_settings, postgres_settings};
 use login::Login;
 pub use report::{Finding, Level, Report};
 
@@ -40,41 +39,77 @@ pub use report::{Finding, Level, Report};
 ///
 /// # Errors
 /// If the system has no means left to ask anything: no descriptors, no threads.
-pub fn run(config: &Config, path: &Path, postgres: PostgresSettings) -> io::Result<Report> {
+pub fn run(config: &Config, path: &Path) -> io::Result<Report> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let report = LocalSet::new().block_on(&runtime, examine(config, path, postgres));
+    let report = LocalSet::new().block_on(&runtime, examine(config, path));
     // A name that does not resolve keeps a thread busy for longer than anybody wants to wait.
     runtime.shutdown_background();
     Ok(report)
 }
 
-async fn examine(config: &Config, path: &Path, postgres: PostgresSettings) -> Report {
-    let settings = etcd_settings(config);
-    let login = Login::of(&postgres.connection);
-    let (etcd, server, daemon) =
-        tokio::join!(ask_etcd(&settings), postgres::ask(postgres), daemon::ask(config.runtime_dir.clone()));
-    let (endpoints, keys) = etcd;
-    let host = interface::ask(&config.interface);
+async fn examine(config: &Config, path: &Path) -> Report {
+    let ask_cluster = async {
+        match &config.cluster {
+            Some(cluster) => ask_cluster(config, cluster).await,
+            None => None,
+        }
+    };
+    let (cluster, daemon) = tokio::join!(ask_cluster, daemon::ask(config.runtime_dir.clone()));
+    let host = interface::ask(config);
 
     let mut findings = vec![configuration(config, path)];
     findings.extend(process::judge(daemon.running()));
     findings.extend(interface::judge(config, &host));
     findings.push(interface::reset());
-    findings.extend(endpoints::judge(&endpoints));
-    findings.extend(etcd_rights::judge(&settings, &endpoints, keys.as_ref()));
-    match &keys {
+    if let (Some(cluster), Some(asked)) = (&config.cluster, cluster) {
+        findings.extend(judge_cluster(config, cluster, &asked, &host, daemon.postgres_role()).await);
+    }
+    findings.extend(daemon::judge(config, &daemon));
+    Report::new(findings)
+}
+
+/// What etcd and PostgreSQL said.
+struct Asked {
+    settings: crate::evidence::etcd::Settings,
+    login: Login,
+    endpoints: Vec<etcd::Endpoint>,
+    keys: Option<keys::Contents>,
+    server: postgres::Seen,
+}
+
+async fn ask_cluster(config: &Config, cluster: &Cluster) -> Option<Asked> {
+    // The command line has made sure that there is a connection string.
+    let postgres = postgres_settings(cluster).ok()?;
+    let settings = etcd_settings(&config.node, cluster, &config.vips);
+    let login = Login::of(&postgres.connection);
+    let ((endpoints, keys), server) = tokio::join!(ask_etcd(&settings), postgres::ask(postgres));
+    Some(Asked { settings, login, endpoints, keys, server })
+}
+
+async fn judge_cluster(
+    config: &Config,
+    cluster: &Cluster,
+    asked: &Asked,
+    host: &interface::Host,
+    daemon: Option<&str>,
+) -> Vec<Finding> {
+    let Asked { settings, login, endpoints, keys, server } = asked;
+    let mut findings = Vec::new();
+    findings.extend(endpoints::judge(endpoints));
+    findings.extend(etcd_rights::judge(settings, endpoints, keys.as_ref()));
+    match keys {
         Some(keys) => {
             findings.extend(patroni::judge(config, &settings.keys, keys, host.addresses(config)).await);
-            findings.extend(timing::judge(config, &keys.config));
+            findings.extend(timing::judge(cluster, &keys.config));
         }
         None => {
             findings.push(Finding::note(areas::PATRONI, "Patroni: not checked, since no key could be read from etcd"));
         }
     }
     let initialize = keys.as_ref().and_then(keys::Contents::system_identifier);
-    findings.extend(postgres::judge(config, &login, &server, initialize.as_deref(), daemon.postgres_role()));
-    findings.extend(daemon::judge(config, &daemon));
-    Report::new(findings)
+    let timeout = cluster.postgres.timeout;
+    findings.extend(postgres::judge(config, timeout, login, server, initialize.as_deref(), daemon));
+    findings
 }
 
 async fn ask_etcd(settings: &crate::evidence::etcd::Settings) -> (Vec<etcd::Endpoint>, Option<keys::Contents>) {
@@ -88,22 +123,23 @@ async fn ask_etcd(settings: &crate::evidence::etcd::Settings) -> (Vec<etcd::Endp
 }
 
 /// Where Patroni's keys are, for people: with the Citus group, if there is one.
-pub(crate) fn cluster(config: &Config) -> String {
+pub(crate) fn cluster(config: &Cluster) -> String {
     let group = config.patroni.group.map(|group| format!("/{group}")).unwrap_or_default();
     format!("{}/{}{group}", config.patroni.namespace, config.patroni.scope)
 }
 
 fn configuration(config: &Config, path: &Path) -> Finding {
-    let vips: Vec<_> = config.vips.iter().map(|vip| format!("{}/{}", vip.address, vip.prefix_len)).collect();
+    let addresses = config.vips.iter().flat_map(|vip| vip.addresses.iter().map(ToString::to_string));
+    let cluster = config.cluster.as_ref().map(|config| format!(", cluster {}", cluster(config)));
     Finding::ok(
         areas::CONFIGURATION,
         format!(
-            "configuration {}: valid; node {} on {}, cluster {}, VIP {}",
+            "configuration {}: valid; node {} on {}{}, VIP {}",
             path.display(),
             config.node,
             config.interface,
-            cluster(config),
-            vips.join(", ")
+            cluster.unwrap_or_default(),
+            addresses.collect::<Vec<_>>().join(", ")
         ),
     )
 }

@@ -61,9 +61,9 @@ pub enum Failure {
 /// # Errors
 /// See [`Failure`]. After [`Failure::NoDaemon`] and [`Failure::Refused`] nothing has changed.
 pub fn run(runtime_dir: &Path) -> Result<String, Failure> {
-    let (before, _) = control::ask(runtime_dir, Ask::Json).map_err(Failure::NoDaemon)?;
+    let (before, _) = control::ask(runtime_dir, &Ask::Json).map_err(Failure::NoDaemon)?;
     let held: Vec<String> = vips(&before).into_iter().filter(|vip| vip.held).map(|vip| vip.address).collect();
-    let (answer, former) = control::ask(runtime_dir, Ask::HandOver).map_err(Failure::NoDaemon)?;
+    let (answer, former) = control::ask(runtime_dir, &Ask::HandOver).map_err(Failure::NoDaemon)?;
     if !answer.starts_with(ACCEPTED) {
         let why = match answer.strip_prefix(REFUSED) {
             Some(why) => why.trim().to_owned(),
@@ -77,7 +77,7 @@ pub fn run(runtime_dir: &Path) -> Result<String, Failure> {
     let mut last = Failure::NobodyCame { process: former };
     while clock::now().since(start) < PATIENCE {
         sleep(LOOK);
-        let Ok((picture, process)) = control::ask(runtime_dir, Ask::Json) else {
+        let Ok((picture, process)) = control::ask(runtime_dir, &Ask::Json) else {
             last = Failure::NobodyCame { process: former };
             continue;
         };

@@ -21,6 +21,10 @@ pub mod daemon;
 #[cfg(feature = "daemon")]
 pub mod doctor;
 #[cfg(feature = "daemon")]
+mod drain;
+#[cfg(feature = "daemon")]
+mod drained;
+#[cfg(feature = "daemon")]
 pub mod evidence;
 #[cfg(feature = "daemon")]
 pub mod handover;
@@ -36,6 +40,8 @@ mod realtime;
 mod replay;
 #[cfg(feature = "daemon")]
 pub mod runtime_dir;
+#[cfg(feature = "daemon")]
+mod segment;
 #[cfg(feature = "daemon")]
 mod timer;
 #[cfg(feature = "daemon")]

@@ -2,10 +2,13 @@
 //! code.
 //!
 //! The contract: call [`Node::handle`] for everything that happens and whenever [`Node::deadline`] has come; carry out
-//! the returned outputs in order; hand what came of them back as [`Input::Done`]. Begin with [`Input::Link`] and then
-//! [`Input::Addresses`]. A spurious [`Input::Timer`] is harmless.
+//! the returned outputs in order; hand what came of them back as [`Input::Done`]. Begin with an [`Input::Link`] for each
+//! interface and then [`Input::Addresses`]. A spurious [`Input::Timer`] is harmless.
 
+mod adverts;
+mod announcing;
 mod discards;
+mod election;
 mod etcd_view;
 pub mod io;
 mod kernel_view;
@@ -13,6 +16,7 @@ mod lock;
 mod peers;
 mod picture;
 mod record;
+mod settings;
 pub mod status;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -20,23 +24,24 @@ mod vip;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use vrrp::time::Instant;
+use vrrp::wire::advert::Advert;
 
 use crate::gate::deadline::STALL;
-use crate::gate::evidence::{EtcdReport, EtcdRequest, LeaseId, PatroniReport, RoleReport};
+use crate::gate::evidence::{EtcdReport, EtcdRequest, LeaseId, PatroniReport, RoleReport, VipId};
 use crate::gate::failsafe;
 use crate::gate::guard::{Guard, stands};
 use crate::gate::policy::{Fence, Policy};
 use crate::gate::reason::Reason;
 use crate::gate::verdict::Evidence;
 use discards::Discards;
+use election::Election;
 use etcd_view::{EtcdView, Read};
 use io::{Discarded, Input, Level, Notice, Output};
 use kernel_view::KernelView;
 pub use lock::Identity;
+pub use settings::{Family, Follows, InterfaceId, Rules, Settings, VipSettings};
 use status::PhaseLabel;
-pub use vip::VipSettings;
 use vip::{RENEW, Surroundings, Vip};
 
 /// How often PostgreSQL is asked: when nothing is waited for, while armed, and while armed for long.
@@ -49,19 +54,6 @@ const HAND_OVER: Duration = Duration::from_secs(1);
 
 /// How long a node that is armed asks [`FAST`].
 const FAST_FOR: Duration = Duration::from_secs(5);
-
-/// What the operator says.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Settings {
-    /// Who this daemon is.
-    pub me: Identity,
-    /// Name of the interface that carries the VIPs.
-    pub interface: String,
-    /// `[policy]`.
-    pub policy: Policy,
-    /// The VIPs.
-    pub vips: Vec<VipSettings>,
-}
 
 /// One node.
 #[derive(Debug)]
@@ -79,7 +71,10 @@ pub struct Node {
     patroni: Option<PatroniReport>,
     asking_patroni: Option<String>,
     kernel: KernelView,
+    /// Those that follow the primary. A [`VipId`] is a position in these, and goes on in `elections`.
     vips: Vec<Vip>,
+    /// Those that follow nobody.
+    elections: Vec<Election>,
     round: Round,
     cadence: Duration,
     discards: Discards,
@@ -102,8 +97,16 @@ struct Round {
 impl Node {
     /// A node at the start of its daemon. It holds nothing and believes nothing.
     pub fn new(settings: Settings, now: Instant) -> Self {
-        let addresses = settings.vips.iter().map(|vip| vip.address).collect();
-        let vips = settings.vips.into_iter().enumerate();
+        let addresses = settings.vips.iter().flat_map(|vip| vip.addresses.iter().map(ipnet::IpNet::addr));
+        let kernel = KernelView::new(settings.interfaces, addresses);
+        let (mut vips, mut elections) = (Vec::new(), Vec::new());
+        for (id, vip) in settings.vips.into_iter().enumerate() {
+            let id = VipId(id);
+            match vip.follows.clone() {
+                Follows::Primary => vips.push(Vip::new(id, vip, now)),
+                Follows::None(rules) => elections.push(Election::new(id, vip, rules, now)),
+            }
+        }
         Self {
             me: settings.me,
             policy: settings.policy,
@@ -115,8 +118,9 @@ impl Node {
             postgres: None,
             patroni: None,
             asking_patroni: None,
-            kernel: KernelView::new(settings.interface, addresses),
-            vips: vips.map(|(id, vip)| Vip::new(crate::gate::evidence::VipId(id), vip, now)).collect(),
+            kernel,
+            vips,
+            elections,
             round: Round { under_way: false, next: now, again: false, leader_lease: None },
             cadence: Duration::ZERO,
             discards: Discards::default(),
@@ -132,37 +136,57 @@ impl Node {
         self.take(now, input, &mut out);
         self.give_up_handover(now, &mut out);
         self.each_vip(now, &mut out, Vip::advance);
-        self.start_round(now, &mut out);
-        self.ask_postgres(now, &mut out);
-        self.ask_patroni(&mut out);
+        self.each_election(now, &mut out, |election, around, out| {
+            if election.is_due(now) {
+                election.advance(around, out);
+            }
+        });
+        if !self.vips.is_empty() {
+            self.start_round(now, &mut out);
+            self.ask_postgres(now, &mut out);
+            self.ask_patroni(&mut out);
+        }
+        // Hundreds of announcements delay no advert.
+        out.sort_by_key(|output| matches!(output, Output::Announce { .. }));
         out
+    }
+
+    /// Whether an Active is overdue, so that what has arrived already has to be looked at before the time is up.
+    pub fn misses_an_active(&self, now: Instant) -> bool {
+        self.elections.iter().any(|election| election.misses_the_active(now))
     }
 
     /// The moment at which [`Node::handle`] has to be called even if nothing happens.
     pub fn deadline(&self) -> Instant {
         // A round that is under way ends by an input; its absence shows in D, which is a VIP's deadline.
-        let round = if self.round.under_way { self.last_pass + CALM } else { self.round.next };
+        let round = if self.round.under_way || self.vips.is_empty() { self.last_pass + CALM } else { self.round.next };
         let cadence = self.vips.iter().filter_map(Vip::armed_since).map(|since| since + FAST_FOR);
         let cadence = cadence.filter(|at| *at > self.last_pass);
         let around = self.surroundings(self.last_pass);
         let vips = self.vips.iter().filter_map(|vip| vip.deadline(&around));
-        vips.chain(cadence).chain(self.handing_over).fold(round, Instant::min)
+        let elections = self.elections.iter().filter_map(Election::deadline);
+        vips.chain(elections).chain(cadence).chain(self.handing_over).fold(round, Instant::min)
     }
 
     /// After [`Input::Stop`]: every address is gone, and every lock is revoked.
     pub fn is_gone(&self) -> bool {
-        self.stopping && self.vips.iter().all(|vip| vip.is_gone(&self.kernel))
+        let gone = self.vips.iter().all(|vip| vip.is_gone(&self.kernel));
+        self.stopping && gone && self.elections.iter().all(|election| election.is_unbound(&self.kernel))
     }
 
     /// After [`Input::Stop`]: every address is gone. What is left in etcd expires by itself.
     pub fn is_unbound(&self) -> bool {
-        self.stopping && self.vips.iter().all(|vip| vip.is_unbound(&self.kernel))
+        let unbound = self.vips.iter().all(|vip| vip.is_unbound(&self.kernel));
+        self.stopping && unbound && self.elections.iter().all(|election| election.is_unbound(&self.kernel))
     }
 
-    /// After [`Input::HandOver`]: each address that was bound has been renewed since, and nothing is being released. The
+    /// After [`Input::HandOver`]: each address that was bound has been renewed since, and nothing is being released; what
+    /// VRRP elects has left. The
     /// process may end now, as if it were killed; until the next one has proved its right, the lifetime guards.
     pub fn is_handed_over(&self) -> bool {
-        self.handing_over.is_some() && self.vips.iter().all(Vip::is_handed_over)
+        let handed_over = self.vips.iter().all(Vip::is_handed_over);
+        let unbound = self.elections.iter().all(|election| election.is_unbound(&self.kernel));
+        self.handing_over.is_some() && handed_over && unbound
     }
 
     /// For each VIP where it is in its life, and why. What [`Node::status`] says at length.
@@ -190,44 +214,45 @@ impl Node {
             self.cadence = Duration::ZERO;
             let text = format!("the daemon did not run for {pause:.1?}: nothing is bound before fresh evidence");
             out.push(Output::Tell(Notice { level: Level::Warning, vip: None, text }));
+            self.each_election(now, out, |election, around, out| election.stalled(around, pause, out));
         }
     }
 
     fn take(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Timer => {}
-            Input::Link(link) => self.kernel.link = link,
-            Input::Addresses(addresses) => self.kernel.take_dump(addresses),
-            Input::AddressAdded(address) => self.kernel.added(address),
-            Input::AddressRemoved(address) => self.kernel.removed(&address),
-            Input::Advert(advert) => {
-                // Our own frames may come back through a bridge; they are nobody's claim.
-                if self.kernel.primary_address() == Some(advert.source) && stands(Guard::OwnAddress) {
-                    return self.discards.count("own_address");
-                }
-                let vrid = advert.vrid;
-                let mut known = false;
-                self.each_vip(now, out, |vip, around, out| {
-                    if vip.settings.virtual_router_id == vrid || !stands(Guard::VirtualRouter) {
-                        known = true;
-                        vip.take_advert(around, &advert, out);
-                    }
-                });
-                if !known {
-                    self.discards.count("other_virtual_router");
-                }
+            Input::Link { interface, link } => {
+                self.kernel.set_link(interface, link);
+                self.touch_elections();
             }
-            Input::Discarded(Discarded { reason, version2 }) => {
-                out.extend(self.discards.take(now, reason).map(Output::Tell));
-                if let Some(advert) = version2 {
-                    let vips = self.vips.iter_mut();
-                    vips.filter(|vip| vip.settings.virtual_router_id.get() == advert.virtual_router_id)
-                        .for_each(|vip| vip.take_version2(now, advert));
-                }
+            Input::Addresses(addresses) => {
+                self.kernel.take_dump(addresses);
+                self.touch_elections();
             }
-            Input::ArpClaim { address, mac } => {
-                let vips = self.vips.iter_mut().filter(|vip| vip.settings.address == address);
-                vips.for_each(|vip| vip.take_arp_claim(now, mac, out));
+            Input::AddressAdded(address) => {
+                self.kernel.added(address);
+                self.touch_elections();
+            }
+            Input::AddressRemoved(address) => {
+                self.kernel.removed(&address);
+                self.touch_elections();
+            }
+            Input::Advert { interface, advert } => self.take_advert(now, interface, &advert, out),
+            Input::Discarded(discarded) => self.take_discarded(now, discarded, out),
+            Input::Claim { interface, address, mac: [a, b, c, d, e, f] } => {
+                let who = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
+                let is = |vip: &VipSettings| vip.interface == interface && vip.has(address);
+                let vips = self.vips.iter_mut().filter(|vip| is(&vip.settings));
+                vips.for_each(|vip| vip.take_claim(now, &who, out));
+                let elections = self.elections.iter_mut().filter(|election| is(&election.settings));
+                elections.for_each(|election| election.take_claim(now, &who, out));
+            }
+            Input::Drain { vip: id, drained } => {
+                let vips = self.vips.iter_mut().filter(|vip| vip.id == id);
+                vips.for_each(|vip| vip.drained = drained);
+                for election in self.elections.iter_mut().filter(|election| election.id == id) {
+                    (election.drained, election.touched) = (drained, true);
+                }
             }
             Input::Etcd(report) => self.take_etcd(now, report, out),
             Input::Postgres(report) => {
@@ -245,10 +270,19 @@ impl Node {
                             vip.take_outcome(around, outcome, out);
                         }
                     });
+                    self.each_election(now, out, |election, around, out| {
+                        if election.id == outcome.vip() {
+                            election.take_outcome(around, outcome, out);
+                        }
+                    });
                 }
             }
-            Input::Stop => self.stopping = true,
+            Input::Stop => {
+                self.stopping = true;
+                self.touch_elections();
+            }
             Input::HandOver => {
+                self.touch_elections();
                 self.handing_over = Some(now + HAND_OVER);
                 self.vips.iter_mut().for_each(|vip| vip.hand_over(now));
             }
@@ -289,25 +323,75 @@ impl Node {
         }
     }
 
-    /// An outcome is known before the kernel's notification of it arrives.
-    fn learn(&mut self, outcome: &io::Outcome) {
-        let Some(vip) = self.vips.get(outcome.vip().0) else { return };
-        let settings = &vip.settings;
-        match outcome {
-            io::Outcome::Unbound { .. } | io::Outcome::Late { removed: true, .. } => {
-                self.kernel.absent(settings.address);
-            }
-            io::Outcome::StraysRemoved { .. } => self.kernel.no_strays(settings.address, settings.prefix_len),
-            io::Outcome::Bound { .. } => {
-                if let Some(link) = self.kernel.link {
-                    self.kernel.added(io::Address {
-                        link: link.index,
-                        address: settings.address.into(),
-                        prefix_len: settings.prefix_len,
-                        lifetime: Some(1),
-                    });
+    fn take_advert(&mut self, now: Instant, interface: InterfaceId, advert: &Advert, out: &mut Vec<Output>) {
+        // Our own frames may come back through a bridge; they are nobody's claim.
+        if self.kernel.is_local(&advert.source) && stands(Guard::OwnAddress) {
+            return self.discards.count("own_address");
+        }
+        let family = Family::of(advert.source);
+        let is = |vip: &VipSettings| {
+            let router = vip.virtual_router_id == advert.vrid && vip.of_family(family).next().is_some();
+            vip.interface == interface && (router || !stands(Guard::VirtualRouter))
+        };
+        // With unicast the sender has to be a configured peer: the TTL alone does not keep others out.
+        let is_peer = |vip: &VipSettings| vip.unicast_peers.is_empty() || vip.unicast_peers.contains(&advert.source);
+        let (mut known, mut stranger) = (false, false);
+        self.each_vip(now, out, |vip, around, out| {
+            if is(&vip.settings) {
+                known = true;
+                match is_peer(&vip.settings) {
+                    true => vip.take_advert(around, advert, out),
+                    false => stranger = true,
                 }
             }
+        });
+        self.each_election(now, out, |election, around, out| {
+            if is(&election.settings) {
+                known = true;
+                match is_peer(&election.settings) {
+                    true => election.take_advert(around, advert, out),
+                    false => stranger = true,
+                }
+            }
+        });
+        if stranger {
+            out.extend(self.discards.take(now, "not_a_peer".into(), 1).map(Output::Tell));
+        }
+        if !known {
+            self.discards.count("other_virtual_router");
+        }
+    }
+
+    fn take_discarded(&mut self, now: Instant, discarded: Discarded, out: &mut Vec<Output>) {
+        let Discarded { interface, reason, count, virtual_router_id, version2 } = discarded;
+        let is =
+            |vip: &VipSettings| vip.interface == interface && virtual_router_id == Some(vip.virtual_router_id.get());
+        let vips = self.vips.iter_mut().map(|vip| (&vip.settings, &mut vip.record, &mut vip.peers));
+        let elections = self.elections.iter_mut();
+        let elections = elections.map(|election| (&election.settings, &mut election.record, &mut election.peers));
+        for (_, record, peers) in vips.chain(elections).filter(|(settings, ..)| is(settings)) {
+            record.discarded(&reason, count);
+            if let Some(version2) = version2 {
+                peers.version2(now, version2, count);
+            }
+        }
+        out.extend(self.discards.take(now, reason, count).map(Output::Tell));
+    }
+
+    fn touch_elections(&mut self) {
+        self.elections.iter_mut().for_each(|election| election.touched = true);
+    }
+
+    /// An outcome is known before the kernel's notification of it arrives.
+    fn learn(&mut self, outcome: &io::Outcome) {
+        let id = outcome.vip();
+        let vips = self.vips.iter().map(|vip| (vip.id, &vip.settings));
+        let mut all = vips.chain(self.elections.iter().map(|election| (election.id, &election.settings)));
+        let Some((_, settings)) = all.find(|(known, _)| *known == id) else { return };
+        match outcome {
+            io::Outcome::Unbound { .. } | io::Outcome::Late { removed: true, .. } => self.kernel.absent(settings),
+            io::Outcome::StraysRemoved { .. } => self.kernel.no_strays(settings),
+            io::Outcome::Bound { .. } => self.kernel.bound(settings),
             _ => {}
         }
     }
@@ -385,6 +469,21 @@ impl Node {
             step(vip, &around, out);
         }
         self.vips = vips;
+    }
+
+    /// The same for each election.
+    fn each_election(
+        &mut self,
+        now: Instant,
+        out: &mut Vec<Output>,
+        mut step: impl FnMut(&mut Election, &Surroundings<'_>, &mut Vec<Output>),
+    ) {
+        let mut elections = std::mem::take(&mut self.elections);
+        let around = self.surroundings(now);
+        for election in &mut elections {
+            step(election, &around, out);
+        }
+        self.elections = elections;
     }
 
     fn surroundings(&self, now: Instant) -> Surroundings<'_> {

@@ -12,19 +12,19 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 use vrrp::time::Instant;
-use vrrp::wire::advert::Advert;
-use vrrp::wire::arp::Claim;
 use vrrp::wire::ipv4::Discard;
 
 use crate::actuator::Actuator;
 use crate::clock;
+use crate::gate::evidence::VipId;
 use crate::gate::evidence::{EtcdReport, PatroniReport, RoleReport};
-use crate::node::Node;
-use crate::node::io::{Address, Discarded, Input, Link, Output, Version2};
+use crate::node::io::{Address, Discarded, Input, Output, Version2};
 use crate::node::status::Status;
+use crate::node::{InterfaceId, Node};
 use crate::recording::recorder::Recorder;
+use crate::segment::{self, Heard, Segment};
 use crate::timer::Timer;
-use crate::transport::{AdvertReceiver, AdvertSender, ArpReceiver};
+use crate::transport::Rejected;
 
 /// A picture is published for each change, and at least this often while anything happens at all.
 const PUBLISH: Duration = Duration::from_millis(200);
@@ -42,6 +42,9 @@ const MOST_STEPS: usize = 1000;
 /// Pause before sockets that could not be opened are tried again.
 const REOPEN: Duration = Duration::from_secs(1);
 
+/// How often what was heard is read before a Backup takes over: a thousand packets in all, some milliseconds of a flood.
+const CATCH_UP: usize = 32;
+
 /// The ends of the lines from the askers, and to the observers.
 #[derive(Debug)]
 pub struct Lines {
@@ -51,18 +54,19 @@ pub struct Lines {
     pub postgres: mpsc::Receiver<RoleReport>,
     /// From Patroni's.
     pub patroni: mpsc::Receiver<PatroniReport>,
-    /// From whoever asks for a handover on the control socket.
-    pub handovers: mpsc::Receiver<()>,
+    /// From whoever asks for something on the control socket.
+    pub commands: mpsc::Receiver<Command>,
     /// To everybody who looks.
     pub status: watch::Sender<Arc<Status>>,
 }
 
-/// The sockets that hear what the segment says.
-#[derive(Debug)]
-struct Ears {
-    index: u32,
-    adverts: AdvertReceiver,
-    arp: ArpReceiver,
+/// What can be asked of a running daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Make room for the next process.
+    HandOver,
+    /// Keep a VIP away from this node, or no longer.
+    Drain(VipId, bool),
 }
 
 /// The loop.
@@ -74,17 +78,10 @@ pub struct Reactor {
     actuator: Actuator,
     monitor: Monitor,
     lines: Lines,
-    interface: String,
-    vips: Vec<std::net::Ipv4Addr>,
+    /// By [`InterfaceId`].
+    segments: Vec<Segment>,
     timer: Timer,
     signals: Signals,
-    link: Option<Link>,
-    mac: Option<[u8; 6]>,
-    /// The state of the interface that was last logged.
-    told: Option<Option<Link>>,
-    /// Why listening failed, as last logged.
-    deaf_told: Option<String>,
-    ears: Option<Ears>,
     /// Something that could not be read or opened is tried again then.
     reopen: Option<Instant>,
     /// The addresses could not be read.
@@ -103,11 +100,11 @@ struct Signals {
 /// What woke the loop.
 enum Wake {
     Input(Input),
+    Timer,
     Kernel(Vec<Event>),
-    Adverts(io::Result<Vec<Result<Advert, Discard>>>),
-    Claims(io::Result<Vec<Claim>>),
+    Heard(InterfaceId, io::Result<Heard>),
     Stop(&'static str),
-    HandOver,
+    Command(Command),
     HangUp,
 }
 
@@ -116,14 +113,13 @@ impl Reactor {
     ///
     /// # Errors
     /// If the kernel refuses a timer or signal handlers.
-    pub fn new(
+    pub(crate) fn new(
         node: Node,
         recorder: Option<Recorder>,
         actuator: Actuator,
         monitor: Monitor,
         lines: Lines,
-        interface: String,
-        vips: Vec<std::net::Ipv4Addr>,
+        segments: Vec<Segment>,
     ) -> io::Result<Self> {
         Ok(Self {
             node,
@@ -131,19 +127,13 @@ impl Reactor {
             actuator,
             monitor,
             lines,
-            interface,
-            vips,
+            segments,
             timer: Timer::new()?,
             signals: Signals {
                 terminate: signal(SignalKind::terminate())?,
                 interrupt: signal(SignalKind::interrupt())?,
                 hang_up: signal(SignalKind::hangup())?,
             },
-            link: None,
-            mac: None,
-            told: None,
-            deaf_told: None,
-            ears: None,
             reopen: None,
             unread: false,
             published: Instant::ZERO,
@@ -156,7 +146,7 @@ impl Reactor {
     /// # Errors
     /// If the kernel's notifications end, or an address would not go at the end.
     pub async fn run(mut self) -> io::Result<()> {
-        self.find_link();
+        self.find_links();
         self.dump();
         loop {
             if let Some(since) = self.stop
@@ -172,18 +162,24 @@ impl Reactor {
             self.arm()?;
             match self.wake().await? {
                 Wake::Input(input) => self.pass(input),
+                Wake::Timer => {
+                    self.listen_before_the_time_is_up().await;
+                    self.pass(Input::Timer);
+                }
                 Wake::Kernel(events) => self.take_events(events),
-                Wake::Adverts(Ok(packets)) => packets.into_iter().for_each(|packet| self.pass(advert_input(packet))),
-                Wake::Claims(Ok(claims)) => claims.into_iter().for_each(|claim| self.take_claim(claim)),
-                Wake::Adverts(Err(error)) | Wake::Claims(Err(error)) => self.deaf(&error),
+                Wake::Heard(interface, heard) => self.take_heard(interface, heard),
                 Wake::Stop(name) => {
                     info!("{name}: releasing");
                     self.stop.get_or_insert_with(clock::now);
                     self.pass(Input::Stop);
                 }
-                Wake::HandOver => {
+                Wake::Command(Command::HandOver) => {
                     info!("handing over to the next process");
                     self.pass(Input::HandOver);
+                }
+                Wake::Command(Command::Drain(vip, drained)) => {
+                    self.pass(Input::Drain { vip, drained });
+                    self.publish();
                 }
                 Wake::HangUp => info!("SIGHUP ignored: the configuration is read at start only"),
             }
@@ -194,7 +190,7 @@ impl Reactor {
     /// first here; evidence and the kernel's words go before strangers' packets.
     async fn wake(&mut self) -> io::Result<Wake> {
         let stopping = self.stop.is_some();
-        let ears = self.ears.as_ref();
+        let segments = self.segments.as_slice();
         tokio::select! {
             biased;
             _ = self.signals.terminate.recv(), if !stopping => Ok(Wake::Stop("SIGTERM")),
@@ -203,24 +199,23 @@ impl Reactor {
             Some(report) = self.lines.etcd.recv() => Ok(Wake::Input(Input::Etcd(report))),
             Some(report) = self.lines.patroni.recv() => Ok(Wake::Input(Input::Patroni(report))),
             events = self.monitor.next() => Ok(Wake::Kernel(events.map_err(io::Error::other)?)),
-            fired = self.timer.fired() => fired.map(|()| Wake::Input(Input::Timer)),
-            packets = adverts(ears) => Ok(Wake::Adverts(packets)),
-            claims = claims(ears) => Ok(Wake::Claims(claims)),
-            Some(()) = self.lines.handovers.recv() => Ok(Wake::HandOver),
+            fired = self.timer.fired() => fired.map(|()| Wake::Timer),
+            Some(command) = self.lines.commands.recv() => Ok(Wake::Command(command)),
+            (interface, heard) = segment::hear(segments) => Ok(Wake::Heard(interface, heard)),
             _ = self.signals.hang_up.recv() => Ok(Wake::HangUp),
         }
     }
 
-    /// One input. What is due is done before it is looked at.
+    /// One input. What is due is done before it is looked at; but for an advert, which may be what was waited for.
     fn pass(&mut self, input: Input) {
-        if !matches!(input, Input::Timer) && self.node.deadline() <= clock::now() {
+        if !matches!(input, Input::Timer | Input::Advert { .. }) && self.node.deadline() <= clock::now() {
             self.step(Input::Timer);
         }
         self.step(input);
         let now = clock::now();
         if self.reopen.is_some_and(|at| at <= now) {
             self.reopen = None;
-            self.find_link();
+            self.find_links();
             if self.unread {
                 self.dump();
             }
@@ -275,21 +270,12 @@ impl Reactor {
             match event {
                 Event::AddressAdded(address) => self.pass(Input::AddressAdded(node_address(&address))),
                 Event::AddressRemoved(address) => self.pass(Input::AddressRemoved(node_address(&address))),
-                Event::LinkChanged(link) => {
-                    let ours = self.link.is_some_and(|known| known.index == link.index);
-                    if ours || link.name == self.interface {
-                        self.find_link();
-                    }
-                }
-                Event::LinkRemoved(index) => {
-                    if self.link.is_some_and(|known| known.index == index) {
-                        self.find_link();
-                    }
-                }
+                Event::LinkChanged(link) => self.link_event(link.index, Some(&link.name)),
+                Event::LinkRemoved(index) => self.link_event(index, None),
                 Event::Lost => {
                     warn!("the kernel's notifications overran: reading everything anew");
                     self.dump();
-                    self.find_link();
+                    self.find_links();
                 }
             }
         }
@@ -307,114 +293,111 @@ impl Reactor {
         }
     }
 
-    /// Looks the interface up by its name: whatever events said, this is how it is now.
-    fn find_link(&mut self) {
-        let found = match self.actuator.kernel().link(&self.interface) {
-            Ok(found) => found,
-            Err(error) => {
-                warn!(interface = self.interface, %error, "the interface could not be looked up");
-                self.reopen = Some(clock::now() + REOPEN);
-                return;
-            }
-        };
-        self.mac = found.as_ref().and_then(|found| found.mac);
-        let link = found.map(|found| Link { index: found.index, up: found.up });
-        if self.told != Some(link) {
-            self.told = Some(link);
-            match link {
-                Some(link) => info!(interface = self.interface, index = link.index, up = link.up, "interface"),
-                None => warn!(interface = self.interface, "there is no such interface"),
-            }
-        }
-        self.link = link;
-        self.listen();
-        self.pass(Input::Link(link));
-    }
-
-    /// Opens the sockets that belong to the interface, if it is another than before.
-    fn listen(&mut self) {
-        let Some(link) = self.link else {
-            self.ears = None;
-            self.actuator.use_sender(None);
-            return;
-        };
-        if self.ears.as_ref().is_some_and(|ears| ears.index == link.index) {
-            return;
-        }
-        match self.open(link.index) {
-            Ok((ears, sender)) => {
-                self.deaf_told = None;
-                self.ears = Some(ears);
-                self.actuator.use_sender(Some(sender));
-            }
-            Err(error) => {
-                let reason = error.to_string();
-                if self.deaf_told.as_ref() != Some(&reason) {
-                    warn!(
-                        interface = self.interface,
-                        reason, "cannot listen for VRRP and ARP, trying again; etcd decides meanwhile"
-                    );
-                    self.deaf_told = Some(reason);
-                }
-                self.reopen = Some(clock::now() + REOPEN);
+    fn link_event(&mut self, index: u32, name: Option<&str>) {
+        for interface in 0..self.segments.len() {
+            if self.segments[interface].is(index, name) {
+                self.find_link(InterfaceId(interface));
             }
         }
     }
 
-    fn open(&self, index: u32) -> io::Result<(Ears, AdvertSender)> {
-        let adverts = AdvertReceiver::open(&self.interface, index)?;
-        let arp = ArpReceiver::open(index, &self.vips)?;
-        Ok((Ears { index, adverts, arp }, AdvertSender::open(&self.interface)?))
+    fn find_links(&mut self) {
+        (0..self.segments.len()).for_each(|interface| self.find_link(InterfaceId(interface)));
     }
 
-    /// An error on a listening socket: "network is down" comes once when the interface goes down, and is over when it is
-    /// up again. Anything else is answered by new sockets.
-    fn deaf(&mut self, error: &io::Error) {
-        if error.raw_os_error() != Some(libc::ENETDOWN) {
-            warn!(%error, "listening failed, opening the sockets anew");
-            self.ears = None;
+    fn find_link(&mut self, interface: InterfaceId) {
+        let Some(segment) = self.segments.get_mut(interface.0) else { return };
+        if let Err(error) = segment.look_up(self.actuator.kernel()) {
+            warn!(interface = segment.name, %error, "the interface could not be looked up");
             self.reopen = Some(clock::now() + REOPEN);
+            return;
+        }
+        let link = segment.link;
+        match segment.open() {
+            Ok(Some(voices)) => self.actuator.use_voices(interface, voices),
+            Ok(None) => {}
+            Err(()) => self.reopen = Some(clock::now() + REOPEN),
+        }
+        self.pass(Input::Link { interface, link });
+    }
+
+    // ---- The segments -------------------------------------------------------------------------------------------
+
+    /// An Active is not overdue as long as what it said is still waiting to be read: after a pause of this process, say.
+    async fn listen_before_the_time_is_up(&mut self) {
+        if !self.node.misses_an_active(clock::now()) {
+            return;
+        }
+        // Lets the runtime see what the sockets have.
+        tokio::task::yield_now().await;
+        for _ in 0..CATCH_UP {
+            let heard = tokio::select! {
+                biased;
+                heard = segment::hear(&self.segments) => heard,
+                () = std::future::ready(()) => return,
+            };
+            self.take_heard(heard.0, heard.1);
         }
     }
 
-    fn take_claim(&mut self, claim: Claim) {
-        // The kernel hands packet sockets what this host itself sends, our announcements included.
-        if self.mac != Some(claim.mac) {
-            self.pass(Input::ArpClaim { address: claim.address, mac: claim.mac });
-        }
-    }
-}
-
-/// Without an interface there is nothing to be heard.
-async fn adverts(ears: Option<&Ears>) -> io::Result<Vec<Result<Advert, Discard>>> {
-    match ears {
-        Some(ears) => ears.adverts.receive().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn claims(ears: Option<&Ears>) -> io::Result<Vec<Claim>> {
-    match ears {
-        Some(ears) => ears.arp.receive().await,
-        None => std::future::pending().await,
-    }
-}
-
-fn advert_input(packet: Result<Advert, Discard>) -> Input {
-    match packet {
-        Ok(advert) => Input::Advert(advert),
-        Err(discard) => Input::Discarded(Discarded {
-            reason: discard.label().into(),
-            version2: match discard {
-                Discard::Version2 { source, vrid, priority } => {
-                    Some(Version2 { source, virtual_router_id: vrid, priority })
+    fn take_heard(&mut self, interface: InterfaceId, heard: io::Result<Heard>) {
+        match heard {
+            Ok(Heard::Packets(packets)) => {
+                let mut discarded = Vec::new();
+                for packet in packets {
+                    match packet {
+                        Ok(advert) => self.pass(Input::Advert { interface, advert }),
+                        Err(rejected) => add(&mut discarded, interface, &rejected),
+                    }
                 }
-                _ => None,
-            },
+                discarded.into_iter().for_each(|packets| self.pass(Input::Discarded(packets)));
+            }
+            Ok(Heard::Claims(claims)) => {
+                for claim in claims {
+                    if !self.segments.get(interface.0).is_none_or(|segment| segment.is_own(&claim)) {
+                        self.pass(Input::Claim { interface, address: claim.address, mac: claim.mac });
+                    }
+                }
+            }
+            Err(error) => {
+                let segment = self.segments.get_mut(interface.0);
+                if segment.is_some_and(|segment| segment.deafened(&error)) {
+                    self.reopen = Some(clock::now() + REOPEN);
+                }
+            }
+        }
+    }
+}
+
+/// Packets that are of no use are told of together: a flood of them costs little more than reading them.
+fn add(discarded: &mut Vec<Discarded>, interface: InterfaceId, rejected: &Rejected) {
+    let reason = rejected.reason.label();
+    let version2 = match rejected.reason {
+        Discard::Version2 { source, priority, .. } => Some(Version2 { source, priority }),
+        _ => None,
+    };
+    let same = |known: &&mut Discarded| {
+        let source = |version2: Option<Version2>| version2.map(|version2| version2.source);
+        known.reason == reason && known.virtual_router_id == rejected.vrid && source(known.version2) == source(version2)
+    };
+    match discarded.iter_mut().find(same) {
+        Some(known) => (known.count, known.version2) = (known.count + 1, version2),
+        None => discarded.push(Discarded {
+            interface,
+            reason: reason.into(),
+            count: 1,
+            virtual_router_id: rejected.vrid,
+            version2,
         }),
     }
 }
 
 fn node_address(address: &pgvrrp_netlink::Address) -> Address {
-    Address { link: address.link, address: address.address, prefix_len: address.prefix_len, lifetime: address.lifetime }
+    Address {
+        link: address.link,
+        address: address.address,
+        prefix_len: address.prefix_len,
+        lifetime: address.lifetime,
+        tentative: address.tentative,
+    }
 }

@@ -52,7 +52,7 @@ fn line(step: &Step<'_>) -> String {
     match step {
         Step::Start(header) => {
             let me = &header.settings.me;
-            let vips: Vec<_> = header.settings.vips.iter().map(|vip| vip.address.to_string()).collect();
+            let vips: Vec<_> = header.settings.vips.iter().map(|vip| vip.address().to_string()).collect();
             let (version, started) = (&header.version, header.started);
             format!("pgvrrp {version} on {}, VIP {}, starts {started} after boot", me.member, vips.join(", "))
         }

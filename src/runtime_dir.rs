@@ -1,11 +1,14 @@
 //! The runtime directory: one daemon per directory, and the number by which a restarted daemon knows its own lock.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use tracing::warn;
+
+use crate::drained;
 
 /// The kernel's random number of this boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -92,6 +95,14 @@ impl RuntimeDir {
             warn!(%path, %error, "the incarnation cannot be kept: after a restart the daemon has to wait until its own lock runs out");
         }
         Ok(fresh)
+    }
+
+    /// The VIPs that were drained to stay so.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] if that is not known: a VIP that is to stay away must not be bound by mistake.
+    pub fn drained(&self) -> Result<BTreeSet<String>, Error> {
+        drained::read(&self.path).map_err(|source| Error::Unusable { path: drained::path(&self.path), source })
     }
 }
 

@@ -5,7 +5,7 @@
 //! kernel frees them with the process, however that ends; and a process that is stopped keeps them.
 
 use std::io::{self, ErrorKind};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
@@ -21,7 +21,7 @@ pub(crate) struct VipLock(#[allow(dead_code, reason = "held, not used")] UnixLis
 /// # Errors
 /// `Err(Some(pid))` if another daemon on this host has it; `Err(None)` if the name cannot be had for another reason, or is
 /// held by a user who could not run a daemon: anybody can take a name, and must not be able to keep the VIP away by that.
-pub(crate) fn take(vip: Ipv4Addr) -> Result<VipLock, Option<i32>> {
+pub(crate) fn take(vip: IpAddr) -> Result<VipLock, Option<i32>> {
     let name = SocketAddr::from_abstract_name(format!("pgvrrp/vip/{vip}")).map_err(|_| None)?;
     match UnixListener::bind_addr(&name) {
         Ok(listener) => Ok(VipLock(listener)),
@@ -44,7 +44,7 @@ mod tests {
     #[test]
     fn one_holder_per_vip_until_it_lets_go() {
         // No VIP of any test: 192.0.2.0/24 is for documentation.
-        let (one, other) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
+        let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
         let held = take(one).unwrap();
         assert_eq!(take(one).unwrap_err(), i32::try_from(std::process::id()).ok());
         let _another = take(other).unwrap();

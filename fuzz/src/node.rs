@@ -8,10 +8,11 @@ mod etcd;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use pgvrrp::gate::evidence::{Acquisition, EtcdReport, Kept, PatroniReport, PatroniState, Role, RoleReport, VipId};
 use pgvrrp::gate::policy::{Failsafe, Fence, ForeignActive, Paused, Policy, PostgresDown};
 use pgvrrp::node::io::{Address, Discarded, Input, Link, Outcome, Output, Version2};
-use pgvrrp::node::{Identity, Node, Settings, VipSettings};
+use pgvrrp::node::{Follows, Identity, InterfaceId, Node, Settings, VipSettings};
 use pgvrrp::recording::{Header, Pass, replay};
 use vrrp::router::ChecksumPolicy;
 use vrrp::time::Instant;
@@ -23,8 +24,9 @@ use checks::Told;
 use etcd::Etcd;
 
 const ETH0: u32 = 2;
+const ETH0_ID: InterfaceId = InterfaceId(0);
 const ME: Ipv4Addr = Ipv4Addr::new(10, 0, 20, 11);
-const OWN: Address = Address { link: ETH0, address: IpAddr::V4(ME), prefix_len: 24, lifetime: None };
+const OWN: Address = Address { link: ETH0, address: IpAddr::V4(ME), prefix_len: 24, lifetime: None, tentative: false };
 const VIPS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 0, 20, 155), Ipv4Addr::new(10, 0, 20, 156)];
 
 /// A longer history says no more than this much of it.
@@ -32,12 +34,22 @@ const LONGEST: usize = 1024;
 
 pub fn run(bytes: &[u8]) {
     let mut world = World::new(Bytes::new(&bytes[..bytes.len().min(LONGEST)]));
-    world.give(Input::Link(Some(Link { index: ETH0, up: true })));
+    world.give(link_input(Some((ETH0, true))));
     world.give(Input::Addresses(vec![OWN]));
     while let Some(event) = world.bytes.next() {
         world.happen(event);
     }
     world.end();
+}
+
+fn link_input(link: Option<(u32, bool)>) -> Input {
+    let link = link.map(|(index, up)| Link { index, up, mtu: 1500 });
+    Input::Link { interface: ETH0_ID, link }
+}
+
+fn discarded(reason: &'static str, virtual_router_id: Option<u8>, version2: Option<Version2>) -> Input {
+    let (interface, reason, count) = (ETH0_ID, reason.into(), 1);
+    Input::Discarded(Discarded { interface, reason, count, virtual_router_id, version2 })
 }
 
 struct World<'a> {
@@ -64,14 +76,17 @@ impl<'a> World<'a> {
         };
         let vips = VIPS.iter().zip([155, 156]).take(if is(5) { 2 } else { 1 }).map(|(address, id)| VipSettings {
             name: address.to_string(),
-            address: *address,
-            prefix_len: if is(6) { 24 } else { 32 },
+            addresses: vec![IpNet::new_assert(IpAddr::V4(*address), if is(6) { 24 } else { 32 })],
             virtual_router_id: Vrid::new(id).expect("it is not 0"),
+            interface: ETH0_ID,
             interval: Interval::DEFAULT,
             checksum: ChecksumPolicy::Auto,
+            unicast_peers: Vec::new(),
+            follows: Follows::Primary,
+            drained: false,
         });
         let me = Identity { member: "db1".to_owned(), boot_id: "boot".to_owned(), incarnation: "one".to_owned() };
-        let settings = Settings { me, interface: "eth0".to_owned(), policy, vips: vips.collect() };
+        let settings = Settings { me, interfaces: vec!["eth0".to_owned()], policy, vips: vips.collect() };
         Self {
             bytes,
             node: Node::new(settings.clone(), now),
@@ -112,7 +127,7 @@ impl<'a> World<'a> {
             }
             8 => {
                 let link = self.bytes.pick(&[None, Some((ETH0, false)), Some((ETH0 + 1, true)), Some((ETH0, true))]);
-                self.give(Input::Link(link.map(|(index, up)| Link { index, up })));
+                self.give(link_input(link));
                 let mut addresses: Vec<_> = (0..self.bytes.byte() % 4).map(|_| self.address()).collect();
                 addresses.push(OWN);
                 self.give(Input::Addresses(addresses));
@@ -157,25 +172,25 @@ impl<'a> World<'a> {
 
     fn advert(&mut self) {
         let advert = Advert {
-            source: self.bytes.pick(&[Ipv4Addr::new(10, 0, 20, 12), ME, Ipv4Addr::UNSPECIFIED]),
-            destination: Ipv4Addr::new(224, 0, 0, 18),
+            source: self.bytes.pick(&[Ipv4Addr::new(10, 0, 20, 12), ME, Ipv4Addr::UNSPECIFIED]).into(),
+            destination: Ipv4Addr::new(224, 0, 0, 18).into(),
             vrid: Vrid::new(self.bytes.pick(&[155, 156, 1])).expect("it is not 0"),
             priority: self.bytes.byte(),
             interval: Interval::from_centis(self.bytes.number() as u16).unwrap_or(Interval::DEFAULT),
-            addresses: VIPS.to_vec(),
+            addresses: VIPS.map(IpAddr::V4).to_vec(),
             checksum: self.bytes.pick(&[ChecksumForm::Rfc9568, ChecksumForm::Rfc5798]),
         };
-        self.give(Input::Advert(advert));
+        self.give(Input::Advert { interface: ETH0_ID, advert });
     }
 
     fn rival(&mut self) {
         let input = match self.bytes.byte() % 3 {
-            0 => Input::ArpClaim { address: self.bytes.pick(&VIPS), mac: [2, 0, 0, 0, 0, 9] },
-            1 => Input::Discarded(Discarded { reason: "checksum".into(), version2: None }),
+            0 => Input::Claim { interface: ETH0_ID, address: self.bytes.pick(&VIPS).into(), mac: [2, 0, 0, 0, 0, 9] },
+            1 => discarded("checksum", None, None),
             _ => {
                 let (virtual_router_id, priority) = (self.bytes.pick(&[155, 0]), self.bytes.byte());
-                let version2 = Some(Version2 { source: Ipv4Addr::BROADCAST, virtual_router_id, priority });
-                Input::Discarded(Discarded { reason: "version2".into(), version2 })
+                let version2 = Version2 { source: Ipv4Addr::BROADCAST, priority };
+                discarded("version2", Some(virtual_router_id), Some(version2))
             }
         };
         self.give(input);
@@ -221,7 +236,8 @@ impl<'a> World<'a> {
         let address: IpAddr = self.bytes.pick(&[VIPS[0], VIPS[1], ME, Ipv4Addr::LOCALHOST]).into();
         let link = self.bytes.pick(&[ETH0, 1]);
         let prefix_len = self.bytes.pick(&[32, 24]);
-        Address { link, address, prefix_len, lifetime: self.bytes.pick(&[Some(3), None, Some(1), Some(u32::MAX - 1)]) }
+        let lifetime = self.bytes.pick(&[Some(3), None, Some(1), Some(u32::MAX - 1)]);
+        Address { link, address, prefix_len, lifetime, tentative: false }
     }
 
     /// Gives one input, and then what came of its outputs, until there are none that anything comes of.

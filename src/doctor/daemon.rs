@@ -51,7 +51,7 @@ impl Seen {
 pub(super) async fn ask(runtime_dir: PathBuf) -> Seen {
     let asked = tokio::task::spawn_blocking(move || {
         let pid = control::listener(&runtime_dir).ok().map(|daemon| daemon.pid()).or_else(|| holder(&runtime_dir));
-        let status = control::ask(&runtime_dir, Ask::Json);
+        let status = control::ask(&runtime_dir, &Ask::Json);
         let status = status.and_then(|(answer, _)| serde_json::from_str(&answer).map_err(io::Error::other));
         Seen { pid, status }
     });

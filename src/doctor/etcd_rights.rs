@@ -137,14 +137,14 @@ fn role_to_widen(keys: &Keys, permissions: &Permissions) -> (&'static str, bool)
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::IpAddr;
 
     use super::super::keys::{Range, Unread};
     use super::super::report::Level;
     use super::*;
 
     fn keys() -> Keys {
-        Keys::new("/service", "odoo", None, "db1", &[Ipv4Addr::new(10, 0, 20, 155)])
+        Keys::new("/service", "odoo", None, "db1", &[IpAddr::from([10, 0, 20, 155])])
     }
 
     fn role(name: &str, read: bool, write: bool, key: &[u8], end: &[u8]) -> Permissions {

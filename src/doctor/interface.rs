@@ -1,20 +1,26 @@
-//! The interface that is to carry the VIPs, and what the kernel can do with addresses and connections.
+//! The interfaces that are to carry the VIPs, and what the kernel can do with addresses and connections.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
-use pgvrrp_config::Config;
+use ipnet::IpNet;
+use pgvrrp_config::{Config, Vip};
 use pgvrrp_netlink::{Address, Error, Kernel, Link, SockDiag, promote_secondaries};
 
 use super::areas::{INTERFACE, SOCKETS};
 use super::report::Finding;
 
-/// What the kernel says about this host's addresses.
+/// What the kernel says about this host's interfaces and addresses.
 pub(super) struct Host {
-    link: Result<Option<Link>, Error>,
+    interfaces: Vec<Interface>,
     addresses: Result<Vec<Address>, Error>,
+}
+
+struct Interface {
+    name: String,
+    link: Result<Option<Link>, Error>,
     promotes: io::Result<bool>,
 }
 
@@ -22,24 +28,38 @@ impl Host {
     /// Every address of this host itself, none if they could not be read. As for the daemon, a VIP is never one: it is
     /// wherever it is.
     pub(super) fn addresses(&self, config: &Config) -> Option<Vec<IpAddr>> {
-        let is_vip = |address: &IpAddr| config.vips.iter().any(|vip| IpAddr::V4(vip.address) == *address);
         let all = self.addresses.as_ref().ok()?.iter().map(|known| known.address);
-        Some(all.filter(|address| !is_vip(address)).collect())
+        Some(all.filter(|address| !is_vip(config, *address)).collect())
     }
+}
+
+fn is_vip(config: &Config, address: IpAddr) -> bool {
+    config.vips.iter().any(|vip| vip.addresses.iter().any(|net| net.addr() == address))
 }
 
 /// Asks the kernel. Needs no rights.
-pub(super) fn ask(interface: &str) -> Host {
-    let promotes = promote_secondaries(interface);
-    match Kernel::open() {
-        Ok(mut kernel) => Host { link: kernel.link(interface), addresses: kernel.addresses(), promotes },
-        Err(error) => Host { link: Err(error), addresses: Ok(Vec::new()), promotes },
-    }
+pub(super) fn ask(config: &Config) -> Host {
+    let names: BTreeSet<_> = config.vips.iter().map(|vip| vip.interface.clone()).collect();
+    let mut kernel = Kernel::open();
+    let of = |name: String| {
+        let link = match &mut kernel {
+            Ok(kernel) => kernel.link(&name),
+            Err(_) => Kernel::open().map(|_| None),
+        };
+        Interface { promotes: promote_secondaries(&name), link, name }
+    };
+    let interfaces = names.into_iter().map(of).collect();
+    let addresses = kernel.and_then(|mut kernel| kernel.addresses());
+    Host { interfaces, addresses }
 }
 
 pub(super) fn judge(config: &Config, host: &Host) -> Vec<Finding> {
-    let name = &config.interface;
-    let (link, addresses) = match (&host.link, &host.addresses) {
+    host.interfaces.iter().flat_map(|interface| judge_one(config, host, interface)).collect()
+}
+
+fn judge_one(config: &Config, host: &Host, interface: &Interface) -> Vec<Finding> {
+    let name = &interface.name;
+    let (link, addresses) = match (&interface.link, &host.addresses) {
         (Ok(Some(link)), Ok(addresses)) => (link, addresses),
         (Ok(None), _) => {
             let text = format!("interface {name}: does not exist");
@@ -51,42 +71,55 @@ pub(super) fn judge(config: &Config, host: &Host) -> Vec<Finding> {
         }
     };
     let mut findings = Vec::new();
-    let own = own_addresses(config, addresses, link.index);
     if !link.up {
         let fix = format!("`ip link set {name} up`, and look at its cable or switch port");
         findings.push(Finding::problem(INTERFACE, format!("interface {name}: is down, or has no carrier"), fix));
     }
-    match own.first() {
-        Some(primary) if link.up => {
-            findings.push(Finding::ok(INTERFACE, format!("interface {name}: up, {primary}")));
-        }
-        Some(_) => {}
-        None => {
-            let text = format!("interface {name}: has no IPv4 address of its own, from which to advertise");
-            let fix = "give this node's own IPv4 address to it, or name the interface that has it in `interface`";
-            findings.push(Finding::problem(INTERFACE, text, fix));
+    let vips = || config.vips.iter().filter(|vip| vip.interface == *name);
+    let own = own_addresses(config, addresses, link.index);
+    for (family, is) in [("IPv4", IpAddr::is_ipv4 as fn(&IpAddr) -> bool), ("IPv6", IpAddr::is_ipv6)] {
+        if vips().any(|vip| vip.addresses.iter().any(|net| is(&net.addr()))) {
+            findings.extend(source(name, family, own.iter().find(|net| is(&net.addr()) && is_source(net)), link.up));
         }
     }
-    for vip in &config.vips {
-        findings.extend(place(vip.address, name, &own));
-        findings.extend(prefix(vip.address, vip.prefix_len, name, &host.promotes));
+    for vip in vips() {
+        findings.extend(vip.addresses.iter().filter_map(|net| place(net.addr(), name, &own)));
+        findings.extend(vip.addresses.iter().filter_map(|net| prefix(*net, name, &interface.promotes)));
+        findings.extend(size(vip, link));
     }
     findings
 }
 
-/// The interface's IPv4 addresses that are no VIPs, in the kernel's order: adverts leave from the first.
-fn own_addresses(config: &Config, addresses: &[Address], link: u32) -> Vec<Ipv4Net> {
-    let own = addresses.iter().filter(|known| known.link == link).filter_map(|known| match known.address {
-        IpAddr::V4(address) if config.vips.iter().all(|vip| vip.address != address) => {
-            Ipv4Net::new(address, known.prefix_len).ok()
+/// The interface's addresses that are no VIPs, in the kernel's order.
+fn own_addresses(config: &Config, addresses: &[Address], link: u32) -> Vec<IpNet> {
+    let own = addresses.iter().filter(|known| known.link == link && !is_vip(config, known.address));
+    own.filter_map(|known| IpNet::new(known.address, known.prefix_len).ok()).collect()
+}
+
+/// Adverts leave from the first address, over IPv6 from the first link-local one.
+fn is_source(net: &IpNet) -> bool {
+    match net.addr() {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
+fn source(interface: &str, family: &str, source: Option<&IpNet>, up: bool) -> Option<Finding> {
+    match source {
+        Some(source) => up.then(|| Finding::ok(INTERFACE, format!("interface {interface}: up, {source}"))),
+        None => {
+            let kind = if family == "IPv6" { "link-local IPv6" } else { family };
+            let text = format!("interface {interface}: has no {kind} address of its own, from which to advertise");
+            let fix =
+                format!("give this node's own {kind} address to it, or name the interface that has it in `interface`");
+            Some(Finding::problem(INTERFACE, text, fix))
         }
-        _ => None,
-    });
-    own.collect()
+    }
 }
 
 /// Neighbours only look for the VIP on the segment if it is in the subnet that they have there.
-fn place(vip: Ipv4Addr, interface: &str, own: &[Ipv4Net]) -> Option<Finding> {
+fn place(vip: IpAddr, interface: &str, own: &[IpNet]) -> Option<Finding> {
+    let own: Vec<_> = own.iter().filter(|net| net.addr().is_ipv4() == vip.is_ipv4()).collect();
     if own.is_empty() || own.iter().any(|net| net.contains(&vip)) {
         return None;
     }
@@ -100,8 +133,8 @@ fn place(vip: Ipv4Addr, interface: &str, own: &[Ipv4Net]) -> Option<Finding> {
 }
 
 /// The same condition as the daemon's own refusal to start.
-fn prefix(vip: Ipv4Addr, prefix_len: u8, interface: &str, promotes: &io::Result<bool>) -> Option<Finding> {
-    if prefix_len == 32 || matches!(promotes, Ok(true)) {
+fn prefix(vip: IpNet, interface: &str, promotes: &io::Result<bool>) -> Option<Finding> {
+    if vip.addr().is_ipv6() || vip.prefix_len() == 32 || matches!(promotes, Ok(true)) {
         return None;
     }
     let value = match promotes {
@@ -109,11 +142,17 @@ fn prefix(vip: Ipv4Addr, prefix_len: u8, interface: &str, promotes: &io::Result<
         Err(error) => format!("could not be read ({error}); unless it is 1 the kernel could remove"),
     };
     let text = format!(
-        "VIP {vip}/{prefix_len}: net.ipv4.conf.{interface}.promote_secondaries {value} this node's own addresses together \
-         with the VIP"
+        "VIP {vip}: net.ipv4.conf.{interface}.promote_secondaries {value} this node's own addresses together with the VIP"
     );
-    let fix = format!("configure the VIP as {vip} (/32), or set net.ipv4.conf.{interface}.promote_secondaries = 1");
+    let fix =
+        format!("configure the VIP as {} (/32), or set net.ipv4.conf.{interface}.promote_secondaries = 1", vip.addr());
     Some(Finding::problem(INTERFACE, text, fix))
+}
+
+/// The same condition as the daemon's own refusal to start.
+fn size(vip: &Vip, link: &Link) -> Option<Finding> {
+    let too_many = crate::daemon::too_many(vip, link)?;
+    Some(Finding::problem(INTERFACE, too_many, "divide them between several VIPs"))
 }
 
 /// Whether the kernel can reset connections; nothing is reset by the question.
@@ -140,24 +179,26 @@ mod tests {
     use super::super::report::Level;
     use super::*;
 
-    const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 20, 155);
+    fn vip(prefix_len: u8) -> IpNet {
+        IpNet::new(IpAddr::from([10, 0, 20, 155]), prefix_len).unwrap()
+    }
 
     #[test]
     fn a_prefix_needs_promoted_secondaries() {
-        assert_eq!(prefix(VIP, 32, "eth0", &Ok(false)), None);
-        assert_eq!(prefix(VIP, 24, "eth0", &Ok(true)), None);
-        let off = prefix(VIP, 24, "eth0", &Ok(false)).unwrap();
+        assert_eq!(prefix(vip(32), "eth0", &Ok(false)), None);
+        assert_eq!(prefix(vip(24), "eth0", &Ok(true)), None);
+        let off = prefix(vip(24), "eth0", &Ok(false)).unwrap();
         assert!(off.level == Level::Problem && off.text.contains("promote_secondaries is 0"), "{off:?}");
-        let unknown = prefix(VIP, 24, "eth0", &Err(io::ErrorKind::PermissionDenied.into())).unwrap();
+        let unknown = prefix(vip(24), "eth0", &Err(io::ErrorKind::PermissionDenied.into())).unwrap();
         assert!(unknown.text.contains("could not be read (permission denied)"), "{}", unknown.text);
         assert!(!unknown.text.contains("is 0"), "{}", unknown.text);
     }
 
     #[test]
     fn the_vip_belongs_to_a_subnet_of_the_interface() {
-        let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<Ipv4Net>>();
-        assert_eq!(place(VIP, "eth0", &nets(&["192.168.1.1/24", "10.0.20.11/24"])), None);
-        let finding = place(VIP, "eth0", &nets(&["10.0.20.11/25"])).unwrap();
+        let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpNet>>();
+        assert_eq!(place(vip(32).addr(), "eth0", &nets(&["192.168.1.1/24", "10.0.20.11/24"])), None);
+        let finding = place(vip(32).addr(), "eth0", &nets(&["10.0.20.11/25"])).unwrap();
         assert!(finding.text.contains("10.0.20.0/25"), "{}", finding.text);
     }
 }

@@ -1,12 +1,14 @@
 //! Does PostgreSQL accept connections on a VIP? What `listen_addresses` means for an address that comes and goes.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What `listen_addresses` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Listen {
     /// Every IPv4 address, whenever it comes.
-    everywhere: bool,
+    all_ipv4: bool,
+    /// Every IPv6 address.
+    all_ipv6: bool,
     /// These, if they were there when PostgreSQL started.
     addresses: Vec<IpAddr>,
     /// Names, not yet resolved.
@@ -25,14 +27,15 @@ pub(super) enum Served {
 }
 
 impl Listen {
-    /// Reads the setting: a list with commas, whose entries may have double quotes. `*` and `0.0.0.0` are all IPv4
-    /// addresses; `::` is all IPv6 addresses only, since PostgreSQL sets IPV6_V6ONLY.
+    /// Reads the setting: a list with commas, whose entries may have double quotes. `*` is all addresses, `0.0.0.0` all
+    /// of IPv4; `::` is all IPv6 addresses only, since PostgreSQL sets IPV6_V6ONLY.
     pub(super) fn parse(setting: &str) -> Self {
         let mut listen = Self::default();
         for entry in setting.split(',').map(|entry| entry.trim().trim_matches('"')).filter(|entry| !entry.is_empty()) {
             match entry.parse() {
-                _ if entry == "*" => listen.everywhere = true,
-                Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => listen.everywhere = true,
+                _ if entry == "*" => (listen.all_ipv4, listen.all_ipv6) = (true, true),
+                Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => listen.all_ipv4 = true,
+                Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => listen.all_ipv6 = true,
                 Ok(address) => listen.addresses.push(address),
                 Err(_) => listen.names.push(entry.to_owned()),
             }
@@ -45,10 +48,10 @@ impl Listen {
         self.addresses.extend(addresses);
     }
 
-    pub(super) fn serves(&self, vip: Ipv4Addr) -> Served {
-        if self.everywhere {
+    pub(super) fn serves(&self, vip: IpAddr) -> Served {
+        if if vip.is_ipv4() { self.all_ipv4 } else { self.all_ipv6 } {
             Served::Yes
-        } else if self.addresses.contains(&IpAddr::V4(vip)) {
+        } else if self.addresses.contains(&vip) {
             Served::IfBoundAtStart
         } else {
             Served::No
@@ -62,7 +65,7 @@ mod tests {
 
     #[test]
     fn listen_addresses() {
-        let vip = Ipv4Addr::new(10, 0, 20, 155);
+        let vip = IpAddr::from([10, 0, 20, 155]);
         for (setting, served) in [
             ("*", Served::Yes),
             ("0.0.0.0", Served::Yes),
@@ -78,7 +81,7 @@ mod tests {
         }
         let mut listen = Listen::parse("vip.lan, ::1");
         assert_eq!(listen.names, ["vip.lan"]);
-        listen.add([IpAddr::V4(vip)]);
+        listen.add([vip]);
         assert_eq!(listen.serves(vip), Served::IfBoundAtStart);
     }
 }

@@ -1,7 +1,7 @@
 //! The local PostgreSQL, asked by the same session that the daemon makes.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use pgvrrp_config::Config;
@@ -82,6 +82,7 @@ pub(super) async fn ask(settings: Settings) -> Seen {
 /// says of PostgreSQL's role, if it says so.
 pub(super) fn judge(
     config: &Config,
+    timeout: Duration,
     login: &Login,
     seen: &Seen,
     initialize: Option<&str>,
@@ -91,14 +92,14 @@ pub(super) fn judge(
     let server = match seen {
         Ok(server) => server,
         Err(silence) => {
-            findings.push(refusal::judge(login, silence, config.postgres.timeout, daemon));
+            findings.push(refusal::judge(login, silence, timeout, daemon));
             return findings;
         }
     };
     findings.push(role(server));
     findings.extend(identity(login, server.system_identifier.as_deref(), initialize));
-    for vip in &config.vips {
-        findings.push(listening(server, vip.address));
+    for vip in config.vips.iter().filter(|vip| vip.follows.is_primary()) {
+        findings.extend(vip.addresses.iter().map(|net| listening(server, net.addr())));
     }
     findings
 }
@@ -143,7 +144,7 @@ fn identity(login: &Login, server: Option<&str>, initialize: Option<&str>) -> Op
     }
 }
 
-fn listening(server: &Server, vip: Ipv4Addr) -> Finding {
+fn listening(server: &Server, vip: IpAddr) -> Finding {
     let nonlocal = fs::read_to_string("/proc/sys/net/ipv4/ip_nonlocal_bind").is_ok_and(|value| value.trim() == "1");
     let port = server.port.as_deref().unwrap_or("?");
     let Some(setting) = &server.listen_addresses else {
@@ -156,7 +157,7 @@ fn listening(server: &Server, vip: Ipv4Addr) -> Finding {
     judge_listening(setting, server.listen.serves(vip), vip, port, nonlocal)
 }
 
-fn judge_listening(setting: &str, served: Served, vip: Ipv4Addr, port: &str, nonlocal: bool) -> Finding {
+fn judge_listening(setting: &str, served: Served, vip: IpAddr, port: &str, nonlocal: bool) -> Finding {
     // listen_addresses is one of the settings that Patroni makes itself: edit-config would not change it.
     let fix = format!(
         "postgresql.listen: '*:{port}' in this node's Patroni configuration file (listen_addresses cannot be set by edit-config), \
@@ -192,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_vip_that_postgresql_does_not_listen_on() {
-        let vip = Ipv4Addr::new(10, 0, 20, 155);
+        let vip = IpAddr::from([10, 0, 20, 155]);
         let finding = |setting: &str, nonlocal| {
             judge_listening(setting, Listen::parse(setting).serves(vip), vip, "5433", nonlocal)
         };

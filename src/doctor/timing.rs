@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pgvrrp_config::Config;
+use pgvrrp_config::Cluster;
 use vrrp::time::Instant;
 
 use super::areas::PATRONI as AREA;
@@ -14,7 +14,7 @@ use crate::gate::deadline::{deadline, leave_by, lock_ttl};
 use crate::gate::evidence::PatroniConfig;
 use crate::gate::policy::{Failsafe, Fence, Paused, Policy};
 
-pub(super) fn judge(config: &Config, read: &Read) -> Vec<Finding> {
+pub(super) fn judge(config: &Cluster, read: &Read) -> Vec<Finding> {
     let policy = policy_settings(config);
     match read {
         Ok(Some(value)) => match patroni_config(value) {

@@ -17,6 +17,9 @@ const MARGIN: Duration = Duration::from_millis(1500);
 /// died has lost the address after 4 s.
 const LONGEST_LIFETIME: u64 = 3;
 
+/// The same for an address that no deadline limits.
+pub const LIFETIME: NonZeroU32 = NonZeroU32::new(LONGEST_LIFETIME as u32).unwrap();
+
 /// How long K may be trusted, from a read that shows it under another lease than the one that was asked about. Patroni has
 /// granted that lease a moment before, for at least 15 s; the next round asks about it at once.
 pub const NEW_LEASE: Duration = Duration::from_secs(5);

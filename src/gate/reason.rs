@@ -44,6 +44,8 @@ pub enum Reason {
     StandbyCluster,
     /// The interface does not exist.
     NoInterface(String),
+    /// `pgvrrp drain`: not here, by the operator's will.
+    Drained,
     /// V is being acquired.
     Acquiring,
     /// V could not be acquired; tried again.
@@ -101,6 +103,7 @@ impl Reason {
             Self::InRecovery => "in_recovery",
             Self::StandbyCluster => "standby_cluster",
             Self::NoInterface(_) => "no_interface",
+            Self::Drained => "drained",
             Self::Acquiring => "acquiring",
             Self::AcquireFailed(_) => "acquire_failed",
             Self::LockHeld(_) => "lock_held",
@@ -182,6 +185,7 @@ impl fmt::Display for Reason {
                 write!(f, "this is a standby cluster: no PostgreSQL of it accepts writes until Patroni promotes it")
             }
             Self::NoInterface(name) => write!(f, "there is no interface {name}"),
+            Self::Drained => write!(f, "drained by hand: `pgvrrp undrain` ends that"),
             Self::Acquiring => write!(f, "acquiring the lock in etcd"),
             Self::AcquireFailed(reason) => write!(f, "the lock in etcd could not be acquired, trying again: {reason}"),
             Self::LockHeld(holder) => {
@@ -246,6 +250,7 @@ mod tests {
             Reason::InRecovery,
             Reason::StandbyCluster,
             Reason::NoInterface(text()),
+            Reason::Drained,
             Reason::Acquiring,
             Reason::AcquireFailed(text()),
             Reason::LockHeld(text()),
@@ -287,6 +292,7 @@ mod tests {
             | Reason::InRecovery
             | Reason::StandbyCluster
             | Reason::NoInterface(_)
+            | Reason::Drained
             | Reason::Acquiring
             | Reason::AcquireFailed(_)
             | Reason::LockHeld(_)

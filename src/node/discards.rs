@@ -29,11 +29,11 @@ impl Discards {
         self.0.entry(reason.into()).or_default().count += 1;
     }
 
-    /// One more that failed a check. The first one is told of at once, those that follow together.
-    pub(super) fn take(&mut self, now: Instant, reason: Cow<'static, str>) -> Option<Notice> {
+    /// So many more that failed a check. The first are told of at once, those that follow together.
+    pub(super) fn take(&mut self, now: Instant, reason: Cow<'static, str>, count: u64) -> Option<Notice> {
         // A flood comes through here: nothing is written unless it is told.
         let entry = self.0.entry(reason.clone()).or_default();
-        entry.count += 1;
+        entry.count = entry.count.saturating_add(count);
         let before = match entry.told {
             Some((at, _)) if now < at + QUIET => return None,
             told => told.map_or(0, |(_, count)| count),
@@ -60,7 +60,7 @@ mod tests {
         let mut discards = Discards::default();
         let mut take = |seconds, reason: &'static str| {
             let at = Instant::from_nanos(0) + Duration::from_secs(seconds);
-            discards.take(at, reason.into()).map(|notice| notice.text)
+            discards.take(at, reason.into(), 1).map(|notice| notice.text)
         };
         assert!(take(10, "ttl").is_some_and(|text| text.contains("(ttl): 1;")));
         assert_eq!((take(11, "ttl"), take(609, "ttl")), (None, None));

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use vrrp::time::Instant;
 use vrrp::wire::advert::{Advert, ChecksumForm};
 
+use super::settings::InterfaceId;
 use crate::gate::evidence::{EtcdReport, EtcdRequest, PatroniReport, RoleReport, VipId};
 
 /// Something happened.
@@ -17,22 +18,34 @@ use crate::gate::evidence::{EtcdReport, EtcdRequest, PatroniReport, RoleReport, 
 pub enum Input {
     /// The moment that [`deadline`](super::Node::deadline) named has come; harmless at any other.
     Timer,
-    /// The interface's state; `None` if it does not exist.
-    Link(Option<Link>),
+    /// An interface's state; `None` if it does not exist.
+    Link {
+        /// Which one.
+        interface: InterfaceId,
+        /// How it is.
+        link: Option<Link>,
+    },
     /// Every address of the host, from a dump: at start, and again whenever notifications were lost.
     Addresses(Vec<Address>),
     /// The kernel told of an address that was added or renewed.
     AddressAdded(Address),
     /// The kernel told of an address that is gone.
     AddressRemoved(Address),
-    /// A valid advertisement on the interface.
-    Advert(Advert),
-    /// A packet was discarded.
+    /// A valid advertisement.
+    Advert {
+        /// Where it was heard.
+        interface: InterfaceId,
+        /// What it says.
+        advert: Advert,
+    },
+    /// Packets were discarded.
     Discarded(Discarded),
-    /// Another MAC claims an address by ARP.
-    ArpClaim {
+    /// Another MAC claims an address, by ARP or by a neighbour advertisement.
+    Claim {
+        /// Where it was heard.
+        interface: InterfaceId,
         /// The address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// The claimant.
         mac: [u8; 6],
     },
@@ -45,19 +58,28 @@ pub enum Input {
     /// What came of the [`Output`]s of one pass, all of it: a decision that knew of one outcome and not yet of the next would
     /// be about a world that is gone.
     Done(Vec<Outcome>),
+    /// Somebody wants a VIP not to be here, or has changed their mind.
+    Drain {
+        /// Which VIP.
+        vip: VipId,
+        /// Not here.
+        drained: bool,
+    },
     /// Release everything; the daemon is about to end.
     Stop,
     /// Leave everything in its place; the daemon is about to end, and the next one to go on.
     HandOver,
 }
 
-/// The interface that carries the VIPs.
+/// An interface as the kernel has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// The kernel's index.
     pub index: u32,
     /// Administratively up, with carrier.
     pub up: bool,
+    /// The largest packet in bytes.
+    pub mtu: u32,
 }
 
 /// An address as the kernel has it. Compared in binary, with its prefix length.
@@ -71,14 +93,23 @@ pub struct Address {
     pub prefix_len: u8,
     /// Remaining lifetime in seconds; `None`: for ever.
     pub lifetime: Option<u32>,
+    /// IPv6: not known to be the only one yet. Nothing can be sent from it.
+    #[serde(default)]
+    pub tentative: bool,
 }
 
-/// A packet that was not used.
+/// Packets that were not used, all for the same reason and of the same virtual router.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Discarded {
+    /// Where they were heard.
+    pub interface: InterfaceId,
     /// Metric label of the reason.
     pub reason: Cow<'static, str>,
-    /// The sender and what it sent, if the packet was an advertisement of VRRP version 2.
+    /// How many.
+    pub count: u64,
+    /// The virtual router that they name, if they have that much of a message. No check vouches for it.
+    pub virtual_router_id: Option<u8>,
+    /// The last sender and what it sent, if the packets were advertisements of VRRP version 2.
     pub version2: Option<Version2>,
 }
 
@@ -87,8 +118,6 @@ pub struct Discarded {
 pub struct Version2 {
     /// Sender.
     pub source: Ipv4Addr,
-    /// Its virtual router.
-    pub virtual_router_id: u8,
     /// Its priority.
     pub priority: u8,
 }
@@ -98,7 +127,7 @@ pub struct Version2 {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Output {
-    /// Bind the address, or renew its lifetime.
+    /// Bind the addresses, or renew their lifetime.
     Bind {
         /// Which VIP.
         vip: VipId,
@@ -109,49 +138,53 @@ pub enum Output {
         /// Not to be carried out later than this; found to have happened later, it is undone.
         not_after: Instant,
     },
-    /// Remove the address from every interface and confirm that it is gone.
+    /// Remove the addresses from every interface and confirm that they are gone.
     Unbind {
         /// Which VIP.
         vip: VipId,
     },
-    /// Remove the address wherever it is besides where it belongs.
+    /// Remove the addresses wherever they are besides where they belong.
     UnbindStrays {
         /// Which VIP.
         vip: VipId,
-        /// Index of the interface on which it stays, with its configured prefix length.
+        /// Index of the interface on which they stay, with their configured prefix lengths.
         keep: u32,
     },
-    /// Reset the established connections to the address.
+    /// Reset the established connections to the addresses.
     Reset {
         /// Which VIP.
         vip: VipId,
         /// The most time this may take; what is left then is left.
         budget: Duration,
     },
-    /// Count the established connections to the address.
+    /// Count the established connections to the addresses.
     CountConnections {
         /// Which VIP.
         vip: VipId,
     },
-    /// Send an advertisement.
+    /// Send an advertisement of the VIP's addresses of the source's family, to the group or to each unicast peer.
     Advertise {
         /// Which VIP.
         vip: VipId,
         /// 0 says goodbye.
         priority: u8,
         /// Source address.
-        source: Ipv4Addr,
+        source: IpAddr,
         /// Checksum form.
         checksum: ChecksumForm,
         /// Not to be sent later than this.
         not_after: Instant,
     },
-    /// Send gratuitous ARP, in request and in reply form.
+    /// Send gratuitous ARP, in request and in reply form, or unsolicited neighbour advertisements.
     Announce {
         /// Which VIP.
         vip: VipId,
         /// Index of the interface.
         link: u32,
+        /// Position of the first address to announce.
+        first: usize,
+        /// How many to announce, if there are so many.
+        count: usize,
         /// Not to be sent later than this.
         not_after: Instant,
     },
@@ -214,7 +247,7 @@ pub enum Level {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The address is bound, or renewed.
+    /// The addresses are bound, or renewed.
     Bound {
         /// Which VIP.
         vip: VipId,
@@ -235,16 +268,16 @@ pub enum Outcome {
         /// Its words.
         error: String,
     },
-    /// The address is on no interface.
+    /// The addresses are on no interface.
     Unbound {
         /// Which VIP.
         vip: VipId,
-        /// From how many places it was removed.
+        /// From how many places they were removed.
         removed: usize,
         /// When that was certain.
         at: Instant,
     },
-    /// The address is, or may be, still there.
+    /// An address is, or may be, still there.
     UnbindFailed {
         /// Which VIP.
         vip: VipId,

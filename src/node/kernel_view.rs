@@ -1,34 +1,53 @@
-//! What this node knows of the kernel: its interface and the host's addresses.
+//! What this node knows of the kernel: its interfaces and the host's addresses.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 use super::io::{Address, Link};
+use super::settings::{Family, InterfaceId, VipSettings};
 
-/// The interface and the addresses, as last told by the kernel.
+/// The interfaces and the addresses, as last told by the kernel.
 #[derive(Debug)]
 pub(super) struct KernelView {
-    /// Name of the interface that carries the VIPs.
-    pub(super) interface: String,
-    /// The interface; `None` while it does not exist.
-    pub(super) link: Option<Link>,
-    addresses: Vec<Address>,
-    /// Every VIP: never taken for an address of the host itself.
-    vips: Vec<Ipv4Addr>,
+    interfaces: Vec<Interface>,
+    /// The host's own, in the kernel's order.
+    own: Vec<Address>,
+    /// Where each address of the VIPs is: never taken for one of the host itself.
+    vips: BTreeMap<IpAddr, Vec<Address>>,
     /// Dumps taken after the first.
     pub(super) resyncs: u64,
     dumped: bool,
 }
 
+#[derive(Debug)]
+struct Interface {
+    name: String,
+    /// `None` while it does not exist.
+    link: Option<Link>,
+}
+
 impl KernelView {
-    pub(super) fn new(interface: String, vips: Vec<Ipv4Addr>) -> Self {
-        Self { interface, link: None, addresses: Vec::new(), vips, resyncs: 0, dumped: false }
+    pub(super) fn new(interfaces: Vec<String>, vips: impl Iterator<Item = IpAddr>) -> Self {
+        let interfaces = interfaces.into_iter().map(|name| Interface { name, link: None }).collect();
+        let vips = vips.map(|address| (address, Vec::new())).collect();
+        Self { interfaces, own: Vec::new(), vips, resyncs: 0, dumped: false }
+    }
+
+    pub(super) fn set_link(&mut self, interface: InterfaceId, link: Option<Link>) {
+        if let Some(known) = self.interfaces.get_mut(interface.0) {
+            known.link = link;
+        }
     }
 
     /// Replaces everything.
     pub(super) fn take_dump(&mut self, addresses: Vec<Address>) {
         self.resyncs += u64::from(self.dumped);
         self.dumped = true;
-        self.addresses = addresses;
+        self.own.clear();
+        self.vips.values_mut().for_each(Vec::clear);
+        addresses.into_iter().for_each(|address| self.added(address));
     }
 
     /// Whether the addresses have been read: before that, none that is missing here is known to be absent.
@@ -36,73 +55,124 @@ impl KernelView {
         self.dumped
     }
 
+    /// An interface; `None` while it does not exist.
+    pub(super) fn link(&self, interface: InterfaceId) -> Option<Link> {
+        self.interfaces.get(interface.0)?.link
+    }
+
+    /// Its name.
+    pub(super) fn name(&self, interface: InterfaceId) -> &str {
+        self.interfaces.get(interface.0).map_or("", |interface| interface.name.as_str())
+    }
+
+    /// All of them.
+    pub(super) fn interfaces(&self) -> impl Iterator<Item = InterfaceId> {
+        (0..self.interfaces.len()).map(InterfaceId)
+    }
+
     pub(super) fn added(&mut self, address: Address) {
-        match self.addresses.iter_mut().find(|known| same_place(known, &address)) {
+        let list = self.vips.get_mut(&address.address).unwrap_or(&mut self.own);
+        match list.iter_mut().find(|known| same_place(known, &address)) {
             Some(known) => *known = address,
-            None => self.addresses.push(address),
+            None => list.push(address),
         }
     }
 
     pub(super) fn removed(&mut self, gone: &Address) {
-        self.addresses.retain(|known| !same_place(known, gone));
+        let list = self.vips.get_mut(&gone.address).unwrap_or(&mut self.own);
+        list.retain(|known| !same_place(known, gone));
     }
 
-    /// The address is certain to be nowhere.
-    pub(super) fn absent(&mut self, vip: Ipv4Addr) {
-        self.addresses.retain(|known| known.address != IpAddr::V4(vip));
+    /// The VIP has just been bound where it belongs.
+    pub(super) fn bound(&mut self, vip: &VipSettings) {
+        let Some(link) = self.link(vip.interface) else { return };
+        for net in &vip.addresses {
+            self.added(Address {
+                link: link.index,
+                address: net.addr(),
+                prefix_len: net.prefix_len(),
+                lifetime: Some(1),
+                tentative: false,
+            });
+        }
     }
 
-    /// The address is certain to be nowhere but where it belongs, if there.
-    pub(super) fn no_strays(&mut self, vip: Ipv4Addr, prefix_len: u8) {
-        let link = self.link;
-        self.addresses.retain(|known| {
-            known.address != IpAddr::V4(vip)
-                || (link.is_some_and(|link| link.index == known.link) && known.prefix_len == prefix_len)
-        });
+    /// The VIP is certain to be nowhere.
+    pub(super) fn absent(&mut self, vip: &VipSettings) {
+        for net in &vip.addresses {
+            self.vips.entry(net.addr()).or_default().clear();
+        }
     }
 
-    /// Where a VIP is.
-    pub(super) fn places(&self, vip: Ipv4Addr) -> impl Iterator<Item = &Address> {
-        self.addresses.iter().filter(move |known| known.address == IpAddr::V4(vip))
+    /// The VIP is certain to be nowhere but where it belongs, if there.
+    pub(super) fn no_strays(&mut self, vip: &VipSettings) {
+        let link = self.link(vip.interface);
+        for net in &vip.addresses {
+            self.vips.entry(net.addr()).or_default().retain(|place| belongs(place, net, link));
+        }
     }
 
-    pub(super) fn is_present(&self, vip: Ipv4Addr) -> bool {
+    /// Where the addresses of a VIP are, each with how it is configured.
+    pub(super) fn places<'a>(&'a self, vip: &'a VipSettings) -> impl Iterator<Item = (&'a Address, &'a IpNet)> {
+        let of = |net: &'a IpNet| self.vips.get(&net.addr()).into_iter().flatten().map(move |place| (place, net));
+        vip.addresses.iter().flat_map(of)
+    }
+
+    /// Whether any address of the VIP is anywhere.
+    pub(super) fn is_present(&self, vip: &VipSettings) -> bool {
         self.places(vip).next().is_some()
     }
 
-    /// Whether the VIP is where it belongs, with a lifetime. Without one it is not our doing, even there.
-    pub(super) fn is_in_place(&self, vip: Ipv4Addr, prefix_len: u8) -> bool {
-        self.places(vip).any(|place| self.belongs(place, prefix_len) && place.lifetime.is_some())
+    /// Whether every address of the VIP is where it belongs, with a lifetime. Without one it is not our doing, even there.
+    pub(super) fn is_in_place(&self, vip: &VipSettings) -> bool {
+        let link = self.link(vip.interface);
+        vip.addresses.iter().all(|net| {
+            let mut places = self.vips.get(&net.addr()).into_iter().flatten();
+            places.any(|place| belongs(place, net, link) && place.lifetime.is_some())
+        })
     }
 
-    /// Whether the VIP is anywhere without a lifetime.
-    pub(super) fn is_unlimited(&self, vip: Ipv4Addr) -> bool {
-        self.places(vip).any(|place| place.lifetime.is_none())
+    /// Whether an address of the VIP is anywhere without a lifetime.
+    pub(super) fn is_unlimited(&self, vip: &VipSettings) -> bool {
+        self.places(vip).any(|(place, _)| place.lifetime.is_none())
     }
 
-    /// Whether the VIP is also where it does not belong.
-    pub(super) fn has_strays(&self, vip: Ipv4Addr, prefix_len: u8) -> bool {
-        self.places(vip).any(|place| !self.belongs(place, prefix_len))
-    }
-
-    fn belongs(&self, place: &Address, prefix_len: u8) -> bool {
-        self.link.is_some_and(|link| link.index == place.link) && place.prefix_len == prefix_len
+    /// Whether an address of the VIP is also where it does not belong.
+    pub(super) fn has_strays(&self, vip: &VipSettings) -> bool {
+        let link = self.link(vip.interface);
+        self.places(vip).any(|(place, net)| !belongs(place, net, link))
     }
 
     /// Whether this is an address of the host itself.
     pub(super) fn is_local(&self, address: &IpAddr) -> bool {
-        let is_vip = self.vips.iter().any(|vip| IpAddr::V4(*vip) == *address);
-        !is_vip && self.addresses.iter().any(|known| known.address == *address)
+        self.own.iter().any(|known| known.address == *address)
     }
 
-    /// The interface's first IPv4 address that is no VIP: where adverts are sent from.
-    pub(super) fn primary_address(&self) -> Option<Ipv4Addr> {
-        let link = self.link?;
-        self.addresses.iter().filter(|known| known.link == link.index).find_map(|known| match known.address {
-            IpAddr::V4(address) if !self.vips.contains(&address) => Some(address),
-            _ => None,
-        })
+    /// Where a virtual router's adverts are sent from: an address of the interface that is no VIP. Over IPv6 that is a
+    /// link-local one (RFC 9568 section 5.1.2.1), but for peers that are not link-local themselves.
+    pub(super) fn source(&self, vip: &VipSettings, family: Family) -> Option<IpAddr> {
+        let link = self.link(vip.interface)?;
+        let global = vip.unicast_peers.iter().any(|peer| peer.is_ipv6() && !is_link_local(*peer));
+        let own = self.own.iter().filter(|known| known.link == link.index && !known.tentative);
+        own.map(|known| known.address)
+            .filter(|address| Family::of(*address) == family)
+            .find(|address| family == Family::V4 || is_link_local(*address) != global)
     }
+
+    /// The addresses of an interface from which adverts are sent, for people.
+    pub(super) fn sources(&self, interface: InterfaceId) -> Vec<IpAddr> {
+        let Some(link) = self.link(interface) else { return Vec::new() };
+        let own = || self.own.iter().filter(|known| known.link == link.index).map(|known| known.address);
+        [own().find(IpAddr::is_ipv4), own().find(|address| is_link_local(*address))].into_iter().flatten().collect()
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+fn belongs(place: &Address, net: &IpNet, link: Option<Link>) -> bool {
+    link.is_some_and(|link| link.index == place.link) && place.prefix_len == net.prefix_len()
 }
 
 fn same_place(a: &Address, b: &Address) -> bool {

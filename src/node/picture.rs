@@ -2,47 +2,33 @@
 
 use std::time::Duration;
 
-use vrrp::router::State;
 use vrrp::time::Instant;
 
+use super::election::Election;
 use super::status::{
-    EtcdStatus, FailsafeStatus, InterfaceStatus, LockStatus, NodeCounters, PostgresStatus, RouterLabel, Status,
-    VipStatus,
+    EtcdStatus, FailsafeStatus, FollowsLabel, InterfaceStatus, LockStatus, NodeCounters, PostgresStatus, Status,
+    VipStatus, VrrpStatus,
 };
 use super::vip::Vip;
-use super::{Node, Surroundings};
+use super::{InterfaceId, Node, Surroundings};
 use crate::gate::policy::Fence;
 use crate::node::lock::holder_name;
 
 impl Node {
     /// The node as it is now.
     pub fn status(&self, now: Instant) -> Status {
-        let etcd = self.etcd.latest();
-        let leader = etcd.and_then(|etcd| etcd.leader.as_ref());
-        let postgres = self.postgres.as_ref();
+        let around = self.surroundings(now);
+        let vips = self.vips.iter().map(|vip| vip.status(&around));
+        let elections = self.elections.iter().map(|election| election.status(&around));
+        let follows_primary = !self.vips.is_empty();
         Status {
             version: env!("CARGO_PKG_VERSION"),
             node: self.me.member.clone(),
             taken: now.since(Instant::ZERO),
             age: Duration::ZERO,
             uptime: now.since(self.started),
-            etcd: EtcdStatus {
-                age: etcd.map(|etcd| now.since(etcd.asked)),
-                endpoint: etcd.map(|etcd| etcd.endpoint.clone()),
-                error: self.etcd.error.clone(),
-                revision: etcd.map_or(0, |etcd| etcd.revision),
-                leader: leader.map(|leader| leader.member.clone()),
-                leader_is_me: leader.is_some_and(|leader| leader.member == self.me.member),
-                epoch: leader.map(|leader| leader.create_revision),
-                patroni: etcd.and_then(|etcd| etcd.config).map(Into::into),
-                system_identifier: etcd.and_then(|etcd| etcd.system_identifier.clone()),
-            },
-            postgres: PostgresStatus {
-                age: postgres.map(|report| now.since(report.asked)),
-                role: postgres.map(|report| report.role),
-                detail: postgres.map(|report| report.detail.clone()).unwrap_or_default(),
-                system_identifier: postgres.and_then(|report| report.system_identifier.clone()),
-            },
+            etcd: follows_primary.then(|| self.etcd_status(now)),
+            postgres: follows_primary.then(|| self.postgres_status(now)),
             failsafe: self.asking_patroni.as_ref().map(|url| {
                 let report = self.patroni.as_ref();
                 let answer = report.and_then(|report| report.answer.as_ref().ok());
@@ -54,13 +40,8 @@ impl Node {
                     error: report.and_then(|report| report.answer.as_ref().err().cloned()),
                 }
             }),
-            interface: InterfaceStatus {
-                name: self.kernel.interface.clone(),
-                index: self.kernel.link.map(|link| link.index),
-                up: self.kernel.link.is_some_and(|link| link.up),
-                primary_address: self.kernel.primary_address(),
-            },
-            vips: self.vips.iter().map(|vip| vip.status(&self.surroundings(now))).collect(),
+            interfaces: self.kernel.interfaces().map(|interface| self.interface_status(interface)).collect(),
+            vips: vips.chain(elections).collect(),
             counters: NodeCounters {
                 discards: self.discards.counts(),
                 stalls: self.stalls,
@@ -68,6 +49,42 @@ impl Node {
                 etcd_rebuilt: self.etcd.rebuilt,
                 resyncs: self.kernel.resyncs,
             },
+        }
+    }
+
+    fn etcd_status(&self, now: Instant) -> EtcdStatus {
+        let etcd = self.etcd.latest();
+        let leader = etcd.and_then(|etcd| etcd.leader.as_ref());
+        EtcdStatus {
+            age: etcd.map(|etcd| now.since(etcd.asked)),
+            endpoint: etcd.map(|etcd| etcd.endpoint.clone()),
+            error: self.etcd.error.clone(),
+            revision: etcd.map_or(0, |etcd| etcd.revision),
+            leader: leader.map(|leader| leader.member.clone()),
+            leader_is_me: leader.is_some_and(|leader| leader.member == self.me.member),
+            epoch: leader.map(|leader| leader.create_revision),
+            patroni: etcd.and_then(|etcd| etcd.config).map(Into::into),
+            system_identifier: etcd.and_then(|etcd| etcd.system_identifier.clone()),
+        }
+    }
+
+    fn postgres_status(&self, now: Instant) -> PostgresStatus {
+        let postgres = self.postgres.as_ref();
+        PostgresStatus {
+            age: postgres.map(|report| now.since(report.asked)),
+            role: postgres.map(|report| report.role),
+            detail: postgres.map(|report| report.detail.clone()).unwrap_or_default(),
+            system_identifier: postgres.and_then(|report| report.system_identifier.clone()),
+        }
+    }
+
+    fn interface_status(&self, interface: InterfaceId) -> InterfaceStatus {
+        let link = self.kernel.link(interface);
+        InterfaceStatus {
+            name: self.kernel.name(interface).to_owned(),
+            index: link.map(|link| link.index),
+            up: link.is_some_and(|link| link.up),
+            sources: self.kernel.sources(interface),
         }
     }
 }
@@ -80,22 +97,22 @@ impl Vip {
         let key = around.evidence.etcd.and_then(|etcd| etcd.locks.get(self.id.0)).and_then(Option::as_ref);
         VipStatus {
             name: settings.name.clone(),
-            address: settings.address,
-            prefix_len: settings.prefix_len,
+            follows: FollowsLabel::Primary,
+            address: settings.address(),
+            addresses: settings.addresses.clone(),
+            interface: around.kernel.name(settings.interface).to_owned(),
             virtual_router_id: settings.virtual_router_id.get(),
-            held: self.is_confirmed() && around.kernel.is_in_place(settings.address, settings.prefix_len),
+            held: self.is_confirmed() && around.kernel.is_in_place(settings),
             gate_open: self.is_bound(),
+            drained: self.drained,
             phase: self.phase_label(around.kernel),
             reason: self.reason.label(),
             why: self.reason.to_string(),
-            router: match self.router.state() {
-                State::Initialize => RouterLabel::Initialize,
-                State::Backup => RouterLabel::Backup,
-                State::Active => RouterLabel::Active,
-            },
+            router: self.router.state().into(),
+            vrrp: VrrpStatus::of(&self.router),
             armed: held.is_some() && !self.is_bound(),
             since: now.since(self.armed_since().unwrap_or(self.phase_since)),
-            lock: LockStatus {
+            lock: Some(LockStatus {
                 fence: match around.evidence.policy.fence {
                     Fence::Lock => "lock",
                     Fence::LeaderKey => "leader_key",
@@ -106,8 +123,37 @@ impl Vip {
                 ttl: held.map(|held| Duration::from_secs(held.ttl)),
                 deadline_in: held.map(|held| held.stays_until(&around.evidence).since(now)),
                 proof_age: held.map(|held| now.since(held.proven)),
-            },
-            peers: self.peers.status(now),
+            }),
+            peers: self.peers.status(now, settings),
+            moves: self.record.moves(now),
+            counters: self.record.counters.clone(),
+        }
+    }
+}
+
+impl Election {
+    fn status(&self, around: &Surroundings<'_>) -> VipStatus {
+        let now = around.evidence.now;
+        let settings = &self.settings;
+        VipStatus {
+            name: settings.name.clone(),
+            follows: FollowsLabel::None,
+            address: settings.address(),
+            addresses: settings.addresses.clone(),
+            interface: around.kernel.name(settings.interface).to_owned(),
+            virtual_router_id: settings.virtual_router_id.get(),
+            held: self.is_confirmed() && around.kernel.is_in_place(settings),
+            gate_open: self.is_bound(),
+            drained: self.drained,
+            phase: self.phase_label(),
+            reason: self.label(),
+            why: self.why(),
+            router: self.router.state().into(),
+            vrrp: VrrpStatus::of(&self.router),
+            armed: false,
+            since: now.since(self.since()),
+            lock: None,
+            peers: self.peers.status(now, settings),
             moves: self.record.moves(now),
             counters: self.record.counters.clone(),
         }

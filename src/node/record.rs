@@ -29,6 +29,17 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// Messages of this virtual router that were discarded, by the discard's label.
+    pub(super) fn discarded(&mut self, reason: &str, count: u64) {
+        let counter = match reason {
+            "type" => &mut self.counters.invalid_type_received,
+            "length" | "truncated" => &mut self.counters.length_errors,
+            "version2" => &mut self.counters.version2_received,
+            _ => return,
+        };
+        *counter = counter.saturating_add(count);
+    }
+
     pub(super) fn claimed(&mut self, now: Instant) {
         self.claimed.get_or_insert(now);
     }

@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Serialize, Serializer};
+use vrrp::router::{Router, State};
 
 use crate::gate::evidence::{PatroniConfig, Role};
 
@@ -26,15 +28,15 @@ pub struct Status {
     /// How long the daemon has been running.
     #[serde(serialize_with = "seconds")]
     pub uptime: Duration,
-    /// What etcd says.
-    pub etcd: EtcdStatus,
-    /// What the local PostgreSQL says.
-    pub postgres: PostgresStatus,
+    /// What etcd says; `None` where no VIP follows the primary.
+    pub etcd: Option<EtcdStatus>,
+    /// What the local PostgreSQL says; `None` where no VIP follows the primary.
+    pub postgres: Option<PostgresStatus>,
     /// What the local Patroni says; `None` while it is not asked: the VIP is not held, or the failsafe mode is off.
     pub failsafe: Option<FailsafeStatus>,
-    /// The network interface.
-    pub interface: InterfaceStatus,
-    /// Each VIP, in the order of the configuration.
+    /// The network interfaces that carry VIPs or are tracked.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// Each VIP, those that follow the primary first.
     pub vips: Vec<VipStatus>,
     /// Counters that belong to no single VIP.
     pub counters: NodeCounters,
@@ -48,17 +50,19 @@ impl Status {
         let older = |age: &mut Option<Duration>| *age = age.map(|age| age + passed);
         picture.age += passed;
         picture.uptime += passed;
-        older(&mut picture.etcd.age);
-        older(&mut picture.postgres.age);
+        picture.etcd.iter_mut().for_each(|etcd| older(&mut etcd.age));
+        picture.postgres.iter_mut().for_each(|postgres| older(&mut postgres.age));
         if let Some(failsafe) = &mut picture.failsafe {
             older(&mut failsafe.age);
         }
         for vip in &mut picture.vips {
             vip.since += passed;
-            older(&mut vip.lock.waiting);
-            older(&mut vip.lock.proof_age);
-            vip.lock.deadline_in = vip.lock.deadline_in.map(|left| left.saturating_sub(passed));
-            vip.peers.iter_mut().for_each(|peer| peer.age += passed);
+            if let Some(lock) = &mut vip.lock {
+                older(&mut lock.waiting);
+                older(&mut lock.proof_age);
+                lock.deadline_in = lock.deadline_in.map(|left| left.saturating_sub(passed));
+            }
+            vip.peers.iter_mut().for_each(|peer| older(&mut peer.age));
             vip.moves.iter_mut().for_each(|done| done.age += passed);
         }
         picture
@@ -74,18 +78,22 @@ impl Status {
     }
 
     fn is_fit_with(&self, vip: &VipStatus) -> Result<(), String> {
+        let (etcd, postgres) = match (&self.etcd, &self.postgres) {
+            (Some(etcd), Some(postgres)) if vip.follows == FollowsLabel::Primary => (etcd, postgres),
+            _ => return Err(format!("{} would leave this node: VRRP's election begins in Backup", vip.address)),
+        };
         let hindrance = if vip.phase != PhaseLabel::Active {
             format!("it is {}: {}", vip.phase.as_str(), vip.why)
-        } else if let Some(error) = &self.etcd.error {
+        } else if let Some(error) = &etcd.error {
             format!("etcd does not answer ({error}), so the next process could not prove that the VIP may stay")
-        } else if !is_fresh(self.etcd.age) {
-            format!("etcd has not answered for {:.1?}", self.etcd.age.unwrap_or_default())
+        } else if !is_fresh(etcd.age) {
+            format!("etcd has not answered for {:.1?}", etcd.age.unwrap_or_default())
         } else if vip.reason == "holding_paused" {
             "there is no leader key while Patroni is paused, and without it no process binds the VIP anew".to_owned()
-        } else if self.postgres.role != Some(Role::Primary) {
+        } else if postgres.role != Some(Role::Primary) {
             "PostgreSQL does not say now that it is primary, so the next process would not renew the VIP".to_owned()
-        } else if !is_fresh(self.postgres.age) {
-            format!("PostgreSQL has not answered for {:.1?}", self.postgres.age.unwrap_or_default())
+        } else if !is_fresh(postgres.age) {
+            format!("PostgreSQL has not answered for {:.1?}", postgres.age.unwrap_or_default())
         } else {
             return Ok(());
         };
@@ -180,7 +188,7 @@ pub struct PostgresStatus {
     pub system_identifier: Option<String>,
 }
 
-/// The interface that carries the VIPs.
+/// An interface.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct InterfaceStatus {
     /// Its configured name.
@@ -189,8 +197,8 @@ pub struct InterfaceStatus {
     pub index: Option<u32>,
     /// Administratively up, with carrier.
     pub up: bool,
-    /// The address that adverts are sent from.
-    pub primary_address: Option<Ipv4Addr>,
+    /// The addresses that adverts are sent from, one of each family that it has.
+    pub sources: Vec<IpAddr>,
 }
 
 /// One VIP.
@@ -198,16 +206,22 @@ pub struct InterfaceStatus {
 pub struct VipStatus {
     /// Its name, the address unless configured.
     pub name: String,
-    /// The address.
-    pub address: Ipv4Addr,
-    /// Prefix length with which it is bound.
-    pub prefix_len: u8,
+    /// Who decides where it is.
+    pub follows: FollowsLabel,
+    /// The first address.
+    pub address: IpAddr,
+    /// All addresses, each with the prefix length with which it is bound.
+    pub addresses: Vec<IpNet>,
+    /// The interface that carries it.
+    pub interface: String,
     /// The VRRP virtual router.
     pub virtual_router_id: u8,
-    /// Whether the address is bound on this node now, by this daemon's will.
+    /// Whether the addresses are bound on this node now, by this daemon's will.
     pub held: bool,
-    /// Whether the gate is open: this node may hold the VIP.
+    /// Whether the gate is open: this node may hold the VIP. Of one that VRRP elects: whether it is Active.
     pub gate_open: bool,
+    /// Put on hold by `pgvrrp drain`.
+    pub drained: bool,
     /// Where in its life the VIP is on this node.
     pub phase: PhaseLabel,
     /// Machine-readable reason for the gate being open or not; a metric label.
@@ -216,13 +230,15 @@ pub struct VipStatus {
     pub why: String,
     /// The VRRP state.
     pub router: RouterLabel,
+    /// The numbers of the VRRP state machine.
+    pub vrrp: VrrpStatus,
     /// Whether this node is armed: V is held and only PostgreSQL's role is waited for.
     pub armed: bool,
     /// How long it has been in `phase`.
     #[serde(serialize_with = "seconds")]
     pub since: Duration,
-    /// V, pgvrrp's own key.
-    pub lock: LockStatus,
+    /// V, pgvrrp's own key; `None` for a VIP that follows nobody.
+    pub lock: Option<LockStatus>,
     /// VRRP routers heard on this virtual router, newest first.
     pub peers: Vec<PeerStatus>,
     /// The last moves of this VIP on this node, newest first, bounded.
@@ -295,31 +311,115 @@ impl PhaseLabel {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RouterLabel {
-    /// Gate closed: listening only.
+    /// Listening only: the gate is closed, or something is in the way.
     #[default]
     Initialize,
-    /// Never entered by an owner; shown for completeness.
+    /// Watching the Active. Never entered by an owner.
     Backup,
     /// Advertising.
     Active,
+}
+
+impl RouterLabel {
+    /// As in the JSON and in the metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Initialize => "initialize",
+            Self::Backup => "backup",
+            Self::Active => "active",
+        }
+    }
+}
+
+impl From<State> for RouterLabel {
+    fn from(state: State) -> Self {
+        match state {
+            State::Initialize => Self::Initialize,
+            State::Backup => Self::Backup,
+            State::Active => Self::Active,
+        }
+    }
+}
+
+/// Who decides where a VIP is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FollowsLabel {
+    /// etcd and PostgreSQL.
+    #[default]
+    Primary,
+    /// VRRP's election.
+    None,
+}
+
+/// The numbers of RFC 9568 section 6.1, as they are now.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct VrrpStatus {
+    /// This router's priority; 255 is the owner's.
+    pub priority: u8,
+    /// Advertisement_Interval, as configured.
+    #[serde(serialize_with = "seconds")]
+    pub advertisement_interval: Duration,
+    /// Active_Adver_Interval: what the Active was heard to use.
+    #[serde(serialize_with = "seconds")]
+    pub active_adver_interval: Duration,
+    /// Skew_Time.
+    #[serde(serialize_with = "seconds")]
+    pub skew_time: Duration,
+    /// Active_Down_Interval.
+    #[serde(serialize_with = "seconds")]
+    pub active_down_interval: Duration,
+}
+
+impl VrrpStatus {
+    pub(super) fn of(router: &Router) -> Self {
+        let settings = router.settings();
+        Self {
+            priority: settings.priority.get(),
+            advertisement_interval: settings.interval.duration(),
+            active_adver_interval: router.active_adver_interval().duration(),
+            skew_time: router.skew_time(),
+            active_down_interval: router.active_down_interval(),
+        }
+    }
 }
 
 /// A VRRP router heard on the segment.
 #[derive(Clone, Debug, Serialize)]
 pub struct PeerStatus {
     /// Source of its adverts.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// VRRP version it speaks; 2 is counted and shown, not obeyed.
     pub version: u8,
     /// Its last priority; 0 means that it said goodbye, 255 that it owns the address.
     pub priority: u8,
-    /// Age of its last advert.
+    /// Its last advertisement interval.
     #[serde(serialize_with = "seconds")]
-    pub age: Duration,
+    pub interval: Duration,
+    /// Age of its last advert; `None` for a unicast peer that was never heard.
+    #[serde(serialize_with = "opt_seconds")]
+    pub age: Option<Duration>,
     /// Adverts heard.
     pub adverts: u64,
     /// The addresses that it lists differ from this VIP.
     pub address_mismatch: bool,
+    /// Its interval differs from this node's.
+    pub interval_mismatch: bool,
+}
+
+impl PeerStatus {
+    pub(super) fn never_heard(address: IpAddr) -> Self {
+        Self {
+            address,
+            version: 3,
+            priority: 0,
+            interval: Duration::ZERO,
+            age: None,
+            adverts: 0,
+            address_mismatch: false,
+            interval_mismatch: false,
+        }
+    }
 }
 
 /// One completed move of the VIP to or away from this node, with the time each phase took.
@@ -369,7 +469,7 @@ pub struct VipCounters {
     pub expelled: u64,
     /// Rival adverts heard while holding.
     pub advert_conflicts: u64,
-    /// ARP claims of the VIP by another MAC.
+    /// Claims of the VIP by another MAC, by ARP or neighbour advertisement.
     pub arp_conflicts: u64,
     /// Client connections reset.
     pub connections_reset: u64,
@@ -379,7 +479,21 @@ pub struct VipCounters {
     pub adverts_received: u64,
     /// Adverts of VRRP version 2 on this virtual router.
     pub version2_received: u64,
-    /// Announcements (gratuitous ARP) sent.
+    /// Times the router became Active (`master-transitions` in RFC 8347).
+    pub became_active: u64,
+    /// Adverts heard with another interval than this node's (`interval-errors`).
+    pub interval_errors: u64,
+    /// Adverts heard that said goodbye (`priority-zero-pkts-rcvd`).
+    pub priority_zero_received: u64,
+    /// Goodbyes sent (`priority-zero-pkts-sent`).
+    pub priority_zero_sent: u64,
+    /// Messages of this virtual router that are no advertisement (`invalid-type-pkts-rcvd`).
+    pub invalid_type_received: u64,
+    /// Adverts heard with other addresses (`address-list-errors`).
+    pub address_list_errors: u64,
+    /// Messages of this virtual router that are longer or shorter than they say (`packet-length-errors`).
+    pub length_errors: u64,
+    /// Announcements (gratuitous ARP, neighbour advertisements) sent.
     pub announcements: u64,
     /// Sends that the kernel refused.
     pub send_errors: u64,

@@ -18,20 +18,20 @@ mod claim;
 mod outputs;
 mod tell;
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use vrrp::router::{self, Event, Router};
+use vrrp::router::{self, Event, Preempt, Router};
 use vrrp::time::Instant;
-use vrrp::types::{Interval, Priority, Vrid};
+use vrrp::types::Priority;
 use vrrp::wire::advert::Advert;
 
-use super::io::{Level, Outcome, Output, Version2};
+use super::announcing::Announcing;
+use super::io::{Level, Outcome, Output};
 use super::kernel_view::KernelView;
 use super::lock::{Identity, Lock};
 use super::peers::Peers;
 use super::record::Record;
+use super::settings::VipSettings;
 use super::status::PhaseLabel;
 use crate::gate::deadline;
 use crate::gate::evidence::{Acquisition, Expect, Kept, LeaseId, Observation, VipId};
@@ -55,10 +55,10 @@ const RESET_BEFORE: Duration = Duration::from_millis(40);
 const RESET_AFTER: Duration = Duration::from_millis(10);
 
 /// Pause before an address that would not go is removed again.
-const UNBIND_AGAIN: Duration = Duration::from_millis(50);
+pub(super) const UNBIND_AGAIN: Duration = Duration::from_millis(50);
 
 /// Pause after the kernel refused to bind.
-const BIND_AGAIN: Duration = Duration::from_secs(5);
+pub(super) const BIND_AGAIN: Duration = Duration::from_secs(5);
 
 /// Pause after V could not be acquired. Once, if it was only that something had changed at the same moment, the next read of
 /// etcd is enough.
@@ -72,35 +72,10 @@ const DISPLACE: Duration = Duration::from_millis(100);
 const ADOPT: Duration = Duration::from_secs(4);
 
 /// While evidence is awaited, nothing is due earlier than this; the evidence itself is an input.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
-
-/// Pauses between the announcements after a bind; then one every [`ANNOUNCE_REFRESH`], for the caches that missed them.
-const ANNOUNCE_BURST: [Duration; 3] = [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(4)];
-const ANNOUNCE_REFRESH: Duration = Duration::from_secs(30);
-
-/// Rivals make this node announce again, but not more often than this; nor is an announcement that could not be sent tried
-/// again sooner.
-const ANNOUNCE_REPLY: Duration = Duration::from_secs(1);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A promotion that takes longer than this is told.
 const SLOW_PROMOTION: Duration = Duration::from_secs(5);
-
-/// What the operator says of one VIP.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VipSettings {
-    /// For people and labels.
-    pub name: String,
-    /// The address.
-    pub address: Ipv4Addr,
-    /// Prefix length to bind it with, 32 unless configured.
-    pub prefix_len: u8,
-    /// The virtual router.
-    pub virtual_router_id: Vrid,
-    /// Advertisement_Interval.
-    pub interval: Interval,
-    /// Checksum form to send.
-    pub checksum: router::ChecksumPolicy,
-}
 
 /// Everything around a VIP that its decisions need.
 #[derive(Debug)]
@@ -120,7 +95,7 @@ enum Phase {
     /// Advertising already, to be bound at `until`.
     Displacing { until: Instant },
     /// Bound. `confirmed`: the kernel has said so.
-    Active { confirmed: bool, renew: Instant, announce: Instant, bursts: usize },
+    Active { confirmed: bool, renew: Instant, announcing: Announcing },
     /// Still bound.
     Draining { until: Instant, probe: Instant, reason: Reason },
     /// Being removed; `again` is set when that failed.
@@ -129,7 +104,7 @@ enum Phase {
 
 /// What is being removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Leaving {
+pub(super) enum Leaving {
     /// The VIP that was held here.
     Held,
     /// A VIP that was about to be held, and that the kernel refused to bind.
@@ -196,6 +171,8 @@ pub(super) struct Vip {
     disputed: Option<Instant>,
     slow_promotion_told: bool,
     split_brain: bool,
+    /// Put on hold by hand.
+    pub(super) drained: bool,
     /// Something was seen that asks for a new look at etcd.
     pub(super) look_again: bool,
     pub(super) peers: Peers,
@@ -208,11 +185,12 @@ impl Vip {
             vrid: settings.virtual_router_id,
             priority: Priority::OWNER,
             interval: settings.interval,
-            preempt: true,
+            preempt: Preempt::AT_ONCE,
             checksum: settings.checksum,
         });
         Self {
             id,
+            drained: settings.drained,
             settings,
             router,
             phase: Phase::Closed,
@@ -239,24 +217,18 @@ impl Vip {
     }
 
     pub(super) fn take_advert(&mut self, around: &Surroundings<'_>, advert: &Advert, out: &mut Vec<Output>) {
-        self.record.counters.adverts_received += 1;
-        self.peers.advert(around.evidence.now, advert, self.settings.address);
+        if let Some(text) = self.peers.advert(around.evidence.now, advert, &self.settings, &mut self.record.counters) {
+            self.tell(Level::Warning, text, out);
+        }
         let actions = self.router.handle(around.evidence.now, Event::Advert(advert));
         self.carry_out(around, actions, out);
     }
 
-    pub(super) fn take_version2(&mut self, now: Instant, advert: Version2) {
-        self.record.counters.version2_received += 1;
-        self.peers.version2(now, advert);
-    }
-
-    pub(super) fn take_arp_claim(&mut self, now: Instant, mac: [u8; 6], out: &mut Vec<Output>) {
+    pub(super) fn take_claim(&mut self, now: Instant, who: &str, out: &mut Vec<Output>) {
         // While another node holds the VIP, this is that node speaking of what is its own.
         if self.is_bound() {
             self.record.counters.arp_conflicts += 1;
-            let [a, b, c, d, e, f] = mac;
-            let who = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
-            self.conflict(now, &format!("{who} claims the address by ARP"), out);
+            self.conflict(now, &format!("{who} claims the address"), out);
         }
     }
 
@@ -335,7 +307,7 @@ impl Vip {
             }
             Outcome::BindRefused { error, .. } => {
                 counters.bind_refused += 1;
-                self.tell(Level::Alarm, format!("the kernel refused to bind {}: {error}", self.settings.address), out);
+                self.tell(Level::Alarm, format!("the kernel refused to bind {}: {error}", self.settings.shown()), out);
                 self.refused = Some((now + BIND_AGAIN, error.clone()));
                 // Without the address V only keeps others from serving; the release proves the address absent first.
                 self.release(around, Reason::BindRefused(error.clone()), out);
@@ -344,7 +316,7 @@ impl Vip {
             Outcome::UnbindFailed { error, .. } => {
                 if let Phase::Releasing { again, .. } = &mut self.phase {
                     *again = Some(now + UNBIND_AGAIN);
-                    self.tell(Level::Alarm, format!("{} cannot be removed: {error}", self.settings.address), out);
+                    self.tell(Level::Alarm, format!("{} cannot be removed: {error}", self.settings.shown()), out);
                 }
             }
             Outcome::StraysRemoved { removed, .. } => counters.expelled += *removed as u64,
@@ -358,9 +330,8 @@ impl Vip {
             Outcome::Advertised { .. } => counters.adverts_sent += 1,
             Outcome::Announced { .. } => {
                 counters.announcements += 1;
-                if let Phase::Active { announce, bursts, .. } = &mut self.phase {
-                    *announce = now + ANNOUNCE_BURST.get(*bursts).copied().unwrap_or(ANNOUNCE_REFRESH);
-                    *bursts += 1;
+                if let Phase::Active { announcing, .. } = &mut self.phase {
+                    announcing.sent(now, &self.settings);
                 }
             }
             Outcome::SendFailed { .. } => counters.send_errors += 1,
@@ -368,13 +339,13 @@ impl Vip {
     }
 
     fn bound(&mut self, at: Instant, out: &mut Vec<Output>) {
-        let Phase::Active { confirmed, announce, .. } = &mut self.phase else { return };
+        let Phase::Active { confirmed, announcing, .. } = &mut self.phase else { return };
         if !*confirmed {
             *confirmed = true;
-            *announce = at + ANNOUNCE_BURST[0];
+            announcing.bound(at);
             self.adopt_until = None;
             let phases = self.record.gained(at, self.reason.to_string());
-            self.tell(Level::Info, format!("{} is bound here ({phases})", self.settings.address), out);
+            self.tell(Level::Info, format!("{} is bound here ({phases})", self.settings.shown()), out);
         }
     }
 
@@ -389,7 +360,7 @@ impl Vip {
         }
         if confirmed {
             let text =
-                format!("{} was renewed too late and had to be removed: binding it again", self.settings.address);
+                format!("{} was renewed too late and had to be removed: binding it again", self.settings.shown());
             self.tell(Level::Warning, text, out);
             let _ = self.record.lost(now, "the kernel, or this process, is too slow".to_owned());
         }
@@ -400,7 +371,7 @@ impl Vip {
 
     fn unbound(&mut self, now: Instant, at: Instant, removed: usize, out: &mut Vec<Output>) {
         let Phase::Releasing { what, .. } = self.phase else { return };
-        let address = self.settings.address;
+        let address = self.settings.shown();
         self.enter(now, Phase::Closed);
         match what {
             Leaving::Stray => {
@@ -424,6 +395,10 @@ impl Vip {
         self.lock.let_go(now);
     }
 
+    fn no_interface(&self, around: &Surroundings<'_>) -> Reason {
+        Reason::NoInterface(around.kernel.name(self.settings.interface).to_owned())
+    }
+
     fn enter(&mut self, now: Instant, phase: Phase) {
         self.phase = phase;
         self.phase_since = now;
@@ -442,7 +417,7 @@ impl Vip {
 
     pub(super) fn phase_label(&self, kernel: &KernelView) -> PhaseLabel {
         match (&self.phase, &self.lock) {
-            (Phase::Closed, _) if kernel.is_present(self.settings.address) => PhaseLabel::Adopting,
+            (Phase::Closed, _) if kernel.is_present(&self.settings) => PhaseLabel::Adopting,
             (Phase::Closed, Lock::Acquiring { .. } | Lock::Held { .. }) => PhaseLabel::Armed,
             (Phase::Closed, _) => PhaseLabel::Closed,
             (Phase::Displacing { .. }, _) => PhaseLabel::Displacing,
@@ -454,12 +429,12 @@ impl Vip {
 
     /// Nothing of this VIP is left, here or in etcd.
     pub(super) fn is_gone(&self, kernel: &KernelView) -> bool {
-        matches!((&self.phase, &self.lock), (Phase::Closed, Lock::None)) && !kernel.is_present(self.settings.address)
+        matches!((&self.phase, &self.lock), (Phase::Closed, Lock::None)) && !kernel.is_present(&self.settings)
     }
 
     /// The address is gone from this host, whatever is left in etcd.
     pub(super) fn is_unbound(&self, kernel: &KernelView) -> bool {
-        matches!(self.phase, Phase::Closed) && !kernel.is_present(self.settings.address)
+        matches!(self.phase, Phase::Closed) && !kernel.is_present(&self.settings)
     }
 
     /// The process is to be replaced: an address that is bound gets its full lifetime once more, for the time in which
@@ -506,7 +481,7 @@ impl Vip {
                 [self.adopt_until, refused, self.late, failed].into_iter().flatten().min()
             }
             Phase::Displacing { until } => Some(*until),
-            Phase::Active { renew, announce, .. } => Some((*renew).min(*announce)),
+            Phase::Active { renew, announcing, .. } => Some((*renew).min(announcing.due())),
             Phase::Draining { until, probe, .. } => Some((*until).min(*probe)),
             Phase::Releasing { again, .. } => *again,
         };
@@ -519,7 +494,7 @@ impl Vip {
         };
         let leave = leave.map(|held| deadline::leave_by(until(held)));
         // Nothing is revoked while the address is here.
-        let absent = !around.kernel.is_present(self.settings.address) || !stands(Guard::RevokeAbsent);
+        let absent = !around.kernel.is_present(&self.settings) || !stands(Guard::RevokeAbsent);
         let revoke = self.lock.deadline().filter(|_| absent);
         [phase, leave, revoke, self.router.deadline()].into_iter().flatten().min()
     }

@@ -1,5 +1,6 @@
 //! The control socket: a client connects and sends one byte. `pgvrrp status` names the form in which it wants the picture;
-//! `pgvrrp handover` asks the process to make room for the next one.
+//! `pgvrrp handover` asks the process to make room for the next one; `pgvrrp drain` and `undrain` name a VIP behind it, and
+//! end that with a newline.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
@@ -11,13 +12,16 @@ use std::time::Duration;
 
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{UnixCredentials, getsockopt};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use super::{seen, text};
+use crate::drained;
+use crate::gate::evidence::VipId;
 use crate::node::status::Status;
+use crate::reactor::Command;
 
 /// How long a client may take to ask, and to read what it is sent.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -25,8 +29,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Clients served at a time; more wait in the listen queue.
 const CLIENTS: usize = 8;
 
+/// Longest name of a VIP that is listened to, in bytes.
+const LONGEST_NAME: u64 = 4096;
+
 /// What a client asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// The picture, for people.
     Text,
@@ -35,19 +42,39 @@ pub enum Ask {
     /// That the process ends and leaves the VIP for the next one. Answered by a line that begins with [`ACCEPTED`] or
     /// [`REFUSED`]; a daemon that does not know the question answers with the picture.
     HandOver,
+    /// That the VIP of this name leaves this node and stays away until [`Ask::Undrain`], or the daemon's end if it is not to
+    /// be kept over that. Answered by a line that begins with [`DRAINING`], [`UNDRAINING`] or [`REFUSED`].
+    Drain {
+        /// Which VIP.
+        name: String,
+        /// Over a restart of the daemon, too.
+        keep: bool,
+    },
+    /// That it may come back.
+    Undrain {
+        /// Which VIP.
+        name: String,
+    },
 }
 
 /// Begins the answer to [`Ask::HandOver`].
 pub const ACCEPTED: &str = "handing over";
+/// Begins the answer to [`Ask::Drain`].
+pub const DRAINING: &str = "draining";
+/// Begins the answer to [`Ask::Undrain`].
+pub const UNDRAINING: &str = "undraining";
 /// Begins the other one; why, follows.
 pub const REFUSED: &str = "refused: ";
 
 impl Ask {
-    fn byte(self) -> u8 {
+    fn bytes(&self) -> Vec<u8> {
         match self {
-            Self::Text => b't',
-            Self::Json => b'j',
-            Self::HandOver => b'h',
+            Self::Text => b"t".into(),
+            Self::Json => b"j".into(),
+            Self::HandOver => b"h".into(),
+            Self::Drain { name, keep: false } => format!("d{name}\n").into(),
+            Self::Drain { name, keep: true } => format!("D{name}\n").into(),
+            Self::Undrain { name } => format!("u{name}\n").into(),
         }
     }
 }
@@ -74,7 +101,12 @@ pub fn listen(runtime_dir: &Path) -> io::Result<UnixListener> {
 }
 
 /// Serves clients for ever.
-pub async fn serve(listener: UnixListener, status: watch::Receiver<Arc<Status>>, handovers: mpsc::Sender<()>) {
+pub async fn serve(
+    listener: UnixListener,
+    runtime_dir: PathBuf,
+    status: watch::Receiver<Arc<Status>>,
+    commands: mpsc::Sender<Command>,
+) {
     let clients = Arc::new(Semaphore::new(CLIENTS));
     loop {
         let Ok(permit) = clients.clone().acquire_owned().await else { return };
@@ -82,42 +114,68 @@ pub async fn serve(listener: UnixListener, status: watch::Receiver<Arc<Status>>,
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (status, handovers) = (seen(&status), handovers.clone());
+        let (status, runtime_dir, commands) = (seen(&status), runtime_dir.clone(), commands.clone());
         tokio::spawn(async move {
             // A client that asks nothing or reads nothing is left; it learns so from the end of the stream.
-            let _ = timeout(PATIENCE, answer(stream, &status, &handovers)).await;
+            let _ = timeout(PATIENCE, answer(stream, &runtime_dir, &status, &commands)).await;
             drop(permit);
         });
     }
 }
 
-async fn answer(mut stream: UnixStream, status: &Status, handovers: &mpsc::Sender<()>) -> io::Result<()> {
+async fn answer(
+    mut stream: UnixStream,
+    runtime_dir: &Path,
+    status: &Status,
+    commands: &mpsc::Sender<Command>,
+) -> io::Result<()> {
     let mut ask = [0];
     stream.read_exact(&mut ask).await?;
-    let answer = match ask {
-        [b'j'] => json(status),
-        [b'h'] => match may_ask(&stream).and_then(|()| status.is_fit_for_handover()) {
-            Ok(()) => format!("{ACCEPTED}\n"),
-            Err(why) => format!("{REFUSED}{why}\n"),
-        },
-        _ => text::render(status),
+    let asked = match ask {
+        [b'h'] => may_ask(&stream).and_then(|()| status.is_fit_for_handover()).map(|()| (ACCEPTED, Command::HandOver)),
+        [kind @ (b'd' | b'D' | b'u')] => {
+            let mut name = String::new();
+            let _ = BufReader::new((&mut stream).take(LONGEST_NAME)).read_line(&mut name).await?;
+            may_ask(&stream).and_then(|()| drain(runtime_dir, status, name.trim_end_matches('\n'), kind))
+        }
+        _ => {
+            let picture = if ask == [b'j'] { json(status) } else { text::render(status) };
+            stream.write_all(picture.as_bytes()).await?;
+            return stream.shutdown().await;
+        }
+    };
+    let answer = match &asked {
+        Ok((accepted, _)) => format!("{accepted}\n"),
+        Err(why) => format!("{REFUSED}{why}\n"),
     };
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await?;
-    if answer.starts_with(ACCEPTED) {
-        // One that is under way is answer enough to a second one.
-        let _ = handovers.try_send(());
+    if let Ok((_, command)) = asked {
+        // A handover that is under way is answer enough to a second one.
+        let _ = commands.send(command).await;
     }
     Ok(())
 }
 
-/// The socket's group may look. To end the daemon is for root and for the daemon's own user.
+/// Notes what is to last, and says what is to be done now.
+fn drain(runtime_dir: &Path, status: &Status, name: &str, kind: u8) -> Result<(&'static str, Command), String> {
+    let Some(vip) = status.vips.iter().position(|vip| vip.name == name) else {
+        let names: Vec<_> = status.vips.iter().map(|vip| vip.name.as_str()).collect();
+        return Err(format!("there is no VIP {name:?} here; there are {}", names.join(", ")));
+    };
+    let note = drained::note(runtime_dir, name, kind == b'D');
+    note.map_err(|error| format!("{}: {error}", drained::path(runtime_dir).display()))?;
+    let drained = kind != b'u';
+    Ok((if drained { DRAINING } else { UNDRAINING }, Command::Drain(VipId(vip), drained)))
+}
+
+/// The socket's group may look. To end the daemon, or to move a VIP, is for root and for the daemon's own user.
 fn may_ask(stream: &UnixStream) -> Result<(), String> {
     let user = stream.peer_cred().map_err(|error| error.to_string())?.uid();
     let ours = nix::unistd::geteuid().as_raw();
     match user == 0 || user == ours {
         true => Ok(()),
-        false => Err("only root and the daemon's own user may ask for a handover".to_owned()),
+        false => Err("only root and the daemon's own user may ask for that".to_owned()),
     }
 }
 
@@ -142,12 +200,12 @@ pub(crate) fn listener(runtime_dir: &Path) -> io::Result<UnixCredentials> {
 ///
 /// # Errors
 /// If none runs there, or it does not answer within 2 s.
-pub fn ask(runtime_dir: &Path, ask: Ask) -> io::Result<(String, i32)> {
+pub fn ask(runtime_dir: &Path, ask: &Ask) -> io::Result<(String, i32)> {
     let mut stream = StdUnixStream::connect(path(runtime_dir))?;
     let process = getsockopt(&stream, PeerCredentials)?.pid();
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(&[ask.byte()])?;
+    stream.write_all(&ask.bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     if answer.is_empty() {

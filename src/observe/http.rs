@@ -114,15 +114,16 @@ pub(super) fn not_ready(status: &Status) -> Option<String> {
     if !is_alive(status) {
         return Some("the protocol thread is stuck".to_owned());
     }
-    if status.interface.index.is_none() {
-        return Some(format!("there is no interface {}", status.interface.name));
+    if let Some(interface) = status.interfaces.iter().find(|interface| interface.index.is_none()) {
+        return Some(format!("there is no interface {}", interface.name));
     }
-    if is_old(status.etcd.age) {
-        let error = status.etcd.error.as_deref().unwrap_or("not asked yet");
+    let (Some(etcd), Some(postgres)) = (&status.etcd, &status.postgres) else { return None };
+    if is_old(etcd.age) {
+        let error = etcd.error.as_deref().unwrap_or("not asked yet");
         return Some(format!("etcd has not answered for 10 s: {error}"));
     }
-    match status.postgres.role {
-        Some(Role::Primary | Role::Standby) if !is_old(status.postgres.age) => None,
-        _ => Some(format!("PostgreSQL: {}", status.postgres.detail)),
+    match postgres.role {
+        Some(Role::Primary | Role::Standby) if !is_old(postgres.age) => None,
+        _ => Some(format!("PostgreSQL: {}", postgres.detail)),
     }
 }

@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 
 use super::logging;
 use crate::gate::evidence::Role;
-use crate::node::status::{BUCKETS, Histogram, Status, VipCounters, VipStatus};
+use crate::node::status::{BUCKETS, EtcdStatus, Histogram, PostgresStatus, Status, VipCounters, VipStatus};
 
 /// What Prometheus is told the text is.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -45,17 +45,12 @@ impl Writer<'_> {
         let info = vec![("version", status.version), ("node", status.node.as_str())];
         self.gauge("build_info", "pgvrrp's version and this node's member name", 1.0, &info)?;
         self.gauge("uptime_seconds", "Time since the daemon started", status.uptime.as_secs_f64(), &vec![])?;
-        let etcd = &status.etcd;
-        self.age("etcd_evidence_age_seconds", "Age of the last answered read of etcd", etcd.age)?;
-        self.flag("etcd_up", "Whether the last round with etcd succeeded", etcd.age.is_some() && etcd.error.is_none())?;
-        self.flag("leader_key_mine", "Whether this member holds Patroni's leader key", etcd.leader_is_me)?;
-        let postgres = &status.postgres;
-        self.age("postgres_evidence_age_seconds", "Age of PostgreSQL's last answer", postgres.age)?;
-        let roles = [Role::Primary, Role::Standby, Role::Down, Role::Unknown].map(|role| {
-            let is = postgres.role == Some(role);
-            (vec![("role", role.as_str())], f64::from(u8::from(is)))
-        });
-        self.series("postgres_role", "1 for the role that PostgreSQL last reported", MetricType::Gauge, &roles)?;
+        if let Some(etcd) = &status.etcd {
+            self.etcd(etcd)?;
+        }
+        if let Some(postgres) = &status.postgres {
+            self.postgres(postgres)?;
+        }
         if let Some(failsafe) = &status.failsafe {
             let help = "Whether Patroni says that its failsafe mode is active; there while it is asked";
             self.flag("failsafe_active", help, failsafe.active && failsafe.error.is_none())?;
@@ -65,7 +60,12 @@ impl Writer<'_> {
                 failsafe.age,
             )?;
         }
-        self.flag("interface_up", "Whether the interface exists, is up and has carrier", status.interface.up)?;
+        let up = status
+            .interfaces
+            .iter()
+            .map(|interface| (vec![("interface", interface.name.as_str())], f64::from(u8::from(interface.up))));
+        let help = "Whether the interface exists, is up and has carrier";
+        self.series("interface_up", help, MetricType::Gauge, &up.collect::<Vec<_>>())?;
         let counters = &status.counters;
         self.count("etcd_errors", "Rounds with etcd that failed", counters.etcd_errors)?;
         self.count("etcd_rebuilt", "Times etcd turned out to be another one or an older copy", counters.etcd_rebuilt)?;
@@ -78,6 +78,21 @@ impl Writer<'_> {
         self.series("packets_discarded", help, MetricType::Counter, &discards.collect::<Vec<_>>())
     }
 
+    fn etcd(&mut self, etcd: &EtcdStatus) -> fmt::Result {
+        self.age("etcd_evidence_age_seconds", "Age of the last answered read of etcd", etcd.age)?;
+        self.flag("etcd_up", "Whether the last round with etcd succeeded", etcd.age.is_some() && etcd.error.is_none())?;
+        self.flag("leader_key_mine", "Whether this member holds Patroni's leader key", etcd.leader_is_me)
+    }
+
+    fn postgres(&mut self, postgres: &PostgresStatus) -> fmt::Result {
+        self.age("postgres_evidence_age_seconds", "Age of PostgreSQL's last answer", postgres.age)?;
+        let roles = [Role::Primary, Role::Standby, Role::Down, Role::Unknown].map(|role| {
+            let is = postgres.role == Some(role);
+            (vec![("role", role.as_str())], f64::from(u8::from(is)))
+        });
+        self.series("postgres_role", "1 for the role that PostgreSQL last reported", MetricType::Gauge, &roles)
+    }
+
     fn vips(&mut self, vips: &[VipStatus]) -> fmt::Result {
         let flag = |is: bool| f64::from(u8::from(is));
         let secs = |duration: Option<Duration>| duration.map(|duration| duration.as_secs_f64());
@@ -86,18 +101,35 @@ impl Writer<'_> {
         self.each(vips, "vip_armed", "Whether only PostgreSQL's role is waited for", |vip| Some(flag(vip.armed)))?;
         self.labelled(vips, "gate_reason", "1 for the reason of the gate's state", "reason", |vip| vip.reason)?;
         self.labelled(vips, "vip_phase", "1 for the phase the VIP is in", "phase", |vip| vip.phase.as_str())?;
+        self.each(vips, "vip_drained", "Whether the VIP is kept away by hand", |vip| Some(flag(vip.drained)))?;
         let help = "Whether this node holds the VIP's lock in etcd, or by the leader key where that is the fence";
-        self.each(vips, "lock_mine", help, |vip| Some(flag(vip.lock.mine)))?;
-        self.labelled(vips, "fence", "1 for what keeps two nodes from holding the VIP", "fence", |vip| vip.lock.fence)?;
+        self.each(vips, "lock_mine", help, |vip| vip.lock.as_ref().map(|lock| flag(lock.mine)))?;
+        let fences = vips.iter().filter_map(|vip| vip.lock.as_ref().map(|lock| (vip, lock.fence)));
+        let fences = fences.map(|(vip, fence)| (vec![("vip", vip.name.as_str()), ("fence", fence)], 1.0));
+        let help = "1 for what keeps two nodes from holding the VIP";
+        self.series("fence", help, MetricType::Gauge, &fences.collect::<Vec<_>>())?;
         let help = "Time until the VIP will have left without a new proof from etcd";
-        self.each(vips, "deadline_seconds", help, |vip| secs(vip.lock.deadline_in))?;
+        self.each(vips, "deadline_seconds", help, |vip| secs(vip.lock.as_ref()?.deadline_in))?;
         let help = "Age of the last proof from etcd, while the lock is held";
-        self.each(vips, "proof_age_seconds", help, |vip| secs(vip.lock.proof_age))?;
+        self.each(vips, "proof_age_seconds", help, |vip| secs(vip.lock.as_ref()?.proof_age))?;
         let help =
             "The granted TTL of the lock's lease in etcd, or what was left of the leader key's at the last proof";
-        self.each(vips, "lock_ttl_seconds", help, |vip| secs(vip.lock.ttl))?;
+        self.each(vips, "lock_ttl_seconds", help, |vip| secs(vip.lock.as_ref()?.ttl))?;
         let help = "How long another node's lock has been waited for";
-        self.each(vips, "lock_waiting_seconds", help, |vip| Some(secs(vip.lock.waiting).unwrap_or(0.0)))?;
+        self.each(vips, "lock_waiting_seconds", help, |vip| {
+            vip.lock.as_ref().map(|lock| secs(lock.waiting).unwrap_or(0.0))
+        })?;
+        self.labelled(vips, "vrrp_state", "1 for the VRRP state of the router", "state", |vip| vip.router.as_str())?;
+        self.each(vips, "vrrp_priority", "This router's priority", |vip| Some(f64::from(vip.vrrp.priority)))?;
+        let help = "The advertisement interval that the Active was heard to use, or this router's own";
+        self.each(vips, "vrrp_active_adver_interval_seconds", help, |vip| {
+            Some(vip.vrrp.active_adver_interval.as_secs_f64())
+        })?;
+        let help = "Silence after which a Backup takes over";
+        self.each(vips, "vrrp_active_down_interval_seconds", help, |vip| {
+            Some(vip.vrrp.active_down_interval.as_secs_f64())
+        })?;
+        self.peers(vips)?;
 
         let moves = |counters: &VipCounters| vec![("gained", counters.gained), ("lost", counters.lost)];
         self.counts(vips, "transitions", "Moves of the VIP to and from this node", "direction", moves)?;
@@ -120,6 +152,21 @@ impl Writer<'_> {
             self.series(name, help, MetricType::Counter, &series.collect::<Vec<_>>())?;
         }
         self.phases(vips)
+    }
+
+    fn peers(&mut self, vips: &[VipStatus]) -> fmt::Result {
+        let peers = || vips.iter().flat_map(|vip| vip.peers.iter().map(move |peer| (vip, peer)));
+        let names: Vec<_> = peers().map(|(_, peer)| peer.address.to_string()).collect();
+        let labels = |index: usize, vip: &'_ VipStatus| (index, vip.name.clone());
+        let of: Vec<_> = peers().enumerate().map(|(index, (vip, _))| labels(index, vip)).collect();
+        let label = |index: usize| vec![("vip", of[index].1.as_str()), ("peer", names[index].as_str())];
+        let heard = peers().enumerate().map(|(index, (_, peer))| (label(index), peer.adverts as f64));
+        let help = "Advertisements heard of each router on the VIP's virtual router; the last 16 are remembered";
+        self.series("peer_adverts", help, MetricType::Counter, &heard.collect::<Vec<_>>())?;
+        let ages = peers().enumerate();
+        let ages = ages.filter_map(|(index, (_, peer))| peer.age.map(|age| (label(index), age.as_secs_f64())));
+        let help = "Age of the last advertisement of each router on the VIP's virtual router";
+        self.series("peer_age_seconds", help, MetricType::Gauge, &ages.collect::<Vec<_>>())
     }
 
     fn phases(&mut self, vips: &[VipStatus]) -> fmt::Result {
@@ -218,9 +265,24 @@ fn encode(metric: &mut MetricEncoder<'_>, kind: MetricType, value: f64) -> fmt::
 type Pick = fn(&VipCounters) -> u64;
 
 /// Counters without a label of their own.
-const PLAIN: [(&str, &str, Pick); 8] = [
+const PLAIN: [(&str, &str, Pick); 15] = [
     ("connections_reset", "Client connections that were reset", |counters| counters.connections_reset),
-    ("announcements", "Gratuitous ARP announcements sent", |counters| counters.announcements),
+    ("announcements", "Gratuitous ARP and neighbour advertisements sent", |counters| counters.announcements),
+    ("vrrp_master_transitions", "Times the router became Active (RFC 8347)", |counters| counters.became_active),
+    ("vrrp_interval_errors", "Adverts heard with another interval than this node's (RFC 8347)", |counters| {
+        counters.interval_errors
+    }),
+    ("vrrp_priority_zero_pkts_rcvd", "Goodbyes heard (RFC 8347)", |counters| counters.priority_zero_received),
+    ("vrrp_priority_zero_pkts_sent", "Goodbyes sent (RFC 8347)", |counters| counters.priority_zero_sent),
+    ("vrrp_invalid_type_pkts_rcvd", "Messages that are no advertisement (RFC 8347)", |counters| {
+        counters.invalid_type_received
+    }),
+    ("vrrp_address_list_errors", "Adverts heard with other addresses (RFC 8347)", |counters| {
+        counters.address_list_errors
+    }),
+    ("vrrp_packet_length_errors", "Messages longer or shorter than they say (RFC 8347)", |counters| {
+        counters.length_errors
+    }),
     ("send_errors", "Packets that the kernel refused to send", |counters| counters.send_errors),
     ("bind_refused", "Binds and renewals that the kernel refused", |counters| counters.bind_refused),
     ("late", "Binds dropped or undone, since they came too late", |counters| counters.late),

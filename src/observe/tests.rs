@@ -21,10 +21,13 @@ fn picture() -> Status {
 #[test]
 fn a_picture_ages_until_the_next_is_published() {
     let mut status = picture();
-    status.etcd.age = Some(Duration::from_millis(300));
+    status.etcd.as_mut().unwrap().age = Some(Duration::from_millis(300));
     let later = status.after(Duration::from_secs(12));
-    assert_eq!((later.age, later.etcd.age), (Duration::from_secs(12), Some(Duration::from_millis(12_300))));
-    assert_eq!(later.postgres.age, None);
+    assert_eq!(
+        (later.age, later.etcd.as_ref().unwrap().age),
+        (Duration::from_secs(12), Some(Duration::from_millis(12_300)))
+    );
+    assert_eq!(later.postgres.as_ref().unwrap().age, None);
     assert!(later.vips[0].since >= Duration::from_secs(12));
     let text = text::render(&later);
     assert!(text.contains("STUCK: the protocol thread has not run for 12.0 s"), "{text}");
@@ -71,10 +74,11 @@ fn the_status_says_where_the_vip_is_and_why() {
 fn the_status_does_nothing_to_a_terminal() {
     let mut status = picture();
     let foreign = || "db1\u{1b}[2J\n10.0.20.155/32: HERE".to_owned();
-    status.etcd.age = Some(Duration::ZERO);
-    (status.etcd.endpoint, status.etcd.leader) = (Some(String::new()), Some(foreign()));
-    (status.etcd.error, status.vips[0].lock.holder) = (Some(foreign()), Some(foreign()));
-    (status.vips[0].why, status.postgres.detail) = (foreign(), foreign());
+    status.etcd.as_mut().unwrap().age = Some(Duration::ZERO);
+    let etcd = status.etcd.as_mut().unwrap();
+    (etcd.endpoint, etcd.leader, etcd.error) = (Some(String::new()), Some(foreign()), Some(foreign()));
+    status.vips[0].lock.as_mut().unwrap().holder = Some(foreign());
+    (status.vips[0].why, status.postgres.as_mut().unwrap().detail) = (foreign(), foreign());
     let text = text::render(&status);
     assert!(!text.contains('\u{1b}') && !text.contains("\n10.0.20.155/32: HERE"), "{text}");
 }
@@ -95,12 +99,12 @@ fn a_daemon_without_evidence_is_not_ready() {
     let mut status = picture();
     status.taken = crate::clock::now().since(Instant::ZERO);
     assert!(http::not_ready(&status).is_some_and(|why| why.contains("eth0")));
-    status.interface.index = Some(2);
+    status.interfaces[0].index = Some(2);
     assert!(http::not_ready(&status).is_some_and(|why| why.contains("etcd")));
-    status.etcd.age = Some(Duration::from_secs(1));
+    status.etcd.as_mut().unwrap().age = Some(Duration::from_secs(1));
     assert!(http::not_ready(&status).is_some_and(|why| why.contains("PostgreSQL")));
-    status.postgres.age = Some(Duration::from_secs(1));
-    status.postgres.role = Some(crate::gate::evidence::Role::Standby);
+    status.postgres.as_mut().unwrap().age = Some(Duration::from_secs(1));
+    status.postgres.as_mut().unwrap().role = Some(crate::gate::evidence::Role::Standby);
     assert_eq!(http::not_ready(&status), None);
     status.taken -= Duration::from_secs(3);
     assert!(http::not_ready(&status).is_some_and(|why| why.contains("stuck")));

@@ -5,10 +5,16 @@ use std::time::Duration;
 
 use super::{STUCK, harmless};
 use crate::gate::evidence::Role;
-use crate::node::status::{EtcdStatus, FailsafeStatus, MoveKind, PostgresStatus, Status, VipStatus};
+use crate::node::status::{
+    EtcdStatus, FailsafeStatus, FollowsLabel, InterfaceStatus, LockStatus, MoveKind, PeerStatus, PostgresStatus,
+    RouterLabel, Status, VipStatus,
+};
 
 /// How many of the last moves are shown.
 const MOVES: usize = 5;
+
+/// How many addresses of a VIP are shown.
+const ADDRESSES: usize = 8;
 
 /// Renders the picture.
 pub fn render(status: &Status) -> String {
@@ -32,19 +38,16 @@ fn draw(out: &mut String, status: &Status) -> std::fmt::Result {
         draw_vip(out, vip)?;
     }
     writeln!(out, "\nevidence")?;
-    draw_etcd(out, &status.etcd)?;
-    draw_postgres(out, &status.postgres)?;
+    if let Some(etcd) = &status.etcd {
+        draw_etcd(out, etcd)?;
+    }
+    if let Some(postgres) = &status.postgres {
+        draw_postgres(out, postgres)?;
+    }
     if let Some(failsafe) = &status.failsafe {
         draw_failsafe(out, failsafe)?;
     }
-    let interface = &status.interface;
-    let state = match (interface.index, interface.up) {
-        (None, _) => "does not exist",
-        (_, true) => "up",
-        (_, false) => "down",
-    };
-    let source = interface.primary_address.map(|address| format!(", {address}")).unwrap_or_default();
-    writeln!(out, "  interface    {} {state}{source}", interface.name)?;
+    status.interfaces.iter().try_for_each(|interface| draw_interface(out, interface))?;
     let discards = &status.counters.discards;
     if !discards.is_empty() {
         let list: Vec<_> = discards.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
@@ -59,51 +62,25 @@ fn draw(out: &mut String, status: &Status) -> std::fmt::Result {
 fn draw_vip(out: &mut String, vip: &VipStatus) -> std::fmt::Result {
     let place = if vip.held { "HERE" } else { "not here" };
     let name = if vip.name == vip.address.to_string() { String::new() } else { format!(" ({})", vip.name) };
-    writeln!(out, "\n{}/{}{name}: {place}", vip.address, vip.prefix_len)?;
+    let addresses: Vec<_> = vip.addresses.iter().take(ADDRESSES).map(ToString::to_string).collect();
+    let more = vip.addresses.len() - addresses.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    writeln!(out, "\n{}{more}{name}: {place}", addresses.join(", "))?;
     writeln!(out, "  why          {}", harmless(&vip.why))?;
     writeln!(out, "  phase        {} for {}", vip.phase.as_str(), span(vip.since))?;
-    let lock = &vip.lock;
-    let holder = match (&lock.holder, lock.mine) {
-        (_, true) if lock.fence == "leader_key" => "none: the leader key is the fence".to_owned(),
-        (_, true) => "mine".to_owned(),
-        (None, false) if lock.fence == "leader_key" => "none: the leader key is to be the fence".to_owned(),
-        (Some(holder), false) => format!("held by {}", harmless(holder)),
-        (None, false) => "free".to_owned(),
-    };
-    let proof = match (lock.proof_age, lock.deadline_in, lock.ttl) {
-        (Some(age), Some(left), Some(ttl)) => {
-            format!(
-                ", proved {} ago, would leave within {} without a new proof (TTL {})",
-                span(age),
-                span(left),
-                span(ttl)
-            )
-        }
-        _ => String::new(),
-    };
-    let waiting = lock.waiting.map(|waited| format!(", waited for since {}", span(waited))).unwrap_or_default();
-    writeln!(out, "  lock         {holder}{proof}{waiting}")?;
-    writeln!(
-        out,
-        "  VRRP         virtual router {}, {}",
-        vip.virtual_router_id,
-        format!("{:?}", vip.router).to_lowercase()
-    )?;
-    for peer in &vip.peers {
-        let mismatch = if peer.address_mismatch { ", with other addresses" } else { "" };
-        let version = if peer.version == 2 { ", version 2: not obeyed" } else { "" };
-        writeln!(
-            out,
-            "  heard        {} priority {}, {} ago{mismatch}{version}",
-            peer.address,
-            peer.priority,
-            span(peer.age)
-        )?;
+    if let Some(lock) = &vip.lock {
+        draw_lock(out, lock)?;
     }
+    draw_vrrp(out, vip)?;
+    vip.peers.iter().try_for_each(|peer| draw_peer(out, peer))?;
     let counters = &vip.counters;
     let counted: Vec<_> = [
         ("advert conflicts", counters.advert_conflicts),
         ("ARP conflicts", counters.arp_conflicts),
+        ("other addresses heard", counters.address_list_errors),
+        ("other intervals heard", counters.interval_errors),
+        ("no advertisements", counters.invalid_type_received),
+        ("wrong lengths", counters.length_errors),
         ("repaired", counters.repaired),
         ("expelled", counters.expelled),
         ("connections reset", counters.connections_reset),
@@ -130,6 +107,66 @@ fn draw_vip(out: &mut String, vip: &VipStatus) -> std::fmt::Result {
         writeln!(out, "  {kind:<12} {} ago ({}): {}", span(done.age), phases.join(", "), harmless(&done.reason))?;
     }
     Ok(())
+}
+
+fn draw_lock(out: &mut String, lock: &LockStatus) -> std::fmt::Result {
+    let holder = match (&lock.holder, lock.mine) {
+        (_, true) if lock.fence == "leader_key" => "none: the leader key is the fence".to_owned(),
+        (_, true) => "mine".to_owned(),
+        (None, false) if lock.fence == "leader_key" => "none: the leader key is to be the fence".to_owned(),
+        (Some(holder), false) => format!("held by {}", harmless(holder)),
+        (None, false) => "free".to_owned(),
+    };
+    let proof = match (lock.proof_age, lock.deadline_in, lock.ttl) {
+        (Some(age), Some(left), Some(ttl)) => {
+            format!(
+                ", proved {} ago, would leave within {} without a new proof (TTL {})",
+                span(age),
+                span(left),
+                span(ttl)
+            )
+        }
+        _ => String::new(),
+    };
+    let waiting = lock.waiting.map(|waited| format!(", waited for since {}", span(waited))).unwrap_or_default();
+    writeln!(out, "  lock         {holder}{proof}{waiting}")
+}
+
+fn draw_vrrp(out: &mut String, vip: &VipStatus) -> std::fmt::Result {
+    let vrrp = &vip.vrrp;
+    let (router, id) = (vip.router.as_str(), vip.virtual_router_id);
+    write!(out, "  VRRP         {router}, virtual router {id} on {}", vip.interface)?;
+    if vip.follows == FollowsLabel::None {
+        write!(out, ", priority {}, every {}", vrrp.priority, span(vrrp.advertisement_interval))?;
+        if vip.router == RouterLabel::Backup {
+            let learned = if vrrp.active_adver_interval == vrrp.advertisement_interval {
+                String::new()
+            } else {
+                format!(" (the Active advertises every {})", span(vrrp.active_adver_interval))
+            };
+            write!(out, ", Active within {} of silence{learned}", span(vrrp.active_down_interval))?;
+        }
+    }
+    writeln!(out)
+}
+
+fn draw_peer(out: &mut String, peer: &PeerStatus) -> std::fmt::Result {
+    let Some(age) = peer.age else { return writeln!(out, "  peer         {} has not been heard", peer.address) };
+    let addresses = if peer.address_mismatch { ", with other addresses" } else { "" };
+    let interval = if peer.interval_mismatch { format!(", every {}", span(peer.interval)) } else { String::new() };
+    let version = if peer.version == 2 { ", version 2: not obeyed" } else { "" };
+    let (address, priority, age) = (peer.address, peer.priority, span(age));
+    writeln!(out, "  heard        {address} priority {priority}, {age} ago{interval}{addresses}{version}")
+}
+
+fn draw_interface(out: &mut String, interface: &InterfaceStatus) -> std::fmt::Result {
+    let state = match (interface.index, interface.up) {
+        (None, _) => "does not exist",
+        (_, true) => "up",
+        (_, false) => "down",
+    };
+    let sources: Vec<_> = interface.sources.iter().map(|address| format!(", {address}")).collect();
+    writeln!(out, "  interface    {} {state}{}", interface.name, sources.concat())
 }
 
 fn draw_etcd(out: &mut String, etcd: &EtcdStatus) -> std::fmt::Result {

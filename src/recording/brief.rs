@@ -7,22 +7,26 @@ use crate::node::io::{Address, Input, Outcome, Output};
 pub fn input(input: &Input) -> String {
     match input {
         Input::Timer => "timer".to_owned(),
-        Input::Link(None) => "no such interface".to_owned(),
-        Input::Link(Some(link)) => format!("interface {} {}", link.index, if link.up { "up" } else { "down" }),
+        Input::Link { link: None, .. } => "no such interface".to_owned(),
+        Input::Link { link: Some(link), .. } => {
+            format!("interface {} {}", link.index, if link.up { "up" } else { "down" })
+        }
         Input::Addresses(addresses) => {
             let list: Vec<_> = addresses.iter().map(address).collect();
             format!("addresses: {}", list.join(", "))
         }
         Input::AddressAdded(added) => format!("kernel: added {}", address(added)),
         Input::AddressRemoved(removed) => format!("kernel: removed {}", address(removed)),
-        Input::Advert(advert) => {
+        Input::Advert { advert, .. } => {
             format!("advert of {}: router {}, priority {}", advert.source, advert.vrid, advert.priority)
         }
-        Input::Discarded(packet) => format!("packet discarded: {}", packet.reason),
-        Input::ArpClaim { address, mac } => {
+        Input::Discarded(packets) => format!("{} packets discarded: {}", packets.count, packets.reason),
+        Input::Claim { address, mac, .. } => {
             let mac: Vec<_> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("ARP: {address} is at {}", mac.join(":"))
+            format!("{address} is said to be at {}", mac.join(":"))
         }
+        Input::Drain { drained: true, .. } => "drain".to_owned(),
+        Input::Drain { drained: false, .. } => "undrain".to_owned(),
         Input::Etcd(report) => format!("etcd: {}", etcd(report)),
         Input::Postgres(report) => format!("PostgreSQL: {} ({})", report.role.as_str(), report.detail),
         Input::Patroni(report) => match &report.answer {

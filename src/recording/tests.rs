@@ -13,8 +13,8 @@ use crate::gate::evidence::{
     PatroniReport, PatroniState, Remaining, Role, RoleReport, VipId,
 };
 use crate::gate::policy::Policy;
-use crate::node::Node;
 use crate::node::io::{Address, Discarded, Link, Outcome, Version2};
+use crate::node::{InterfaceId, Node};
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 20, 155);
 const START: Instant = Instant::from_millis(60_000);
@@ -24,7 +24,7 @@ fn settings() -> Settings {
 }
 
 fn own_address() -> Address {
-    Address { link: 2, address: Ipv4Addr::new(10, 0, 20, 11).into(), prefix_len: 24, lifetime: None }
+    Address { link: 2, address: Ipv4Addr::new(10, 0, 20, 11).into(), prefix_len: 24, lifetime: None, tentative: false }
 }
 
 fn round(asked: Instant, revision: i64) -> EtcdReport {
@@ -65,15 +65,15 @@ fn inputs() -> Vec<Input> {
     let vip = VipId(0);
     let error = || "no".to_owned();
     let advert = Advert {
-        source: Ipv4Addr::new(10, 0, 20, 12),
-        destination: Ipv4Addr::new(224, 0, 0, 18),
+        source: Ipv4Addr::new(10, 0, 20, 12).into(),
+        destination: Ipv4Addr::new(224, 0, 0, 18).into(),
         vrid: Vrid::new(155).unwrap(),
         priority: 255,
         interval: Interval::DEFAULT,
-        addresses: vec![VIP],
+        addresses: vec![VIP.into()],
         checksum: ChecksumForm::Rfc5798,
     };
-    let version2 = Version2 { source: VIP, virtual_router_id: 155, priority: 0 };
+    let version2 = Version2 { source: VIP, priority: 0 };
     let etcd = [
         EtcdReport::Hint,
         round(START, 100),
@@ -103,20 +103,34 @@ fn inputs() -> Vec<Input> {
     ];
     let state = PatroniState { primary: true, failsafe_active: false };
     let others = [
-        Input::Link(Some(Link { index: 2, up: true })),
+        Input::Link { interface: InterfaceId(0), link: Some(Link { index: 2, up: true, mtu: 1500 }) },
         Input::Addresses(vec![own_address()]),
         Input::Timer,
         Input::AddressAdded(Address { lifetime: Some(3), ..own_address() }),
         Input::AddressRemoved(Address { lifetime: Some(3), ..own_address() }),
-        Input::Advert(advert),
-        Input::Discarded(Discarded { reason: "checksum".into(), version2: None }),
-        Input::Discarded(Discarded { reason: "of a later version".into(), version2: Some(version2) }),
-        Input::ArpClaim { address: VIP, mac: [1, 2, 3, 4, 5, 255] },
+        Input::Advert { interface: InterfaceId(0), advert },
+        Input::Discarded(Discarded {
+            interface: InterfaceId(0),
+            reason: "checksum".into(),
+            count: u64::MAX,
+            virtual_router_id: None,
+            version2: None,
+        }),
+        Input::Discarded(Discarded {
+            interface: InterfaceId(0),
+            reason: "of a later version".into(),
+            count: 1,
+            virtual_router_id: Some(155),
+            version2: Some(version2),
+        }),
+        Input::Claim { interface: InterfaceId(0), address: VIP.into(), mac: [1, 2, 3, 4, 5, 255] },
         role(START, Role::Unknown),
         Input::Patroni(PatroniReport { asked: START, answer: Ok(state) }),
         Input::Patroni(PatroniReport { asked: START, answer: Err(error()) }),
         Input::HandOver,
-        Input::Link(None),
+        Input::Link { interface: InterfaceId(0), link: None },
+        Input::Drain { vip, drained: true },
+        Input::Drain { vip, drained: false },
         Input::Stop,
     ];
     let etcd = etcd.into_iter().map(Input::Etcd);

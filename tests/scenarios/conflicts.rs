@@ -1,17 +1,19 @@
 //! Neighbours that claim what is not theirs.
 
+use std::net::Ipv4Addr;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lab::{Direction, Node, Options, Time, Traffic};
-use pgvrrp::transport::{AdvertSender, ArpSender};
+use pgvrrp::transport::Announcer;
+use pgvrrp::transport::v4::AdvertSender;
 use vrrp::types::{Interval, Vrid};
 use vrrp::wire::advert::{Advert, ChecksumForm};
 
 use crate::stage::play;
 
-pub(crate) fn rival(priority: u8) -> Advert {
+pub(crate) fn rival(priority: u8) -> Advert<Ipv4Addr> {
     Advert {
         source: Node::Client.ip(),
         destination: [224, 0, 0, 18].into(),
@@ -36,7 +38,7 @@ fn a_rivals_adverts_and_arp_do_not_move_the_vip() {
             let socket = std::process::Command::new("ip").args(["-json", "link", "show", "eth0"]).output()?;
             let link: serde_json::Value = serde_json::from_slice(&socket.stdout)?;
             let index = u32::try_from(link[0]["ifindex"].as_u64().unwrap_or(0))?;
-            ArpSender::open()?.announce(index, [2, 0, 0, 0, 0, 0x77], lab::VIP)?;
+            Announcer::open()?.announce(index, [2, 0, 0, 0, 0, 0x77], lab::VIP.into())?;
             Ok(())
         })??;
         stage.calm(Duration::from_secs(3))?;
@@ -69,7 +71,7 @@ fn a_rival_announces_the_vip_after_its_advert_was_answered() {
             AdvertSender::open("eth0")?.send(&Advert { source: Node::Dcs.ip(), ..rival(254) })?;
             for _ in 0..4 {
                 thread::sleep(Duration::from_millis(5));
-                ArpSender::open()?.announce(index, Node::Dcs.mac(), lab::VIP)?;
+                Announcer::open()?.announce(index, Node::Dcs.mac(), lab::VIP.into())?;
             }
             Ok(())
         })??;

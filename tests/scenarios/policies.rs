@@ -9,7 +9,7 @@ use lab::http::Request;
 use lab::process::signal_pid;
 use lab::{Node, Options, Time};
 use nix::sys::signal::Signal;
-use pgvrrp::transport::AdvertSender;
+use pgvrrp::transport::v4::AdvertSender;
 use vrrp::types::Interval;
 
 use crate::conflicts::rival;

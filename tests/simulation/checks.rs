@@ -343,7 +343,7 @@ impl World {
 
     /// A daemon that holds hears that somebody else claims the address.
     pub(crate) fn note_claim(&mut self, h: usize, input: &Input, bound: bool) {
-        if matches!(input, Input::ArpClaim { .. }) && bound && self.hosts[h].challenged.is_none() {
+        if matches!(input, Input::Claim { .. }) && bound && self.hosts[h].challenged.is_none() {
             self.hosts[h].challenged = Some((self.now, self.idle(h)));
         }
     }

@@ -97,5 +97,5 @@ impl Kernel {
 
 pub(crate) fn shown(bound: &Bound, now: Nanos, clock: &Clock) -> Address {
     let left = bound.ends.map(|ends| clock.read(ends).since(clock.read(now)).as_secs() as u32);
-    Address { link: bound.link, address: bound.address, prefix_len: bound.prefix_len, lifetime: left }
+    Address { link: bound.link, address: bound.address, prefix_len: bound.prefix_len, lifetime: left, tentative: false }
 }

@@ -1,7 +1,7 @@
 //! The segment: directed links that lose, delay, reorder and double what they carry, or carry nothing.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use vrrp::types::{Interval, Vrid};
 use vrrp::wire::advert::{Advert, ChecksumForm};
@@ -43,7 +43,7 @@ impl Lan {
 }
 
 impl World {
-    pub(crate) fn send_advert(&mut self, from: usize, priority: u8, source: Ipv4Addr, checksum: ChecksumForm) {
+    pub(crate) fn send_advert(&mut self, from: usize, priority: u8, source: IpAddr, checksum: ChecksumForm) {
         self.who(from, || format!("~ advert, priority {priority}"));
         let advert = advert(VRID, priority, source, checksum);
         if self.dice.chance(self.plan.lan_echo) {
@@ -131,14 +131,14 @@ fn mac(of: usize) -> [u8; 6] {
     [2, 0, 0, 0, 0, of as u8]
 }
 
-fn advert(vrid: u8, priority: u8, source: Ipv4Addr, checksum: ChecksumForm) -> Advert {
+fn advert(vrid: u8, priority: u8, source: impl Into<IpAddr>, checksum: ChecksumForm) -> Advert {
     Advert {
-        source,
-        destination: Ipv4Addr::new(224, 0, 0, 18),
+        source: source.into(),
+        destination: Ipv4Addr::new(224, 0, 0, 18).into(),
         vrid: Vrid::new(vrid).expect("not 0"),
         priority,
         interval: Interval::DEFAULT,
-        addresses: vec![VIP],
+        addresses: vec![VIP.into()],
         checksum,
     }
 }

@@ -128,8 +128,8 @@ fn milestones(member: &str, input: &Input) -> Vec<Milestone> {
             Role::Down => vec![Milestone::Down],
             Role::Unknown => Vec::new(),
         },
-        Input::Advert(advert) if advert.priority == 0 => vec![Milestone::Goodbye],
-        Input::Advert(_) => vec![Milestone::Advert],
+        Input::Advert { advert, .. } if advert.priority == 0 => vec![Milestone::Goodbye],
+        Input::Advert { .. } => vec![Milestone::Advert],
         Input::Done(outcomes) => outcomes.iter().filter_map(of_outcome).collect(),
         _ => Vec::new(),
     }

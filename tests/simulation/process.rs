@@ -2,12 +2,14 @@
 //! time, so that it can be stopped between any two of them.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use pgvrrp::gate::evidence::{EtcdReport, PatroniReport, RoleReport, VipId};
 use pgvrrp::node::io::{Address, Input, Link, Outcome, Output};
-use pgvrrp::node::{Identity, Node, Settings, VipSettings};
+use pgvrrp::node::{Follows, Identity, InterfaceId, Node, Settings, VipSettings};
 use vrrp::router::ChecksumPolicy;
 use vrrp::time::Instant;
 use vrrp::types::{Interval, Vrid};
@@ -89,11 +91,14 @@ impl World {
         host.preferred = h % self.plan.members;
         let vip = VipSettings {
             name: VIP.to_string(),
-            address: VIP,
-            prefix_len: 32,
+            addresses: vec![IpNet::from(IpAddr::V4(VIP))],
             virtual_router_id: Vrid::new(155).expect("not 0"),
+            interface: InterfaceId(0),
             interval: Interval::DEFAULT,
             checksum: ChecksumPolicy::Auto,
+            unicast_peers: Vec::new(),
+            follows: Follows::Primary,
+            drained: false,
         };
         let me = Identity {
             member: host.name.clone(),
@@ -101,7 +106,7 @@ impl World {
             incarnation: format!("inc{}", host.incarnation),
         };
         let policy = self.plan.policy;
-        let settings = Settings { me, interface: "eth0".to_owned(), policy, vips: vec![vip] };
+        let settings = Settings { me, interfaces: vec!["eth0".to_owned()], policy, vips: vec![vip] };
         host.process = Some(Process {
             node: Node::new(settings, now),
             pending: VecDeque::new(),
@@ -288,23 +293,23 @@ impl World {
             return Some(Input::Patroni(report));
         }
         if let Some(told) = inbox.kernel.pop_front() {
-            let link = self.hosts[h].kernel.link.then_some(Link { index: ETH0, up: true });
+            let link = self.hosts[h].kernel.link.then_some(Link { index: ETH0, up: true, mtu: 1500 });
             return Some(match told {
                 Told::Added(address) => Input::AddressAdded(address),
                 Told::Removed(address) => Input::AddressRemoved(address),
-                Told::Link => Input::Link(link),
+                Told::Link => Input::Link { interface: InterfaceId(0), link },
                 Told::Lost => {
-                    p.pending.push_back(Input::Link(link));
+                    p.pending.push_back(Input::Link { interface: InterfaceId(0), link });
                     let host = &self.hosts[h];
                     Input::Addresses(host.kernel.dump(self.now, &host.clock))
                 }
             });
         }
         if let Some(advert) = inbox.adverts.pop_front() {
-            return Some(Input::Advert(advert));
+            return Some(Input::Advert { interface: InterfaceId(0), advert });
         }
         if let Some(mac) = inbox.claims.pop_front() {
-            return Some(Input::ArpClaim { address: VIP, mac });
+            return Some(Input::Claim { interface: InterfaceId(0), address: VIP.into(), mac });
         }
         std::mem::take(&mut inbox.hand_over).then_some(Input::HandOver)
     }

@@ -1,6 +1,6 @@
 //! The names of the keys: Patroni's, which are read, and pgvrrp's own.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Where everything is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Keys {
 
 impl Keys {
     /// The keys of a cluster. `namespace` begins with a slash and does not end with one; `group` is a Citus group.
-    pub fn new(namespace: &str, scope: &str, group: Option<u32>, member: &str, vips: &[Ipv4Addr]) -> Self {
+    pub fn new(namespace: &str, scope: &str, group: Option<u32>, member: &str, vips: &[IpAddr]) -> Self {
         let group = group.map(|group| format!("/{group}")).unwrap_or_default();
         let path = format!("{namespace}/{scope}{group}");
         Self {
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn locks_are_outside_patronis_prefix() {
-        let keys = Keys::new("/service", "odoo", None, "db1", &[Ipv4Addr::new(10, 0, 20, 155)]);
+        let keys = Keys::new("/service", "odoo", None, "db1", &[IpAddr::from([10, 0, 20, 155])]);
         assert_eq!(keys.leader, "/service/odoo/leader");
         assert_eq!(keys.member, "/service/odoo/members/db1");
         assert_eq!(keys.locks, ["/pgvrrp/v1/service/odoo/10.0.20.155"]);
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn a_citus_group_is_a_level_of_its_own() {
-        let keys = Keys::new("/service", "odoo", Some(2), "db1", &[Ipv4Addr::new(10, 0, 20, 155)]);
+        let keys = Keys::new("/service", "odoo", Some(2), "db1", &[IpAddr::from([10, 0, 20, 155])]);
         assert_eq!(keys.config, "/service/odoo/2/config");
         assert_eq!(keys.initialize, "/service/odoo/2/initialize");
         assert_eq!(keys.locks, ["/pgvrrp/v1/service/odoo/2/10.0.20.155"]);

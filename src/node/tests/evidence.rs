@@ -92,12 +92,12 @@ fn an_older_copy_of_etcd_ends_the_hold_at_the_second_look() {
 #[test]
 fn a_stale_read_proves_nothing() {
     let mut world = World::holding();
-    let deadline = world.vip().lock.deadline_in.unwrap();
+    let deadline = world.vip().lock.unwrap().deadline_in.unwrap();
     world.revision -= 1;
     world.run(Duration::from_millis(900));
     world.revision += 1;
     assert!(world.is_bound());
-    assert!(world.vip().lock.deadline_in.unwrap() <= deadline);
+    assert!(world.vip().lock.unwrap().deadline_in.unwrap() <= deadline);
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn the_vip_stays_while_patroni_vouches_and_leaves_when_that_ends() {
     assert!(world.is_bound(), "{}", world.why());
     assert_eq!(world.vip().reason, "holding_failsafe");
     assert_eq!(world.count("unbind"), 0);
-    assert!(world.vip().lock.deadline_in.is_some_and(|left| left <= 5 * SECOND));
+    assert!(world.vip().lock.unwrap().deadline_in.is_some_and(|left| left <= 5 * SECOND));
     // The second member is not reached any more: Patroni will step down, and says so.
     world.patroni = Ok(PatroniState { failsafe_active: false, ..VOUCHES });
     world.run(SECOND);

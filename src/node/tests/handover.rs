@@ -103,14 +103,15 @@ fn a_handover_that_would_lose_the_vip_is_refused() {
     );
     // A picture of a second ago, with answers to questions that were asked a second before that.
     let mut status = World::holding().status();
-    (status.etcd.age, status.postgres.age) = (Some(21 * SECOND / 10), Some(21 * SECOND / 10));
+    let age = Some(21 * SECOND / 10);
+    (status.etcd.as_mut().unwrap().age, status.postgres.as_mut().unwrap().age) = (age, age);
     assert_eq!(status.is_fit_for_handover(), Ok(()));
     // The last answers were good ones, but old.
     let mut status = World::holding().status();
-    status.etcd.age = Some(3 * SECOND);
+    status.etcd.as_mut().unwrap().age = Some(3 * SECOND);
     assert!(status.is_fit_for_handover().is_err_and(|why| why.contains("etcd has not answered for 3.0s")));
     let mut status = World::holding().status();
-    status.postgres.age = Some(3 * SECOND);
+    status.postgres.as_mut().unwrap().age = Some(3 * SECOND);
     assert!(status.is_fit_for_handover().is_err_and(|why| why.contains("PostgreSQL has not answered for 3.0s")));
     unfit(
         |world| {

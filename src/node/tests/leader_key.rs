@@ -150,7 +150,7 @@ fn a_pause_does_not_hold_what_nothing_guards() {
 
 #[test]
 fn a_restarted_daemon_goes_on_without_a_flap() {
-    let vip = Address { link: ETH0, address: VIP.into(), prefix_len: 32, lifetime: Some(2) };
+    let vip = Address { link: ETH0, address: VIP.into(), prefix_len: 32, lifetime: Some(2), tentative: false };
     let mut world = World::with(policy(), ("db1", Role::Primary), vec![vip], None);
     world.run(10 * SECOND);
     assert_eq!(world.count("unbind"), 0);

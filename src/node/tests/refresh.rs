@@ -124,7 +124,7 @@ fn while_the_answer_is_awaited_the_shorter_lease_counts() {
     world.config.ttl = 20 * SECOND;
     world.withhold_acquisitions = true;
     world.run(2 * SECOND);
-    let left = world.vip().lock.deadline_in.expect("held");
+    let left = world.vip().lock.unwrap().deadline_in.expect("held");
     assert!(left <= Duration::from_millis(13_800), "{left:?}");
 }
 
@@ -176,5 +176,5 @@ fn a_lock_in_another_format_is_an_alarm() {
         .iter()
         .filter(|(_, output)| matches!(output, Output::Tell(notice) if notice.level == crate::node::io::Level::Alarm));
     assert_eq!(alarms.count(), 1, "one alarm, not one a second");
-    assert!(world.vip().lock.waiting.is_some());
+    assert!(world.vip().lock.unwrap().waiting.is_some());
 }

@@ -1,29 +1,31 @@
 //! The kernel, time and strangers do not play along.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use vrrp::types::{Interval, Vrid};
 use vrrp::wire::advert::{Advert, ChecksumForm};
 
-use super::world::{ETH0, ME, VIP, World};
+use super::world::{ETH0, ME, VIP, World, link};
 use crate::gate::evidence::{EtcdReport, Role};
+use crate::node::InterfaceId;
 use crate::node::io::{Address, Input, Link, Output};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 
 fn vip_at(link: u32, prefix_len: u8, lifetime: Option<u32>) -> Address {
-    Address { link, address: VIP.into(), prefix_len, lifetime }
+    Address { link, address: VIP.into(), prefix_len, lifetime, tentative: false }
 }
 
 fn advert(priority: u8) -> Advert {
     Advert {
-        source: [10, 0, 20, 77].into(),
-        destination: [224, 0, 0, 18].into(),
+        source: IpAddr::from([10, 0, 20, 77]),
+        destination: IpAddr::from([224, 0, 0, 18]),
         vrid: Vrid::new(155).unwrap(),
         priority,
         interval: Interval::DEFAULT,
-        addresses: vec![VIP],
+        addresses: vec![VIP.into()],
         checksum: ChecksumForm::Rfc9568,
     }
 }
@@ -145,13 +147,13 @@ fn a_vanished_interface_is_waited_for() {
     let mut world = World::holding();
     world.addresses.clear();
     world.give(Input::Addresses(Vec::new()));
-    world.give(Input::Link(None));
+    world.give(link(None));
     world.run(2 * SECOND);
     assert!(!world.vip().held);
-    let own = Address { link: 9, address: ME.into(), prefix_len: 24, lifetime: None };
+    let own = Address { link: 9, address: ME.into(), prefix_len: 24, lifetime: None, tentative: false };
     world.addresses.push(own);
     world.give(Input::AddressAdded(own));
-    world.give(Input::Link(Some(Link { index: 9, up: true })));
+    world.give(link(Some(Link { index: 9, up: true, mtu: 1500 })));
     world.run(2 * SECOND);
     assert!(world.addresses.contains(&vip_at(9, 32, Some(3))), "{}", world.why());
 }
@@ -160,9 +162,9 @@ fn a_vanished_interface_is_waited_for() {
 fn no_packet_moves_the_vip() {
     let mut world = World::holding();
     for priority in [255, 254, 0] {
-        world.give(Input::Advert(advert(priority)));
+        world.give(Input::Advert { interface: InterfaceId(0), advert: advert(priority) });
     }
-    world.give(Input::ArpClaim { address: VIP, mac: [2, 0, 0, 0, 0, 9] });
+    world.give(Input::Claim { interface: InterfaceId(0), address: VIP.into(), mac: [2, 0, 0, 0, 0, 9] });
     world.run(10 * SECOND);
     assert!(world.is_bound());
     assert_eq!(world.count("unbind"), 0);
@@ -175,9 +177,9 @@ fn no_packet_moves_the_vip() {
 fn no_packet_brings_the_vip() {
     let mut world = World::new();
     for priority in [0, 1, 255] {
-        world.give(Input::Advert(advert(priority)));
+        world.give(Input::Advert { interface: InterfaceId(0), advert: advert(priority) });
     }
-    world.give(Input::ArpClaim { address: VIP, mac: [2, 0, 0, 0, 0, 9] });
+    world.give(Input::Claim { interface: InterfaceId(0), address: VIP.into(), mac: [2, 0, 0, 0, 0, 9] });
     world.run(10 * SECOND);
     assert_eq!(world.deeds(), [""; 0]);
 }
@@ -186,7 +188,7 @@ fn no_packet_brings_the_vip() {
 fn a_storm_of_conflicts_is_answered_once_a_second() {
     let mut world = World::holding();
     for _ in 0..1000 {
-        world.give(Input::Advert(advert(255)));
+        world.give(Input::Advert { interface: InterfaceId(0), advert: advert(255) });
         world.run(MS);
     }
     assert!(world.count("announce") <= 2, "{}", world.count("announce"));
@@ -198,15 +200,15 @@ fn a_storm_of_conflicts_is_answered_once_a_second() {
 #[test]
 fn a_claim_right_after_an_announcement_is_answered_a_second_later() {
     let mut world = World::holding();
-    world.give(Input::Advert(advert(255)));
+    world.give(Input::Advert { interface: InterfaceId(0), advert: advert(255) });
     world.run(50 * MS);
     assert_eq!(world.count("announce"), 1);
     world.run(7 * SECOND);
     world.log.clear();
-    world.give(Input::Advert(advert(255)));
+    world.give(Input::Advert { interface: InterfaceId(0), advert: advert(255) });
     world.run(200 * MS);
     let before = world.count("announce");
-    world.give(Input::ArpClaim { address: VIP, mac: [2, 0, 0, 0, 0, 9] });
+    world.give(Input::Claim { interface: InterfaceId(0), address: VIP.into(), mac: [2, 0, 0, 0, 0, 9] });
     world.run(SECOND);
     assert!(world.count("announce") > before);
 }
@@ -217,7 +219,7 @@ fn an_announcement_that_was_skipped_is_not_forgotten() {
     let mut world = World::holding();
     world.run(7 * SECOND);
     world.skip_binds = true;
-    world.give(Input::ArpClaim { address: VIP, mac: [2, 0, 0, 0, 0, 9] });
+    world.give(Input::Claim { interface: InterfaceId(0), address: VIP.into(), mac: [2, 0, 0, 0, 0, 9] });
     world.skip_binds = false;
     world.log.clear();
     world.run(SECOND + 100 * MS);
@@ -227,21 +229,21 @@ fn an_announcement_that_was_skipped_is_not_forgotten() {
 #[test]
 fn a_foreign_active_is_made_to_yield_first() {
     let mut world = World::new();
-    world.give(Input::Advert(advert(100)));
+    world.give(Input::Advert { interface: InterfaceId(0), advert: advert(100) });
     world.promote();
     assert!(!world.is_bound());
     assert_eq!(world.vip().phase.as_str(), "displacing");
     assert_eq!(world.count("advertise"), 1);
     // It says goodbye: no need to wait any longer.
     world.run(20 * MS);
-    world.give(Input::Advert(advert(0)));
+    world.give(Input::Advert { interface: InterfaceId(0), advert: advert(0) });
     assert!(world.is_bound());
 }
 
 #[test]
 fn a_foreign_active_that_does_not_yield_delays_by_a_tenth_of_a_second() {
     let mut world = World::new();
-    world.give(Input::Advert(advert(100)));
+    world.give(Input::Advert { interface: InterfaceId(0), advert: advert(100) });
     world.promote();
     world.run(95 * MS);
     assert!(!world.is_bound());
@@ -251,10 +253,10 @@ fn a_foreign_active_that_does_not_yield_delays_by_a_tenth_of_a_second() {
 
 #[test]
 fn what_ends_the_right_to_bind_also_ends_the_displacing() {
-    let losses: [fn(&mut World); 2] = [|world| world.give(Input::Link(None)), |world| world.postgres(Role::Unknown)];
+    let losses: [fn(&mut World); 2] = [|world| world.give(link(None)), |world| world.postgres(Role::Unknown)];
     for lose in losses {
         let mut world = World::new();
-        world.give(Input::Advert(advert(100)));
+        world.give(Input::Advert { interface: InterfaceId(0), advert: advert(100) });
         world.promote();
         lose(&mut world);
         // The world fails if the node's deadline stays in the past.
@@ -268,7 +270,7 @@ fn what_ends_the_right_to_bind_also_ends_the_displacing() {
 #[test]
 fn an_active_of_our_own_kind_delays_nothing() {
     let mut world = World::new();
-    world.give(Input::Advert(advert(255)));
+    world.give(Input::Advert { interface: InterfaceId(0), advert: advert(255) });
     world.promote();
     assert!(world.is_bound());
 }

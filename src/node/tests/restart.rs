@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vrrp::time::Instant;
 
-use super::world::{ETH0, VIP, World, lock_of, me, settings};
+use super::world::{ETH0, VIP, World, link, lock_of, me, settings};
 use crate::gate::evidence::{Acquisition, LockKey, Role};
 use crate::gate::policy::Policy;
 use crate::node::io::{Address, Input};
@@ -14,7 +14,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// A daemon starts where one was killed a moment ago: the address still has its lifetime, V its lease, K is ours.
 fn restarted(lifetime: Option<u32>, role: Role, lock: Option<LockKey>) -> World {
-    let vip = Address { link: ETH0, address: VIP.into(), prefix_len: 32, lifetime };
+    let vip = Address { link: ETH0, address: VIP.into(), prefix_len: 32, lifetime, tentative: false };
     World::with(Policy::default(), ("db1", role), vec![vip], lock)
 }
 
@@ -70,7 +70,7 @@ fn an_address_on_a_replica_is_removed_at_the_first_answer() {
 
 #[test]
 fn without_any_answer_the_address_does_not_outlive_its_lifetime() {
-    let vip = Address { link: ETH0, address: VIP.into(), prefix_len: 32, lifetime: Some(3) };
+    let vip = Address { link: ETH0, address: VIP.into(), prefix_len: 32, lifetime: Some(3), tentative: false };
     let mut world = World::with(Policy::default(), ("db1", Role::Primary), vec![vip], Some(lock_of(&me(), 5)));
     world.etcd_up = false;
     world.log.clear();
@@ -85,7 +85,7 @@ fn addresses_that_cannot_be_read_do_not_make_the_loop_spin() {
     let start = Instant::from_millis(1000);
     let mut node = Node::new(settings, start);
     let late = start + 10 * SECOND;
-    node.handle(late, Input::Link(None));
+    node.handle(late, link(None));
     node.handle(late, Input::Timer);
     assert!(node.deadline() > late, "nothing is due before the addresses are read");
 }
@@ -93,7 +93,7 @@ fn addresses_that_cannot_be_read_do_not_make_the_loop_spin() {
 #[test]
 fn an_address_found_on_a_server_that_is_no_primary_goes_before_etcd_answers() {
     for role in [Role::Standby, Role::Down] {
-        let vip = Address { link: ETH0, address: VIP.into(), prefix_len: 32, lifetime: Some(3) };
+        let vip = Address { link: ETH0, address: VIP.into(), prefix_len: 32, lifetime: Some(3), tentative: false };
         let mut world = World::before(Policy::default(), ("db1", Role::Unknown), vec![vip], Some(lock_of(&me(), 5)));
         world.etcd_up = false;
         world.begin();
@@ -106,7 +106,7 @@ fn an_address_found_on_a_server_that_is_no_primary_goes_before_etcd_answers() {
 
 #[test]
 fn an_adoption_whose_outcome_is_unknown_revokes_nothing_before_the_address_is_gone() {
-    let vip = Address { link: ETH0, address: VIP.into(), prefix_len: 32, lifetime: Some(3) };
+    let vip = Address { link: ETH0, address: VIP.into(), prefix_len: 32, lifetime: Some(3), tentative: false };
     let mut world = World::before(Policy::default(), ("db1", Role::Primary), vec![vip], Some(lock_of(&me(), 5)));
     world.acquire_outcome = Some(|lease| Acquisition::Unknown { lease, reason: "no answer".to_owned() });
     world.unbind_fails = true;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use vrrp::router::ChecksumPolicy;
 use vrrp::time::Instant;
 use vrrp::types::{Interval, Vrid};
@@ -15,7 +16,7 @@ use crate::gate::evidence::{
 use crate::gate::policy::Policy;
 use crate::node::io::{Address, Input, Link, Outcome, Output};
 use crate::node::status::{Status, VipStatus};
-use crate::node::{Identity, Node, Settings, VipSettings};
+use crate::node::{Follows, Identity, InterfaceId, Node, Settings, VipSettings};
 
 pub(super) const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 20, 155);
 pub(super) const ME: Ipv4Addr = Ipv4Addr::new(10, 0, 20, 11);
@@ -27,17 +28,26 @@ pub(super) fn me() -> Identity {
     Identity { member: "db1".to_owned(), boot_id: "boot".to_owned(), incarnation: "one".to_owned() }
 }
 
+/// How the interface is.
+pub(super) fn link(link: Option<Link>) -> Input {
+    Input::Link { interface: InterfaceId(0), link }
+}
+
 /// What the operator says in this world.
 pub(crate) fn settings(policy: Policy) -> Settings {
     let vip = VipSettings {
         name: VIP.to_string(),
-        address: VIP,
-        prefix_len: 32,
+        addresses: vec![IpNet::from(IpAddr::V4(VIP))],
         virtual_router_id: Vrid::new(155).unwrap(),
+        interface: InterfaceId(0),
         interval: Interval::DEFAULT,
-        checksum: ChecksumPolicy::Auto,
+        // One packet each time, which is easier to count.
+        checksum: ChecksumPolicy::Rfc9568,
+        unicast_peers: Vec::new(),
+        follows: Follows::Primary,
+        drained: false,
     };
-    Settings { me: me(), interface: "eth0".to_owned(), policy, vips: vec![vip] }
+    Settings { me: me(), interfaces: vec!["eth0".to_owned()], policy, vips: vec![vip] }
 }
 
 /// What this world says to an output.
@@ -106,7 +116,7 @@ impl World {
     /// The daemon reads what the host has; the rest follows from that.
     pub(super) fn begin(&mut self) {
         let addresses = self.addresses.clone();
-        self.give(Input::Link(Some(Link { index: ETH0, up: true })));
+        self.give(link(Some(Link { index: ETH0, up: true, mtu: 1500 })));
         self.give(Input::Addresses(addresses));
     }
 
@@ -118,7 +128,7 @@ impl World {
         lock: Option<LockKey>,
     ) -> Self {
         let settings = settings(policy);
-        let own = Address { link: ETH0, address: ME.into(), prefix_len: 24, lifetime: None };
+        let own = Address { link: ETH0, address: ME.into(), prefix_len: 24, lifetime: None, tentative: false };
         let leases = lock.iter().map(|lock| (lock.lease, 17)).collect();
         Self {
             node: Node::new(settings, START),
@@ -337,7 +347,7 @@ impl World {
             Output::Bind { link, lifetime, .. } => {
                 self.addresses.retain(|address| address.address != IpAddr::V4(VIP) || address.link != link);
                 let lifetime = Some(lifetime.get());
-                self.addresses.push(Address { link, address: VIP.into(), prefix_len: 32, lifetime });
+                self.addresses.push(Address { link, address: VIP.into(), prefix_len: 32, lifetime, tentative: false });
                 Outcome::Bound { vip, at: self.now }
             }
             Output::Unbind { .. } if self.unbind_fails => Outcome::UnbindFailed { vip, error: "no".to_owned() },

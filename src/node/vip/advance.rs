@@ -2,16 +2,14 @@
 
 use vrrp::router::Event;
 
-use super::{
-    ANNOUNCE_REPLY, Claim, DISPLACE, DRAIN, DRAIN_PROBE, LOOK_AGAIN, Leaving, Phase, RENEW, Surroundings, Vip,
-    VipSettings,
-};
+use super::{Claim, DISPLACE, DRAIN, DRAIN_PROBE, LOOK_AGAIN, Leaving, Phase, RENEW, Surroundings, Vip};
 use crate::gate::deadline;
 use crate::gate::evidence::Role;
 use crate::gate::guard::{Guard, stands};
 use crate::gate::policy::ForeignActive;
 use crate::gate::reason::Reason;
 use crate::gate::verdict::{Verdict, is_fresh, patroni_config, verdict};
+use crate::node::announcing::Announcing;
 use crate::node::io::{Level, Output};
 
 /// The TTL to ask for V's lease, in seconds.
@@ -31,7 +29,7 @@ impl Vip {
             Phase::Releasing { .. } => {}
         }
         // An adopted address may still be here when the outcome of putting V anew turns out to be unknown.
-        let absent = !around.kernel.is_present(self.settings.address) || !stands(Guard::RevokeAbsent);
+        let absent = !around.kernel.is_present(&self.settings) || !stands(Guard::RevokeAbsent);
         if absent && let Some(request) = self.lock.due(around.evidence.now, self.id) {
             out.push(Output::Etcd(request));
         }
@@ -49,13 +47,12 @@ impl Vip {
             return self.explain(Reason::KernelUnasked, out);
         }
         let claim = self.claim(around);
-        let address = self.settings.address;
         if matches!(self.phase, Phase::Displacing { .. }) && !matches!(claim, Claim::Open(_)) {
             self.leave_vrrp(around);
             self.enter(now, Phase::Closed);
         }
         if stands(Guard::Expel)
-            && around.kernel.is_present(address)
+            && around.kernel.is_present(&self.settings)
             && matches!(self.phase, Phase::Closed)
             && !self.may_stay(around, &claim)
         {
@@ -132,7 +129,8 @@ impl Vip {
                     && self.bind(around, held.deadline, out)
                 {
                     let actions = self.router.handle(now, Event::Startup);
-                    self.enter(now, Phase::Active { confirmed: false, renew: now + RENEW, announce: now, bursts: 0 });
+                    let announcing = Announcing::begin(now);
+                    self.enter(now, Phase::Active { confirmed: false, renew: now + RENEW, announcing });
                     self.carry_out(around, actions, out);
                 }
             }
@@ -156,7 +154,6 @@ impl Vip {
     /// Keeps the address where it belongs, and nowhere else.
     pub(super) fn keep(&mut self, around: &Surroundings<'_>, reason: Reason, out: &mut Vec<Output>) {
         let now = around.evidence.now;
-        let VipSettings { address, prefix_len, .. } = self.settings;
         let ttl = lock_ttl(around);
         // Without K the put would be refused.
         let leads = around.evidence.etcd.and_then(|etcd| etcd.leader.as_ref());
@@ -165,45 +162,48 @@ impl Vip {
         {
             out.push(Output::Etcd(request));
         }
-        let Some(link) = around.kernel.link else { return };
-        if around.kernel.has_strays(address, prefix_len) && stands(Guard::Strays) {
+        let Some(link) = around.kernel.link(self.settings.interface) else { return };
+        if around.kernel.has_strays(&self.settings) && stands(Guard::Strays) {
             out.push(Output::UnbindStrays { vip: self.id, keep: link.index });
         }
         // After a stall nothing is bound or announced before fresh evidence; that the hold itself ends is not the
         // stall's business but D's.
         if !self.lock.held().is_some_and(|held| is_fresh(&around.evidence, held)) {
             // What somebody else put in its place meanwhile has no lifetime, and no renewal gives it one now.
-            if around.kernel.is_unlimited(address) && stands(Guard::Unlimited) {
+            if around.kernel.is_unlimited(&self.settings) && stands(Guard::Unlimited) {
                 return self.release(around, Reason::Stalled, out);
             }
-            if let Phase::Active { renew, announce, .. } = &mut self.phase {
+            if let Phase::Active { renew, announcing, .. } = &mut self.phase {
                 let later = now + LOOK_AGAIN;
-                (*renew, *announce) = ((*renew).max(later), (*announce).max(later));
+                *renew = (*renew).max(later);
+                announcing.wait(later);
             }
             return self.explain(Reason::Stalled, out);
         }
         // By somebody's hand, or with its lifetime: what may stay while nothing says that PostgreSQL is primary may not be
         // bound anew that way (P6).
-        let deleted = self.is_confirmed() && !around.kernel.is_in_place(address, prefix_len);
+        let deleted = self.is_confirmed() && !around.kernel.is_in_place(&self.settings);
         let role = around.evidence.postgres.filter(|report| report.role != Role::Primary);
         if let Some(unknown) = role.filter(|_| deleted && stands(Guard::Repair)) {
             return self.release(around, Reason::PostgresUnknown(unknown.detail.clone()), out);
         }
         self.explain(reason, out);
-        let Phase::Active { confirmed, renew, announce, .. } = &mut self.phase else { return };
-        let announce_due = *confirmed && (deleted || now >= *announce);
-        // What is announced has been renewed just before: its lifetime does not end in between.
-        let renew_due = now >= *renew || (announce_due && stands(Guard::RenewThenAnnounce));
+        let Phase::Active { confirmed, renew, announcing } = &mut self.phase else { return };
+        let announce_due = *confirmed && (deleted || now >= announcing.due());
+        // What is announced has been renewed just before: its lifetime does not end in between. The slices of a long list
+        // follow each other within milliseconds.
+        let begins = announce_due && !announcing.has_begun();
+        let renew_due = now >= *renew || (begins && stands(Guard::RenewThenAnnounce));
         if renew_due || deleted {
             *renew = now + RENEW;
         }
         if announce_due {
-            // Unless it turns out to have been sent.
-            *announce = now + ANNOUNCE_REPLY;
+            announcing.making(now);
         }
         if deleted {
             self.record.counters.repaired += 1;
-            self.tell(Level::Warning, format!("{address} was removed by somebody else: putting it back"), out);
+            let text = format!("{} was removed by somebody else: putting it back", self.settings.shown());
+            self.tell(Level::Warning, text, out);
         }
         let until = self.lock.held().map(|held| held.stays_until(&around.evidence));
         if (renew_due || deleted) && !until.is_some_and(|until| self.bind(around, until, out)) {
@@ -236,7 +236,8 @@ impl Vip {
         match self.lock.held() {
             _ if around.stopping => Verdict::Shut(Reason::Stopping),
             // The address went with its interface. V only keeps it from a node that could serve.
-            _ if around.kernel.link.is_none() => Verdict::Shut(Reason::NoInterface(around.kernel.interface.clone())),
+            _ if around.kernel.link(self.settings.interface).is_none() => Verdict::Shut(self.no_interface(around)),
+            _ if self.drained => Verdict::Shut(Reason::Drained),
             Some(held) => verdict(&around.evidence, held, true),
             // Bound without V: there is no such state, and if there were, it would end here.
             None => Verdict::Shut(Reason::LockLost("this node does not hold it".to_owned())),

@@ -1,6 +1,6 @@
 //! What this node could do about V now, and by what right.
 
-use super::{Claim, Vip, VipSettings};
+use super::{Claim, Vip};
 use crate::gate::evidence::{Expect, LockHolder, LockKey, Role};
 use crate::gate::guard::{Guard, stands};
 use crate::gate::policy::{Fence, Paused};
@@ -22,10 +22,11 @@ impl Vip {
             Lock::Revoking { .. } | Lock::Leaving { .. } if around.stopping => Claim::Wait(Reason::Stopping),
             Lock::Revoking { .. } | Lock::Leaving { .. } => Claim::Wait(Reason::Unlocking),
             Lock::Held { .. } if around.stopping => Claim::GiveUp(Reason::Stopping),
+            Lock::Held { .. } if self.drained => Claim::GiveUp(Reason::Drained),
             Lock::Held { .. } if around.handing_over => Claim::Wait(Reason::HandingOver),
             // Without the interface there is nothing to bind to, and V only keeps others from serving.
-            Lock::Held { .. } if around.kernel.link.is_none() => {
-                Claim::GiveUp(Reason::NoInterface(around.kernel.interface.clone()))
+            Lock::Held { .. } if around.kernel.link(self.settings.interface).is_none() => {
+                Claim::GiveUp(self.no_interface(around))
             }
             Lock::Held { held, .. } => match verdict(&around.evidence, held, false) {
                 Verdict::Open(reason) => Claim::Open(reason),
@@ -43,8 +44,11 @@ impl Vip {
         if around.handing_over {
             return Err(Reason::HandingOver);
         }
-        if around.kernel.link.is_none() {
-            return Err(Reason::NoInterface(around.kernel.interface.clone()));
+        if self.drained {
+            return Err(Reason::Drained);
+        }
+        if around.kernel.link(self.settings.interface).is_none() {
+            return Err(self.no_interface(around));
         }
         if let Some(leader) = self.split_brain_with(around) {
             return Err(Reason::SplitBrain(leader.to_owned()));
@@ -81,9 +85,9 @@ impl Vip {
     /// Whether an address that is bound without our doing may stay for now. Only one that our predecessor bound, with
     /// the lifetime it gave it still running, and only while nothing has said no.
     pub(super) fn may_stay(&self, around: &Surroundings<'_>, claim: &Claim) -> bool {
-        let VipSettings { address, prefix_len, .. } = self.settings;
-        let ours = around.kernel.places(address).all(|place| place.lifetime.is_some_and(|left| left <= 3))
-            && !around.kernel.has_strays(address, prefix_len);
+        let mut places = around.kernel.places(&self.settings);
+        let ours = places.all(|(place, _)| place.lifetime.is_some_and(|left| left <= 3))
+            && !around.kernel.has_strays(&self.settings);
         let deserved = match claim {
             Claim::Take(_, Expect::Mine(_)) | Claim::Hold | Claim::Open(_) => true,
             Claim::Take(_, Expect::Absent) | Claim::GiveUp(_) => false,
@@ -113,7 +117,7 @@ impl Vip {
     pub(super) fn clean_up_leftover(&mut self, around: &Surroundings<'_>, reason: &Reason) {
         let decided = !reason.is_undecided() && !matches!(reason, Reason::AcquireFailed(_));
         let Some(etcd) = around.evidence.etcd.filter(|etcd| decided && etcd.asked > self.unlocked) else { return };
-        if around.kernel.is_present(self.settings.address) && stands(Guard::RevokeAbsent) {
+        if around.kernel.is_present(&self.settings) && stands(Guard::RevokeAbsent) {
             return;
         }
         if let Some(key) = etcd.locks.get(self.id.0).and_then(Option::as_ref)

@@ -3,18 +3,20 @@
 use vrrp::router::{Action, Event};
 use vrrp::time::Instant;
 
-use super::{ANNOUNCE_REPLY, Leaving, Phase, RESET_AFTER, RESET_BEFORE, Surroundings, Vip};
+use super::{Leaving, Phase, RESET_AFTER, RESET_BEFORE, Surroundings, Vip};
 use crate::gate::deadline;
 use crate::gate::guard::{Guard, stands};
 use crate::gate::reason::Reason;
 use crate::gate::verdict::is_fresh;
+use crate::node::adverts;
+use crate::node::announcing::REPLY;
 use crate::node::io::{Level, Output};
 
 impl Vip {
     /// Binds or renews, to be gone again before `until`. `false` if that is too near for even the shortest lifetime.
     pub(super) fn bind(&self, around: &Surroundings<'_>, until: Instant, out: &mut Vec<Output>) -> bool {
         let now = around.evidence.now;
-        let Some(link) = around.kernel.link else { return false };
+        let Some(link) = around.kernel.link(self.settings.interface) else { return false };
         let Some(lifetime) = deadline::lifetime(now, until) else { return false };
         let not_after = deadline::not_after(now);
         out.push(Output::Bind { vip: self.id, link: link.index, lifetime, not_after });
@@ -23,9 +25,11 @@ impl Vip {
 
     pub(super) fn announce(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
         let now = around.evidence.now;
-        if let Some(link) = around.kernel.link {
+        if let (Phase::Active { announcing, .. }, Some(link)) =
+            (&self.phase, around.kernel.link(self.settings.interface))
+        {
             self.announced = Some(now);
-            out.push(Output::Announce { vip: self.id, link: link.index, not_after: deadline::not_after(now) });
+            out.push(announcing.output(now, self.id, link.index));
         }
     }
 
@@ -76,11 +80,9 @@ impl Vip {
                 // After a stall an advertisement would claim what is not known any more.
                 Action::SendAdvert { priority: 1.., .. }
                     if !self.lock.held().is_some_and(|held| is_fresh(&around.evidence, held)) => {}
-                Action::SendAdvert { priority, checksum } => {
-                    if let Some(source) = around.kernel.primary_address() {
-                        let not_after = deadline::not_after(now);
-                        out.push(Output::Advertise { vip: self.id, priority, source, checksum, not_after });
-                    }
+                Action::SendAdvert { priority, checksums } => {
+                    self.record.counters.priority_zero_sent += u64::from(priority == 0);
+                    adverts::send(around.kernel, self.id, &self.settings, priority, checksums, now, out);
                 }
                 Action::Announce => {
                     if self.is_bound() {
@@ -95,7 +97,8 @@ impl Vip {
                         out,
                     );
                 }
-                Action::BindAddresses | Action::UnbindAddresses => {}
+                Action::BindAddresses => self.record.counters.became_active += u64::from(self.is_bound()),
+                Action::UnbindAddresses => {}
             }
         }
     }
@@ -104,19 +107,18 @@ impl Vip {
     /// a while, since a rival's own announcements may come after ours (Keepalived's do, for up to 20 ms).
     pub(super) fn conflict(&mut self, now: Instant, what: &str, out: &mut Vec<Output>) {
         // A flood of claims is no reason to flood etcd.
-        if self.disputed.is_none_or(|last| now.since(last) >= ANNOUNCE_REPLY) {
+        if self.disputed.is_none_or(|last| now.since(last) >= REPLY) {
             self.disputed = Some(now);
             self.look_again = true;
         }
         // Nor the segment: what has just been announced is announced again a second later.
-        let due = self.announced.map_or(now, |last| now.max(last + ANNOUNCE_REPLY));
+        let due = self.announced.map_or(now, |last| now.max(last + REPLY));
         let at_once = due == now;
         if at_once {
             self.tell(Level::Alarm, format!("conflict: {what}; etcd decides, announcing again"), out);
         }
-        if let Phase::Active { announce, bursts, .. } = &mut self.phase {
-            *announce = due.min(*announce);
-            *bursts = if at_once { 0 } else { *bursts };
+        if let Phase::Active { announcing, .. } = &mut self.phase {
+            announcing.again(due, at_once);
         }
     }
 }

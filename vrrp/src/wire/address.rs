@@ -20,6 +20,9 @@ pub trait Address: Copy + Ord + fmt::Debug + fmt::Display + Into<IpAddr> + seale
     /// Appends its bytes.
     fn write(self, to: &mut Vec<u8>);
 
+    /// `None` if it is of the other family.
+    fn of(address: IpAddr) -> Option<Self>;
+
     /// For what only IPv4 has.
     fn ipv4(self) -> Option<Ipv4Addr>;
 
@@ -38,6 +41,13 @@ impl Address for Ipv4Addr {
 
     fn write(self, to: &mut Vec<u8>) {
         to.extend(self.octets());
+    }
+
+    fn of(address: IpAddr) -> Option<Self> {
+        match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        }
     }
 
     fn ipv4(self) -> Option<Ipv4Addr> {
@@ -59,6 +69,13 @@ impl Address for Ipv6Addr {
 
     fn write(self, to: &mut Vec<u8>) {
         to.extend(self.octets());
+    }
+
+    fn of(address: IpAddr) -> Option<Self> {
+        match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(address) => Some(address),
+        }
     }
 
     fn ipv4(self) -> Option<Ipv4Addr> {

@@ -1,0 +1,123 @@
+//! What the operator says, as the node needs it.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use vrrp::router::{ChecksumPolicy, Preempt};
+use vrrp::types::{Interval, Priority, Vrid};
+
+use super::lock::Identity;
+use crate::gate::policy::Policy;
+
+/// What the operator says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Who this daemon is.
+    pub me: Identity,
+    /// Names of the interfaces that carry VIPs or are tracked, each once. [`InterfaceId`]s are positions in this list.
+    pub interfaces: Vec<String>,
+    /// `[policy]`.
+    pub policy: Policy,
+    /// The VIPs: those that follow the primary first, since they are the ones that have locks in etcd.
+    pub vips: Vec<VipSettings>,
+}
+
+/// One of the interfaces, by its position in [`Settings::interfaces`]: a name stays while the kernel's index changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct InterfaceId(pub usize);
+
+/// What the operator says of one VIP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VipSettings {
+    /// For people and labels.
+    pub name: String,
+    /// The addresses, which move as one, with the prefix lengths to bind them with. At least one.
+    pub addresses: Vec<IpNet>,
+    /// The virtual router; where there are addresses of both families, that of either.
+    pub virtual_router_id: Vrid,
+    /// Which interface carries it.
+    pub interface: InterfaceId,
+    /// Advertisement_Interval.
+    pub interval: Interval,
+    /// Checksum form to send.
+    pub checksum: ChecksumPolicy,
+    /// With whom to speak instead of the multicast group; empty: with the group.
+    pub unicast_peers: Vec<IpAddr>,
+    /// Who decides where it is.
+    pub follows: Follows,
+    /// Put on hold by hand before the daemon started.
+    pub drained: bool,
+}
+
+/// The two kinds of addresses, and of virtual routers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// Who decides where a VIP is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Follows {
+    /// etcd and PostgreSQL: it is where the primary is.
+    Primary,
+    /// VRRP's election.
+    None(Rules),
+}
+
+/// What the operator says of an election.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rules {
+    /// 1 to 254.
+    pub priority: Priority,
+    /// Whether, and how soon, to take over from an Active of lower priority.
+    pub preempt: Preempt,
+    /// Interfaces that have to be up besides the VIP's own.
+    pub track: Vec<InterfaceId>,
+}
+
+impl Family {
+    /// That of an address.
+    pub const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+}
+
+impl VipSettings {
+    /// The first address: by this the VIP goes where there is room for one only.
+    pub fn address(&self) -> IpAddr {
+        self.addresses.first().map_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), IpNet::addr)
+    }
+
+    /// Whether this is one of its addresses.
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|own| own.addr() == address)
+    }
+
+    /// The family of the first address comes first: ties of an election are broken in that one.
+    pub fn families(&self) -> impl Iterator<Item = Family> {
+        let first = Family::of(self.address());
+        let other = if first == Family::V4 { Family::V6 } else { Family::V4 };
+        let has_other = self.of_family(other).next().is_some();
+        [Some(first), has_other.then_some(other)].into_iter().flatten()
+    }
+
+    /// Its addresses of one family, in order.
+    pub fn of_family(&self, family: Family) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().map(IpNet::addr).filter(move |address| Family::of(*address) == family)
+    }
+
+    /// For people.
+    pub(super) fn shown(&self) -> String {
+        let more = self.addresses.len().saturating_sub(1);
+        let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+        format!("{}{more}", self.address())
+    }
+}
