@@ -269,7 +269,7 @@ fn observe(
         }
         match control::listen(runtime_dir) {
             Ok(listener) => {
-                drop(tokio::spawn(control::serve(listener, runtime_dir.to_owned(), status.clone(), commands)))
+                drop(tokio::spawn(control::serve(listener, runtime_dir.to_owned(), status.clone(), commands)));
             }
             Err(error) => warn!(%error, "no control socket: `pgvrrp status` will not work"),
         }
