@@ -85,6 +85,27 @@ pub enum Error {
         /// Why the first of them could not be put back.
         source: Box<Self>,
     },
+    /// There is an interface of this name that is not this program's. It is left alone.
+    #[error(
+        "interface {name} exists and is not this daemon's (its alias says whose it is): remove it with `ip link delete {name}`, \
+         or give it another name"
+    )]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// A sysctl of an interface of this program's own has a value that will not do, and cannot be changed.
+    #[error(
+        "cannot set {key} = {value}: {source}. Under systemd that takes ProtectKernelTunables=no in the unit (`systemctl edit`)"
+    )]
+    Setting {
+        /// Such as `net.ipv6.conf.INTERFACE.accept_ra`.
+        key: String,
+        /// What it has to be.
+        value: &'static str,
+        /// Why it cannot be written.
+        source: io::Error,
+    },
     /// The netlink socket itself failed: no file descriptor left, no memory.
     #[error("cannot {what}: netlink socket: {source}")]
     Socket {

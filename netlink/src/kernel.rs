@@ -18,7 +18,7 @@ use crate::link::{self, Link};
 /// The limit for one request with all its repetitions. It is long because time spent in the kernel, waiting for the RTNL
 /// lock, cannot be cut short anyway: an answer that comes late is better than none. A kernel that says nothing is given
 /// up after 200 ms, see `channel`.
-const REQUEST: Duration = Duration::from_secs(2);
+pub(crate) const REQUEST: Duration = Duration::from_secs(2);
 
 /// How often an address that reappears is removed before that is an error.
 const REMOVALS: u32 = 3;
@@ -33,7 +33,7 @@ const STAND_IN: u32 = 2;
 /// afresh; there is no state to repair.
 #[derive(Debug)]
 pub struct Kernel {
-    channel: Channel,
+    pub(crate) channel: Channel,
 }
 
 impl Kernel {

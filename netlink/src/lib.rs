@@ -3,8 +3,8 @@
 //! Everything that pgvrrp asks of the kernel about addresses goes through this crate, so that no other part has to know
 //! about netlink messages, sequence numbers, errno or overruns.
 //!
-//! * [`Kernel`] binds and unbinds addresses and reads the tables: synchronous, one or a few requests per call, made for
-//!   the protocol thread.
+//! * [`Kernel`] binds and unbinds addresses, keeps a [`Macvlan`] and reads the tables: synchronous, one or a few requests
+//!   per call, made for the protocol thread.
 //! * [`Monitor`] tells what changes, asynchronously. Open it first, then read the tables: then nothing is missed.
 //! * [`SockDiag`] counts and resets the TCP connections of an address.
 //!
@@ -21,6 +21,7 @@ mod error;
 pub mod fuzzing;
 mod kernel;
 mod link;
+mod macvlan;
 mod monitor;
 mod sock_diag;
 mod sysctl;
@@ -29,6 +30,7 @@ pub use address::{Address, dependents};
 pub use error::Error;
 pub use kernel::Kernel;
 pub use link::Link;
+pub use macvlan::Macvlan;
 pub use monitor::{Event, Monitor};
 pub use sock_diag::{Reset, SockDiag};
-pub use sysctl::promote_secondaries;
+pub use sysctl::{arp_announce, arp_filter, arp_ignore, promote_secondaries};

@@ -7,7 +7,7 @@ use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkH
 use crate::error::Failure;
 
 /// The size of `struct ifinfomsg`.
-const HEADER: usize = 16;
+pub(crate) const HEADER: usize = 16;
 
 /// The longest interface name in bytes (`IFNAMSIZ` less the final zero).
 pub(crate) const NAME_MAX: usize = libc::IFNAMSIZ - 1;

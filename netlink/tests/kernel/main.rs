@@ -5,6 +5,7 @@
 mod address;
 mod errors;
 mod ipv6;
+mod macvlan;
 mod monitor;
 mod namespace;
 mod others;
