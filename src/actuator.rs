@@ -216,7 +216,7 @@ impl Actuator {
         if clock::now() > not_after {
             return None;
         }
-        let voices = self.interfaces.get(settings.interface.0)?.voices.as_ref()?;
+        let voices = self.interfaces.get(settings.carrier().0)?.voices.as_ref()?;
         let sent = match source {
             IpAddr::V4(source) => {
                 let advert = message(settings, source, v4::GROUP, priority, checksum);
@@ -236,7 +236,7 @@ impl Actuator {
     fn announce(&mut self, vip: VipId, link: u32, which: Range<usize>, not_after: Instant) -> Option<Outcome> {
         let settings = self.vips.get(vip.0)?;
         // The MAC is asked for each time: it can be changed at run time.
-        let mac = match self.kernel.link(&self.interfaces.get(settings.interface.0)?.name) {
+        let mac = match self.kernel.link(&self.interfaces.get(settings.carrier().0)?.name) {
             Ok(found) => found.and_then(|found| found.mac),
             Err(error) => return Some(Outcome::SendFailed { vip, error: format!("announcement: {error}") }),
         };

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{io, thread};
 
-use pgvrrp_config::{Checksum, Cluster, Config, Fence, Follows, SslMode};
+use ipnet::{IpNet, Ipv6Net};
+use pgvrrp_config::{Checksum, Cluster, Config, Fence, Follows, Mac, SslMode};
 use pgvrrp_netlink::{Kernel, Link, Monitor, SockDiag, promote_secondaries};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -32,15 +33,16 @@ use crate::evidence::{etcd, patroni, postgres};
 use crate::gate::evidence::{EtcdReport, EtcdRequest, PatroniReport, RoleReport};
 use crate::gate::policy;
 use crate::node::status::Status;
-use crate::node::{self, Identity, InterfaceId, Node, Rules, Settings, VipSettings};
+use crate::node::{self, Family, Identity, InterfaceId, Node, Rules, Settings, VipSettings};
 use crate::observe::{control, http, logging, systemd};
 use crate::reactor::{Command, Lines, Reactor};
 use crate::realtime;
 use crate::recording::recorder::Recorder;
 use crate::runtime_dir::{self, RuntimeDir};
-use crate::segment::Segment;
+use crate::segment::{self, Obstacle, Segment};
 use crate::transport::Announcer;
 use crate::vip_lock::{self, VipLock};
+use crate::virtual_mac;
 
 /// Pause between two questions to PostgreSQL until the node says otherwise.
 const CALM: Duration = Duration::from_secs(1);
@@ -154,7 +156,8 @@ pub fn run(config: Config, record: Option<&Path>) -> Result<(), Failure> {
 
     let (started, has_started) = oneshot::channel();
     let settings = settings(&config, me, &drained);
-    let protocol = spawn("pgvrrp-protocol", move || protocol(settings, recorder, askers, lines, started))?;
+    let owner = virtual_mac::owner(&config.runtime_dir);
+    let protocol = spawn("pgvrrp-protocol", move || protocol(settings, owner, recorder, askers, lines, started))?;
     // Its failures to start are the daemon's; nothing else is begun before it stands.
     if has_started.blocking_recv().is_err() {
         return join(protocol);
@@ -211,6 +214,7 @@ fn open_recording(path: &Path) -> Result<Recorder, Failure> {
 
 fn protocol(
     settings: Settings,
+    owner: String,
     mut recorder: Option<Recorder>,
     askers: Askers,
     lines: Lines,
@@ -221,21 +225,57 @@ fn protocol(
     runtime()?.block_on(async {
         // The monitor first, the dump after it: nothing that happens in between is missed.
         let monitor = Monitor::open().map_err(refused)?;
-        let kernel = Kernel::open().map_err(refused)?;
+        let mut kernel = Kernel::open().map_err(refused)?;
         let sockets = SockDiag::open().map_err(refused)?;
         let announcer = Announcer::open().map_err(Failure::system("cannot open a packet socket"))?;
-        let segments = Segment::all(&settings);
+        let mut segments = Segment::all(&settings, &owner);
+        make_virtual_macs(&mut segments, &mut kernel, &owner)?;
         let actuator = Actuator::new(kernel, sockets, announcer, &settings, askers);
         let now = clock::now();
         if let Some(recorder) = &mut recorder {
             recorder.begin(&settings, now);
         }
         let node = Node::new(settings, now);
-        let reactor = Reactor::new(node, recorder, actuator, monitor, lines, segments);
+        let reactor = Reactor::new(node, recorder, actuator, monitor, lines, segments, owner);
         let reactor = reactor.map_err(Failure::system("cannot start the loop"))?;
         let _ = started.send(());
         reactor.run().await.map_err(Failure::system("the loop ended"))
     })
+}
+
+/// The interfaces with virtual MACs, so that what cannot be is refused before anything starts; and away with those that a
+/// predecessor left and that nobody wants any more.
+fn make_virtual_macs(segments: &mut [Segment], kernel: &mut Kernel, owner: &str) -> Result<(), Failure> {
+    use pgvrrp_netlink::Error;
+    let own = |segment: &&Segment| segment.below().is_some();
+    let wanted: Vec<_> = segments.iter().filter(own).map(|segment| segment.name.clone()).collect();
+    let tidy = |kernel: &mut Kernel, except: &[&str]| {
+        let deleted = kernel.delete_macvlans(owner, except);
+        let _ = deleted.inspect_err(|error| warn!(%error, "an interface that a predecessor made is left"));
+    };
+    tidy(kernel, &wanted.iter().map(String::as_str).collect::<Vec<_>>());
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    for interface in 0..segments.len() {
+        let failure = match segment::make(segments, InterfaceId(interface), kernel) {
+            Err(Obstacle::Host(text)) => Failure::Config(text),
+            Err(Obstacle::Kernel(error @ Error::NotPermitted { .. })) => Failure::Permission(error.to_string()),
+            Err(Obstacle::Kernel(error @ (Error::NameTaken { .. } | Error::Setting { .. } | Error::Kernel { .. }))) => {
+                Failure::Config(error.to_string())
+            }
+            // What only was not answered in time is tried again.
+            Ok(()) | Err(Obstacle::Kernel(_)) => {
+                let segment = &mut segments[interface];
+                let _ =
+                    segment.look_up(kernel).inspect_err(|error| warn!(%error, "an interface could not be looked up"));
+                continue;
+            }
+        };
+        tidy(kernel, &[]);
+        return Err(failure);
+    }
+    Ok(())
 }
 
 /// What an asker is given: what it has to know, the line by which it is told what to ask, and the line back.
@@ -319,7 +359,8 @@ fn check_capabilities() -> Result<(), Failure> {
 /// A VIP with a prefix length below 32 may come to be the first address of its subnet. When that goes, by our hand or by
 /// the end of its lifetime, the kernel removes the subnet's other addresses with it, unless told otherwise.
 fn check_prefixes(config: &Config) -> Result<(), Failure> {
-    for vip in &config.vips {
+    // The interface of a virtual MAC has no other addresses.
+    for vip in config.vips.iter().filter(|vip| vip.mac == Mac::Interface) {
         let Some(net) = vip.addresses.iter().find(|net| net.addr().is_ipv4() && net.prefix_len() < 32) else {
             continue;
         };
@@ -369,7 +410,7 @@ pub(crate) fn too_many(vip: &pgvrrp_config::Vip, link: &Link) -> Option<String> 
 
 fn lock_vips(config: &Config) -> Result<Vec<VipLock>, Failure> {
     let mut locks = Vec::new();
-    for vip in config.vips.iter().flat_map(|vip| vip.addresses.iter().map(ipnet::IpNet::addr)) {
+    for vip in config.vips.iter().flat_map(|vip| vip.addresses.iter().map(IpNet::addr)) {
         match vip_lock::take(vip) {
             Ok(lock) => locks.push(lock),
             Err(Some(pid)) => return Err(Failure::VipInUse { vip, pid }),
@@ -404,9 +445,10 @@ fn vip_settings(
 ) -> VipSettings {
     VipSettings {
         name: vip.name.clone(),
-        addresses: vip.addresses.clone(),
+        addresses: vip.addresses.iter().map(|net| bound_as(*net, vip.mac)).collect(),
         virtual_router_id: vip.virtual_router_id,
         interface: id(&vip.interface),
+        virtual_mac: (vip.mac == Mac::Virtual).then(|| id(&virtual_mac_name(vip))),
         interval: vip.interval,
         checksum: match vip.checksum {
             Checksum::Auto => ChecksumPolicy::Auto,
@@ -423,6 +465,23 @@ fn vip_settings(
             }),
         },
         drained: drained.contains(&vip.name),
+    }
+}
+
+/// The name of the interface with its virtual MAC. Its addresses are of one family.
+pub(crate) fn virtual_mac_name(vip: &pgvrrp_config::Vip) -> String {
+    let family = if vip.addresses.iter().any(|net| net.addr().is_ipv4()) { Family::V4 } else { Family::V6 };
+    virtual_mac::name(family, vip.virtual_router_id, &vip.interface)
+}
+
+/// A link-local address brings the interface of a virtual MAC its way to link-local clients (RFC 4291 section 2.5.6); an
+/// interface with an address of its own has that already.
+fn bound_as(net: IpNet, mac: Mac) -> IpNet {
+    match net {
+        IpNet::V6(net) if mac == Mac::Virtual && net.addr().is_unicast_link_local() => {
+            Ipv6Net::new(net.addr(), 64).unwrap_or(net).into()
+        }
+        net => net,
     }
 }
 
@@ -475,7 +534,7 @@ pub(crate) fn etcd_settings(node: &str, config: &Cluster, vips: &[pgvrrp_config:
 /// By which of its addresses a VIP's lock is called: the smallest one, so that the order in which nodes list them is all
 /// the same.
 fn lock_address(vip: &pgvrrp_config::Vip) -> IpAddr {
-    vip.addresses.iter().map(ipnet::IpNet::addr).min().unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
+    vip.addresses.iter().map(IpNet::addr).min().unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
 }
 
 #[cfg(test)]

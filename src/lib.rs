@@ -48,3 +48,4 @@ mod timer;
 pub mod transport;
 #[cfg(feature = "daemon")]
 mod vip_lock;
+mod virtual_mac;

@@ -80,6 +80,8 @@ pub struct Reactor {
     lines: Lines,
     /// By [`InterfaceId`].
     segments: Vec<Segment>,
+    /// The mark on the interfaces that are made for virtual MACs.
+    owner: String,
     timer: Timer,
     signals: Signals,
     /// Something that could not be read or opened is tried again then.
@@ -120,6 +122,7 @@ impl Reactor {
         monitor: Monitor,
         lines: Lines,
         segments: Vec<Segment>,
+        owner: String,
     ) -> io::Result<Self> {
         Ok(Self {
             node,
@@ -128,6 +131,7 @@ impl Reactor {
             monitor,
             lines,
             segments,
+            owner,
             timer: Timer::new()?,
             signals: Signals {
                 terminate: signal(SignalKind::terminate())?,
@@ -141,11 +145,21 @@ impl Reactor {
         })
     }
 
-    /// Runs until a signal ends it and everything is released, or until everything is left for the next process.
+    /// Runs until a signal ends it and everything is released, or until everything is left for the next process. The
+    /// interfaces that were made for virtual MACs go with the former and stay with the latter.
     ///
     /// # Errors
     /// If the kernel's notifications end, or an address would not go at the end.
     pub async fn run(mut self) -> io::Result<()> {
+        let result = self.run_until_the_end().await;
+        if self.stop.is_some() {
+            let deleted = self.actuator.kernel().delete_macvlans(&self.owner, &[]);
+            let _ = deleted.inspect_err(|error| warn!(%error, "a virtual MAC's interface is left"));
+        }
+        result
+    }
+
+    async fn run_until_the_end(&mut self) -> io::Result<()> {
         self.find_links();
         self.dump();
         loop {
@@ -294,18 +308,24 @@ impl Reactor {
     }
 
     fn link_event(&mut self, index: u32, name: Option<&str>) {
-        for interface in 0..self.segments.len() {
-            if self.segments[interface].is(index, name) {
-                self.find_link(InterfaceId(interface));
-            }
-        }
+        let is = |segment: &Segment| {
+            // What happens to an interface is felt by those that are made on top of it.
+            let below = segment.below().and_then(|below| self.segments.get(below.0));
+            segment.is(index, name) || below.is_some_and(|below| below.is(index, name))
+        };
+        let found = self.segments.iter().enumerate().filter(|(_, segment)| is(segment)).map(|(at, _)| InterfaceId(at));
+        found.collect::<Vec<_>>().into_iter().for_each(|interface| self.find_link(interface));
     }
 
+    /// Those that are made come after the ones that they are made on.
     fn find_links(&mut self) {
         (0..self.segments.len()).for_each(|interface| self.find_link(InterfaceId(interface)));
     }
 
     fn find_link(&mut self, interface: InterfaceId) {
+        if segment::make(&mut self.segments, interface, self.actuator.kernel()).is_err() {
+            self.reopen = Some(clock::now() + REOPEN);
+        }
         let Some(segment) = self.segments.get_mut(interface.0) else { return };
         if let Err(error) = segment.look_up(self.actuator.kernel()) {
             warn!(interface = segment.name, %error, "the interface could not be looked up");

@@ -25,7 +25,7 @@ mod tls;
 pub use diagnose::Problems;
 pub use file::Unusable;
 pub use model::{
-    Checksum, Cluster, Config, Election, Etcd, Failsafe, Fence, Follows, ForeignActive, Http, LogLevel, Patroni,
+    Checksum, Cluster, Config, Election, Etcd, Failsafe, Fence, Follows, ForeignActive, Http, LogLevel, Mac, Patroni,
     Paused, Policy, Postgres, PostgresDown, SslMode, Vip,
 };
 pub use secret::Secret;

@@ -1,6 +1,4 @@
 //! What the file says, once it is known to be right.
-//!
-//! A setting of which this version knows one value only (`mac`) is checked when the file is read, and has no field here.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -252,6 +250,9 @@ pub struct Vip {
     /// `unicast_peers`: where advertisements go, and where they may come from; at least one for each family that there are
     /// addresses of, and none for another. No two the same, none of them a VIP. Empty, the default, for multicast.
     pub unicast_peers: Vec<IpAddr>,
+    /// `mac`: `Virtual` only where all addresses are of one family, have no prefix length but that of a link-local IPv6
+    /// address, and there are no unicast peers. Default `interface`.
+    pub mac: Mac,
     /// `follows`, and what only one of its values gives a meaning to.
     pub follows: Follows,
 }
@@ -284,6 +285,16 @@ pub struct Election {
     pub preempt_delay: Duration,
     /// `track_interfaces`: interfaces that have to be up beside that of the VIP. No two the same, and not that one.
     pub track_interfaces: Vec<String>,
+}
+
+/// `vip.mac`: at which MAC address the VIP is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mac {
+    /// `"interface"`: that of the interface.
+    #[default]
+    Interface,
+    /// `"virtual"`: the virtual router's own, which moves with the VIP (RFC 9568 section 7.3).
+    Virtual,
 }
 
 /// `vip.checksum`: the form of the checksum that is sent. Both forms are accepted.

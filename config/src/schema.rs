@@ -214,11 +214,7 @@ pub(crate) const VIP: Schema = Schema {
             means: None,
             help: "remove it: the holder always accepts what is sent to the VIP",
         },
-        Foreign {
-            keys: &["use_vmac"],
-            means: Some("mac"),
-            help: "remove it: the VIP is at the interface's own MAC address",
-        },
+        Foreign { keys: &["use_vmac"], means: Some("mac"), help: "write mac = \"virtual\"" },
     ],
 };
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pgvrrp_config::{
-    Checksum, Cluster, Config, Etcd, Failsafe, Fence, Follows, ForeignActive, Http, LogLevel, Patroni, Paused, Policy,
-    Postgres, PostgresDown, SslMode, Tls, Vip,
+    Checksum, Cluster, Config, Etcd, Failsafe, Fence, Follows, ForeignActive, Http, LogLevel, Mac, Patroni, Paused,
+    Policy, Postgres, PostgresDown, SslMode, Tls, Vip,
 };
 use vrrp::types::{Interval, Vrid};
 
@@ -89,6 +89,7 @@ fn ten_lines_are_enough() {
             interval: Interval::DEFAULT,
             checksum: Checksum::Auto,
             unicast_peers: vec![],
+            mac: Mac::Interface,
             follows: Follows::Primary,
         }],
     };
@@ -233,4 +234,29 @@ fn passwords_come_from_files_beside_the_configuration() {
     let shown = format!("{config:?} {config:#?}");
     assert!(shown.contains("***"), "{shown}");
     assert!(!shown.contains("hunter2") && !shown.contains("tr0ub4dor"), "{shown}");
+}
+
+#[test]
+fn a_virtual_mac_for_each_family() {
+    let config = parse(
+        r#"
+        node = "lb1"
+        interface = "eth0"
+        [[vip]]
+        address = "10.0.20.155"
+        virtual_router_id = 155
+        follows = "none"
+        mac = "virtual"
+        [[vip]]
+        addresses = ["fe80::155/64", "fd00::155"]
+        virtual_router_id = 155
+        follows = "none"
+        mac = "virtual"
+        [[vip]]
+        address = "10.0.20.156"
+        virtual_router_id = 156
+        follows = "none"
+        "#,
+    );
+    assert_eq!(config.vips.iter().map(|vip| vip.mac).collect::<Vec<_>>(), [Mac::Virtual, Mac::Virtual, Mac::Interface]);
 }

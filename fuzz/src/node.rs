@@ -79,6 +79,7 @@ impl<'a> World<'a> {
             addresses: vec![IpNet::new_assert(IpAddr::V4(*address), if is(6) { 24 } else { 32 })],
             virtual_router_id: Vrid::new(id).expect("it is not 0"),
             interface: ETH0_ID,
+            virtual_mac: None,
             interval: Interval::DEFAULT,
             checksum: ChecksumPolicy::Auto,
             unicast_peers: Vec::new(),

@@ -1,7 +1,9 @@
 //! An interface with a MAC of its own on top of another one: where a virtual router has its virtual MAC (RFC 9568 section
 //! 7.3).
 //!
-//! Its mode is "private": it speaks with the segment, and never with the interface below it or with its siblings.
+//! Its mode is "vepa": it speaks with the segment, and never directly with the interface below it or with its siblings. So does
+//! "private", but there a multicast frame that comes from the segment with the MAC of a macvlan, as every advert of a peer
+//! does, is given to that macvlan alone: whoever listens on the interface below does not hear its peers.
 //!
 //! It is ours, so its settings may be ours too. Those of IPv4 go by netlink, which works where systemd's
 //! `ProtectKernelTunables=` has made `/proc/sys` read-only; for those of IPv6 there is no such way. They are in place
@@ -34,6 +36,8 @@ use crate::sysctl;
 /// The kind of the interface, by the kernel's word for it.
 const KIND: &[u8] = b"macvlan";
 
+const MODE: MacVlanMode = MacVlanMode::Vepa;
+
 /// A macvlan as it is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Macvlan {
@@ -55,7 +59,8 @@ struct Found {
     index: u32,
     name: String,
     switched_on: bool,
-    macvlan: bool,
+    /// Its mode, if it is a macvlan.
+    mode: Option<MacVlanMode>,
     parent: Option<u32>,
     mac: Option<[u8; 6]>,
     owner: Option<String>,
@@ -139,7 +144,7 @@ impl Macvlan {
             LinkAttribute::Address(self.mac.to_vec()),
             LinkAttribute::LinkInfo(vec![
                 LinkInfo::Kind(InfoKind::MacVlan),
-                LinkInfo::Data(InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Private)])),
+                LinkInfo::Data(InfoData::MacVlan(vec![InfoMacVlan::Mode(MODE)])),
             ]),
         ];
         message
@@ -232,7 +237,7 @@ impl Found {
         if header.interface_family != AddressFamily::Unspec {
             return Ok(None);
         }
-        let (mut name, mut parent, mut mac, mut owner, mut macvlan) = (None, None, None, None, false);
+        let (mut name, mut parent, mut mac, mut owner, mut mode) = (None, None, None, None, None);
         for attribute in NlasIterator::new(&payload[HEADER..]) {
             let attribute = attribute?;
             let value = attribute.value();
@@ -241,16 +246,16 @@ impl Found {
                 libc::IFLA_LINK => parent = Some(parse_u32(value)?),
                 libc::IFLA_ADDRESS => mac = value.try_into().ok(),
                 libc::IFLA_IFALIAS => owner = Some(text(value)),
-                libc::IFLA_LINKINFO => macvlan = is_macvlan(value)?,
+                libc::IFLA_LINKINFO => mode = macvlan_mode(value)?,
                 _ => {}
             }
         }
         let switched_on = header.flags.contains(LinkFlags::Up);
-        Ok(name.map(|name| Self { index: header.index, name, switched_on, macvlan, parent, mac, owner }))
+        Ok(name.map(|name| Self { index: header.index, name, switched_on, mode, parent, mac, owner }))
     }
 
     fn is_of(&self, owner: &str) -> bool {
-        self.macvlan && self.owner.as_deref() == Some(owner)
+        self.mode.is_some() && self.owner.as_deref() == Some(owner)
     }
 
     /// The mark is set after the creation: a process that was killed in between leaves one like this.
@@ -259,19 +264,39 @@ impl Found {
     }
 
     fn is_as(&self, wanted: &Macvlan) -> bool {
-        self.macvlan && self.name == wanted.name && self.parent == Some(wanted.parent) && self.mac == Some(wanted.mac)
+        self.mode == Some(MODE)
+            && self.name == wanted.name
+            && self.parent == Some(wanted.parent)
+            && self.mac == Some(wanted.mac)
     }
 }
 
-fn is_macvlan(link_info: &[u8]) -> Result<bool, Failure> {
+/// None if the `IFLA_LINKINFO` is not that of a macvlan. Macvtaps have the same data, and another kind.
+fn macvlan_mode(link_info: &[u8]) -> Result<Option<MacVlanMode>, Failure> {
     const IFLA_INFO_KIND: u16 = 1;
+    const IFLA_INFO_DATA: u16 = 2;
+    const IFLA_MACVLAN_MODE: u16 = 1;
+    let (mut macvlan, mut mode) = (false, None);
     for attribute in NlasIterator::new(link_info) {
         let attribute = attribute?;
-        if attribute.kind() == IFLA_INFO_KIND {
-            return Ok(attribute.value().strip_suffix(&[0]).unwrap_or(attribute.value()) == KIND);
+        match attribute.kind() {
+            IFLA_INFO_KIND => {
+                let kind = attribute.value();
+                macvlan = kind.strip_suffix(&[0]).unwrap_or(kind) == KIND;
+            }
+            // The kernel sends the kind first.
+            IFLA_INFO_DATA if macvlan => {
+                for data in NlasIterator::new(attribute.value()) {
+                    let data = data?;
+                    if data.kind() == IFLA_MACVLAN_MODE {
+                        mode = Some(MacVlanMode::from(parse_u32(data.value())?));
+                    }
+                }
+            }
+            _ => {}
         }
     }
-    Ok(false)
+    Ok(mode.filter(|_| macvlan))
 }
 
 fn text(value: &[u8]) -> String {

@@ -168,9 +168,11 @@ impl Election {
         if self.drained {
             return Some(Standing::Drained);
         }
-        let Some(link) = kernel.link(interface) else { return Some(Standing::NoInterface(name(interface))) };
-        if !link.up {
-            return Some(Standing::InterfaceDown(name(interface)));
+        if let Some(missing) = kernel.missing(&self.settings) {
+            return Some(Standing::NoInterface(name(missing)));
+        }
+        if let Some(down) = kernel.down(&self.settings) {
+            return Some(Standing::InterfaceDown(name(down)));
         }
         let is_up = |interface| kernel.link(interface).is_some_and(|link| link.up);
         if let Some(tracked) = self.rules.track.iter().find(|tracked| !is_up(**tracked)) {
@@ -207,7 +209,7 @@ impl Election {
     /// Keeps the address where it belongs while the router is Active, and nowhere else.
     fn keep(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
         let now = around.evidence.now;
-        let Some(link) = around.kernel.link(self.settings.interface) else { return };
+        let Some(link) = around.kernel.place(&self.settings) else { return };
         let Hold::Bound { confirmed, renew, announcing } = &mut self.hold else { return };
         if around.kernel.has_strays(&self.settings) {
             out.push(Output::UnbindStrays { vip: self.id, keep: link.index });
@@ -380,9 +382,7 @@ impl Election {
                     self.record.opened(now);
                     self.hold =
                         Hold::Bound { confirmed: false, renew: now + RENEW, announcing: Announcing::begin(now) };
-                    out.extend(
-                        around.kernel.link(self.settings.interface).map(|link| binding(self.id, link.index, now)),
-                    );
+                    out.extend(around.kernel.place(&self.settings).map(|link| binding(self.id, link.index, now)));
                 }
                 Action::UnbindAddresses => {
                     self.record.release_began(now);
@@ -396,7 +396,7 @@ impl Election {
                 }
                 Action::Announce => {
                     if let (Hold::Bound { announcing, .. }, Some(link)) =
-                        (&self.hold, around.kernel.link(self.settings.interface))
+                        (&self.hold, around.kernel.place(&self.settings))
                     {
                         self.announced = Some(now);
                         out.push(announcing.output(now, self.id, link.index));

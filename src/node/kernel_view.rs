@@ -60,6 +60,21 @@ impl KernelView {
         self.interfaces.get(interface.0)?.link
     }
 
+    /// Where the addresses of a VIP belong; `None` while one of its interfaces does not exist.
+    pub(super) fn place(&self, vip: &VipSettings) -> Option<Link> {
+        self.link(vip.interface).and_then(|_| self.link(vip.carrier()))
+    }
+
+    /// The first interface of a VIP that does not exist.
+    pub(super) fn missing(&self, vip: &VipSettings) -> Option<InterfaceId> {
+        [vip.interface, vip.carrier()].into_iter().find(|interface| self.link(*interface).is_none())
+    }
+
+    /// The first interface of a VIP that is down, or has no carrier.
+    pub(super) fn down(&self, vip: &VipSettings) -> Option<InterfaceId> {
+        [vip.interface, vip.carrier()].into_iter().find(|interface| !self.link(*interface).is_some_and(|link| link.up))
+    }
+
     /// Its name.
     pub(super) fn name(&self, interface: InterfaceId) -> &str {
         self.interfaces.get(interface.0).map_or("", |interface| interface.name.as_str())
@@ -85,7 +100,7 @@ impl KernelView {
 
     /// The VIP has just been bound where it belongs.
     pub(super) fn bound(&mut self, vip: &VipSettings) {
-        let Some(link) = self.link(vip.interface) else { return };
+        let Some(link) = self.place(vip) else { return };
         for net in &vip.addresses {
             self.added(Address {
                 link: link.index,
@@ -106,7 +121,7 @@ impl KernelView {
 
     /// The VIP is certain to be nowhere but where it belongs, if there.
     pub(super) fn no_strays(&mut self, vip: &VipSettings) {
-        let link = self.link(vip.interface);
+        let link = self.place(vip);
         for net in &vip.addresses {
             self.vips.entry(net.addr()).or_default().retain(|place| belongs(place, net, link));
         }
@@ -125,7 +140,7 @@ impl KernelView {
 
     /// Whether every address of the VIP is where it belongs, with a lifetime. Without one it is not our doing, even there.
     pub(super) fn is_in_place(&self, vip: &VipSettings) -> bool {
-        let link = self.link(vip.interface);
+        let link = self.place(vip);
         vip.addresses.iter().all(|net| {
             let mut places = self.vips.get(&net.addr()).into_iter().flatten();
             places.any(|place| belongs(place, net, link) && place.lifetime.is_some())
@@ -139,7 +154,7 @@ impl KernelView {
 
     /// Whether an address of the VIP is also where it does not belong.
     pub(super) fn has_strays(&self, vip: &VipSettings) -> bool {
-        let link = self.link(vip.interface);
+        let link = self.place(vip);
         self.places(vip).any(|(place, net)| !belongs(place, net, link))
     }
 

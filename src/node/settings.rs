@@ -36,8 +36,12 @@ pub struct VipSettings {
     pub addresses: Vec<IpNet>,
     /// The virtual router; where there are addresses of both families, that of either.
     pub virtual_router_id: Vrid,
-    /// Which interface carries it.
+    /// Which interface it is on: there its peers are heard, and that one's address adverts come from.
     pub interface: InterfaceId,
+    /// The interface on top of that one with the virtual router's own MAC (RFC 9568 section 7.3), if it has one: see
+    /// [`carrier`](Self::carrier).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_mac: Option<InterfaceId>,
     /// Advertisement_Interval.
     pub interval: Interval,
     /// Checksum form to send.
@@ -94,6 +98,11 @@ impl VipSettings {
     /// The first address: by this the VIP goes where there is room for one only.
     pub fn address(&self) -> IpAddr {
         self.addresses.first().map_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), IpNet::addr)
+    }
+
+    /// Where its addresses are bound, and announcements and adverts leave.
+    pub fn carrier(&self) -> InterfaceId {
+        self.virtual_mac.unwrap_or(self.interface)
     }
 
     /// Whether this is one of its addresses.

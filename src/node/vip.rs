@@ -396,7 +396,8 @@ impl Vip {
     }
 
     fn no_interface(&self, around: &Surroundings<'_>) -> Reason {
-        Reason::NoInterface(around.kernel.name(self.settings.interface).to_owned())
+        let missing = around.kernel.missing(&self.settings).unwrap_or(self.settings.interface);
+        Reason::NoInterface(around.kernel.name(missing).to_owned())
     }
 
     fn enter(&mut self, now: Instant, phase: Phase) {

@@ -103,6 +103,15 @@ impl AdvertSender {
         Ok(Self { socket, index })
     }
 
+    /// Lets it send from addresses of another interface: a virtual MAC's has none of its own.
+    ///
+    /// # Errors
+    /// As the kernel reports them.
+    pub fn from_elsewhere(self) -> io::Result<Self> {
+        self.socket.set_freebind_v6(true)?;
+        Ok(self)
+    }
+
     /// Sends one advertisement from its source, an address of this interface on which duplicate address detection is over.
     ///
     /// # Errors

@@ -94,6 +94,7 @@ impl World {
             addresses: vec![IpNet::from(IpAddr::V4(VIP))],
             virtual_router_id: Vrid::new(155).expect("not 0"),
             interface: InterfaceId(0),
+            virtual_mac: None,
             interval: Interval::DEFAULT,
             checksum: ChecksumPolicy::Auto,
             unicast_peers: Vec::new(),

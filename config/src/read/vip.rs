@@ -2,6 +2,7 @@
 
 mod addresses;
 mod election;
+mod mac;
 mod peers;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use super::cluster::Need;
 use super::link_name;
 use crate::diagnose::{Report, Reported, Span};
 use crate::model::{Checksum, Vip};
-use crate::raw::Meaning::{Is, NotYet};
+use crate::raw::Meaning::Is;
 use crate::raw::Section;
 use crate::schema;
 
@@ -116,8 +117,8 @@ fn read(
         report,
     );
     let follows = election::read(section, decides, interface.as_deref().ok(), report);
-    let mac = mac(section, report);
-    addresses.result.and(link_local).and(mac)?;
+    let mac = mac::read(section, &addresses, report);
+    addresses.result.and(link_local)?;
     Ok(Vip {
         name: name?,
         addresses: addresses.list.into_iter().map(Spanned::into_inner).collect(),
@@ -126,6 +127,7 @@ fn read(
         interval: interval?,
         checksum: checksum?,
         unicast_peers: unicast_peers?,
+        mac: mac?,
         follows: follows?,
     })
 }
@@ -209,10 +211,4 @@ fn interval(section: &Section<'_>, report: &mut Report) -> Result<Interval, Repo
             ))
         }
     }
-}
-
-fn mac(section: &Section<'_>, report: &mut Report) -> Result<(), Reported> {
-    let help =
-        "write \"interface\": clients learn of a move by gratuitous ARP and unsolicited neighbour advertisements";
-    section.choice("mac", (), [("interface", Is(())), ("virtual", NotYet(help))], report)
 }

@@ -256,12 +256,6 @@ fn what_is_not_available_in_this_version() {
     }
     one(
         vip,
-        "mac = «\"virtual\"»",
-        &not_yet("mac = \"virtual\""),
-        "write \"interface\": clients learn of a move by gratuitous ARP and unsolicited neighbour advertisements",
-    );
-    one(
-        vip,
         "«exclusive» = true",
         &not_yet("`exclusive` in [[vip]]"),
         "remove it: a VIP that follows the primary always is",

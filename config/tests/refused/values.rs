@@ -217,7 +217,12 @@ fn vip_settings() {
         "checksum must be \"auto\", \"rfc9568\" or \"rfc5798\"",
         "did you mean \"rfc9568\"?",
     );
-    one("[[vip]]", "mac = «\"auto\"»", "mac must be \"interface\"", "write mac = \"interface\"");
+    one(
+        "[[vip]]",
+        "mac = «\"auto\"»",
+        "mac must be \"interface\" or \"virtual\"",
+        "write mac = \"interface\" or \"virtual\"",
+    );
     one("[[vip]]", "follows = «\"replicas\"»", "follows must be \"primary\" or \"none\"", "did you mean \"replica\"?");
 }
 

@@ -310,7 +310,7 @@ fn words_from_elsewhere() {
         ),
         ("«version» = 3", "remove it: it is always 3"),
         ("«accept» = true", "remove it: the holder always accepts what is sent to the VIP"),
-        ("«use_vmac» = true", "remove it: the VIP is at the interface's own MAC address"),
+        ("«use_vmac» = true", "write mac = \"virtual\""),
         ("«dev» = \"eth0\"", "did you mean `interface`?"),
     ] {
         let key = line.split(['«', '»']).nth(1).unwrap();
@@ -319,4 +319,35 @@ fn words_from_elsewhere() {
     let shown = refuse(&with("[[vip]]", "auth_pass = \"hunter2\"").0);
     assert!(shown.contains("= help: remove it: VRRPv3 has no authentication\n"), "{shown}");
     assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn a_virtual_mac_is_that_of_one_family() {
+    let shown = refuse(&vip("addresses = [\"10.0.20.155\", \"fe80::155\"]\nmac = \"virtual\""));
+    let expected = r#"error: mac = "virtual" with both IPv4 and IPv6 addresses
+  --> /etc/pgvrrp/pgvrrp.toml:17:7
+   |
+17 | mac = "virtual"
+   |       ^^^^^^^^^
+   = help: make one [[vip]] for each family: their virtual MAC addresses differ
+
+1 error"#;
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn a_virtual_mac_needs_multicast() {
+    let shown = refuse(&vip("address = \"10.0.20.155\"\nmac = \"virtual\"\nunicast_peers = [\"10.0.20.12\"]"));
+    assert!(shown.starts_with("error: mac = \"virtual\" with `unicast_peers`\n"), "{shown}");
+    assert!(shown.contains("a network without multicast does not let a second MAC address through either"), "{shown}");
+}
+
+/// But for a link-local address, whose route is one for each interface.
+#[test]
+fn a_virtual_mac_brings_no_second_route() {
+    let shown = refuse(&vip("address = \"10.0.20.155/24\"\nmac = \"virtual\""));
+    assert!(shown.starts_with("error: a prefix length with mac = \"virtual\": 10.0.20.155/24\n"), "{shown}");
+    assert!(shown.contains("= help: write \"10.0.20.155\": the VIP would bring a second route"), "{shown}");
+    let shown = refuse(&vip("addresses = [\"fe80::155/64\", \"fd00::155/64\"]\nmac = \"virtual\""));
+    assert!(shown.starts_with("error: a prefix length with mac = \"virtual\": fd00::155/64\n"), "{shown}");
 }

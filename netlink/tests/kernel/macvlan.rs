@@ -49,7 +49,7 @@ fn it_is_made_with_its_mac_and_its_settings() {
         assert_eq!((found.index, found.up, found.mac), (index, true, Some(MAC)));
         let shown = shown(NAME);
         assert_eq!((&shown["link"], &shown["ifalias"]), (&"eth0".into(), &OWNER.into()), "{shown}");
-        assert_eq!(shown["linkinfo"]["info_data"]["mode"], "private", "{shown}");
+        assert_eq!(shown["linkinfo"]["info_data"]["mode"], "vepa", "{shown}");
         let settings =
             ["arp_ignore", "arp_announce", "rp_filter", "forwarding", "proxy_arp"].map(|key| conf("ipv4", key));
         assert_eq!(settings, ["1", "2", "2", "0", "0"]);
@@ -89,10 +89,13 @@ fn what_a_predecessor_left_is_used_with_its_addresses() {
 }
 
 #[test]
-fn one_on_another_interface_or_with_another_mac_is_replaced() {
+fn one_on_another_interface_or_with_another_mac_or_mode_is_replaced() {
     in_namespace(|| {
         let (mut kernel, wanted) = stage();
+        let private = kernel.keep_macvlan(&wanted, None).unwrap();
+        ip(&format!("link set {NAME} type macvlan mode private"));
         let index = kernel.keep_macvlan(&wanted, None).unwrap();
+        assert_ne!(index, private);
         let elsewhere = Macvlan { parent: link(&mut kernel, "eth1").index, ..wanted.clone() };
         let moved = kernel.keep_macvlan(&elsewhere, Some(index)).unwrap();
         assert_ne!(moved, index);
@@ -108,8 +111,8 @@ fn an_interface_of_somebody_else_is_never_touched() {
     let foreign = [
         "type veth peer name other",
         // Of the right kind, and of no owner that is known, but in use.
-        "link eth0 address 00:00:5e:00:01:9b up type macvlan mode private",
-        "link eth0 address 00:00:5e:00:01:07 type macvlan mode private",
+        "link eth0 address 00:00:5e:00:01:9b up type macvlan mode vepa",
+        "link eth0 address 00:00:5e:00:01:07 type macvlan mode vepa",
     ];
     for foreign in foreign {
         in_namespace(move || {
@@ -145,7 +148,7 @@ fn an_interface_of_somebody_else_is_never_touched() {
 fn one_that_was_left_half_made_is_finished() {
     in_namespace(|| {
         let (mut kernel, wanted) = stage();
-        ip(&format!("link add {NAME} link eth0 address 00:00:5e:00:01:9b type macvlan mode private"));
+        ip(&format!("link add {NAME} link eth0 address 00:00:5e:00:01:9b type macvlan mode vepa"));
         let before = link(&mut kernel, NAME).index;
         assert_eq!(kernel.keep_macvlan(&wanted, None).unwrap(), before);
         assert_eq!(shown(NAME)["ifalias"], OWNER);

@@ -40,6 +40,7 @@ pub(crate) fn settings(policy: Policy) -> Settings {
         addresses: vec![IpNet::from(IpAddr::V4(VIP))],
         virtual_router_id: Vrid::new(155).unwrap(),
         interface: InterfaceId(0),
+        virtual_mac: None,
         interval: Interval::DEFAULT,
         // One packet each time, which is easier to count.
         checksum: ChecksumPolicy::Rfc9568,

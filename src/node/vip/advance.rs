@@ -162,7 +162,7 @@ impl Vip {
         {
             out.push(Output::Etcd(request));
         }
-        let Some(link) = around.kernel.link(self.settings.interface) else { return };
+        let Some(link) = around.kernel.place(&self.settings) else { return };
         if around.kernel.has_strays(&self.settings) && stands(Guard::Strays) {
             out.push(Output::UnbindStrays { vip: self.id, keep: link.index });
         }
@@ -236,7 +236,7 @@ impl Vip {
         match self.lock.held() {
             _ if around.stopping => Verdict::Shut(Reason::Stopping),
             // The address went with its interface. V only keeps it from a node that could serve.
-            _ if around.kernel.link(self.settings.interface).is_none() => Verdict::Shut(self.no_interface(around)),
+            _ if around.kernel.place(&self.settings).is_none() => Verdict::Shut(self.no_interface(around)),
             _ if self.drained => Verdict::Shut(Reason::Drained),
             Some(held) => verdict(&around.evidence, held, true),
             // Bound without V: there is no such state, and if there were, it would end here.

@@ -25,7 +25,7 @@ impl Vip {
             Lock::Held { .. } if self.drained => Claim::GiveUp(Reason::Drained),
             Lock::Held { .. } if around.handing_over => Claim::Wait(Reason::HandingOver),
             // Without the interface there is nothing to bind to, and V only keeps others from serving.
-            Lock::Held { .. } if around.kernel.link(self.settings.interface).is_none() => {
+            Lock::Held { .. } if around.kernel.place(&self.settings).is_none() => {
                 Claim::GiveUp(self.no_interface(around))
             }
             Lock::Held { held, .. } => match verdict(&around.evidence, held, false) {
@@ -47,7 +47,7 @@ impl Vip {
         if self.drained {
             return Err(Reason::Drained);
         }
-        if around.kernel.link(self.settings.interface).is_none() {
+        if around.kernel.place(&self.settings).is_none() {
             return Err(self.no_interface(around));
         }
         if let Some(leader) = self.split_brain_with(around) {

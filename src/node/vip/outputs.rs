@@ -16,7 +16,7 @@ impl Vip {
     /// Binds or renews, to be gone again before `until`. `false` if that is too near for even the shortest lifetime.
     pub(super) fn bind(&self, around: &Surroundings<'_>, until: Instant, out: &mut Vec<Output>) -> bool {
         let now = around.evidence.now;
-        let Some(link) = around.kernel.link(self.settings.interface) else { return false };
+        let Some(link) = around.kernel.place(&self.settings) else { return false };
         let Some(lifetime) = deadline::lifetime(now, until) else { return false };
         let not_after = deadline::not_after(now);
         out.push(Output::Bind { vip: self.id, link: link.index, lifetime, not_after });
@@ -25,9 +25,7 @@ impl Vip {
 
     pub(super) fn announce(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
         let now = around.evidence.now;
-        if let (Phase::Active { announcing, .. }, Some(link)) =
-            (&self.phase, around.kernel.link(self.settings.interface))
-        {
+        if let (Phase::Active { announcing, .. }, Some(link)) = (&self.phase, around.kernel.place(&self.settings)) {
             self.announced = Some(now);
             out.push(announcing.output(now, self.id, link.index));
         }
