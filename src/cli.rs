@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use pgvrrp_config::{Config, Follows, Vip};
+use pgvrrp_config::{Config, Follows, Mac, Vip};
 
 use crate::observe::control::{self, Ask};
 use crate::{daemon, doctor, drain, handover, listen, recording, replay};
@@ -212,7 +212,8 @@ fn describe(vip: &Vip) -> String {
         Follows::None(election) => format!("elected by VRRP, priority {}", election.priority),
     };
     let (interface, id) = (&vip.interface, vip.virtual_router_id);
-    format!("VIP {} on {interface}, virtual router {id}, {follows}", addresses.join(", "))
+    let mac = if vip.mac == Mac::Virtual { " with its own MAC" } else { "" };
+    format!("VIP {} on {interface}, virtual router {id}{mac}, {follows}", addresses.join(", "))
 }
 
 /// The connection string has to be one that PostgreSQL's client understands.

@@ -1,5 +1,5 @@
 //! `mac = "virtual"`: the virtual router's own MAC address (RFC 9568 section 7.3), on an interface of the daemon's own on top
-//! of the VIP's, a macvlan. docs/virtual-mac.md says what was measured, and why the host has to be as it is checked here.
+//! of the VIP's, a macvlan. docs/VIRTUAL-MAC.md says what was measured, and why the host has to be as it is checked here.
 
 use std::io;
 
@@ -161,7 +161,7 @@ mod tests {
         Vrid::new(id).unwrap()
     }
 
-    //= RFC9568-7.3
+    // RFC 9568 section 7.3.
     #[test]
     fn the_virtual_mac_is_made_of_the_family_and_the_number() {
         assert_eq!(mac(Family::V4, vrid(155)), [0, 0, 0x5e, 0, 1, 0x9b]);

@@ -6,11 +6,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use pgvrrp_config::{Config, Vip};
+use pgvrrp_config::{Config, Mac, Vip};
 use pgvrrp_netlink::{Address, Error, Kernel, Link, SockDiag, promote_secondaries};
 
 use super::areas::{INTERFACE, SOCKETS};
 use super::report::Finding;
+use crate::node::Family;
+use crate::virtual_mac;
 
 /// What the kernel says about this host's interfaces and addresses.
 pub(super) struct Host {
@@ -22,6 +24,8 @@ struct Interface {
     name: String,
     link: Result<Option<Link>, Error>,
     promotes: io::Result<bool>,
+    /// What keeps a virtual MAC on it from being the only one that answers for an IPv4 address.
+    obstacle: Option<String>,
 }
 
 impl Host {
@@ -46,7 +50,8 @@ pub(super) fn ask(config: &Config) -> Host {
             Ok(kernel) => kernel.link(&name),
             Err(_) => Kernel::open().map(|_| None),
         };
-        Interface { promotes: promote_secondaries(&name), link, name }
+        let obstacle = virtual_mac::obstacle(&name, Family::V4);
+        Interface { promotes: promote_secondaries(&name), obstacle, link, name }
     };
     let interfaces = names.into_iter().map(of).collect();
     let addresses = kernel.and_then(|mut kernel| kernel.addresses());
@@ -86,6 +91,9 @@ fn judge_one(config: &Config, host: &Host, interface: &Interface) -> Vec<Finding
         findings.extend(vip.addresses.iter().filter_map(|net| place(net.addr(), name, &own)));
         findings.extend(vip.addresses.iter().filter_map(|net| prefix(*net, name, &interface.promotes)));
         findings.extend(size(vip, link));
+        if vip.mac == Mac::Virtual {
+            findings.push(own_mac(vip, interface.obstacle.as_deref()));
+        }
     }
     findings
 }
@@ -153,6 +161,20 @@ fn prefix(vip: IpNet, interface: &str, promotes: &io::Result<bool>) -> Option<Fi
 fn size(vip: &Vip, link: &Link) -> Option<Finding> {
     let too_many = crate::daemon::too_many(vip, link)?;
     Some(Finding::problem(INTERFACE, too_many, "divide them between several VIPs"))
+}
+
+/// The same condition as the daemon's own refusal to start.
+fn own_mac(vip: &Vip, obstacle: Option<&str>) -> Finding {
+    let (name, own) = (&vip.name, crate::daemon::virtual_mac_name(vip));
+    match obstacle.filter(|_| vip.addresses.iter().any(|net| net.addr().is_ipv4())) {
+        None => {
+            Finding::ok(INTERFACE, format!("VIP {name}: nothing on this host answers for it beside its own MAC, {own}"))
+        }
+        Some(obstacle) => {
+            let fix = "set that, in /etc/sysctl.d as well; docs/VIRTUAL-MAC.md says why";
+            Finding::problem(INTERFACE, format!("VIP {name}: {obstacle}"), fix)
+        }
+    }
 }
 
 /// Whether the kernel can reset connections; nothing is reset by the question.

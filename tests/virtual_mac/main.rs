@@ -143,6 +143,8 @@ fn a_host_that_would_answer_too_is_refused() {
         assert_eq!(code, Some(78), "{said}");
         assert!(said.contains(right), "{said}");
         assert_eq!(stage.virtual_interfaces(0), [""; 0], "nothing is left");
+        let findings = stage.doctor(0);
+        assert!(findings.contains(right), "{findings}");
         stage.set(0, key, &before);
     }
     stage.ip(0, "link add vrrp4-155-eth0 type veth peer name other");
@@ -155,4 +157,6 @@ fn a_host_that_would_answer_too_is_refused() {
     stage.set(0, "all/rp_filter", "1");
     let _router = stage.start(0, 200);
     served_by(&stage, 0);
+    let findings = stage.doctor(0);
+    assert!(findings.contains("nothing on this host answers for it beside its own MAC, vrrp4-155-eth0"), "{findings}");
 }

@@ -107,6 +107,15 @@ impl Stage {
         Daemon { child, log }
     }
 
+    /// What `pgvrrp doctor` says with the configuration of the daemon that was started last.
+    pub(crate) fn doctor(&self, router: usize) -> String {
+        let config = self.dir.path().join(format!("{router}.toml"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pgvrrp"));
+        let output = self.on(router, || command.args(["doctor", "--config"]).arg(&config).output().unwrap());
+        // Lines are wrapped for people.
+        String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
     /// Who answers there, for the client; nobody within a second.
     pub(crate) fn connect(&self, to: IpAddr) -> Option<String> {
         let scope = self.on(CLIENT, || nix::net::if_::if_nametoindex("eth0").unwrap());

@@ -36,6 +36,7 @@ fn exists(name: &str) -> bool {
     fs::exists(format!("/proc/sys/net/ipv4/conf/{name}")).unwrap()
 }
 
+// RFC9568: 6.4.2-4+ 7.4-1+
 #[test]
 fn it_is_made_with_its_mac_and_its_settings() {
     in_namespace(|| {

@@ -9,4 +9,5 @@ mod moves;
 mod refresh;
 mod refusals;
 mod restart;
+mod virtual_mac;
 pub(crate) mod world;
