@@ -133,11 +133,13 @@ impl Node {
     pub fn handle(&mut self, now: Instant, input: Input) -> Vec<Output> {
         let mut out = Vec::new();
         self.notice_stall(now, &mut out);
+        // What the segment says is read message by message. Who is overdue for lack of an advert may be the next to be heard.
+        let heard = matches!(input, Input::Advert { .. } | Input::Discarded(_) | Input::Claim { .. });
         self.take(now, input, &mut out);
         self.give_up_handover(now, &mut out);
         self.each_vip(now, &mut out, Vip::advance);
         self.each_election(now, &mut out, |election, around, out| {
-            if election.is_due(now) {
+            if election.touched || (election.is_due(now) && !heard) {
                 election.advance(around, out);
             }
         });
@@ -197,6 +199,7 @@ impl Node {
     fn give_up_handover(&mut self, now: Instant, out: &mut Vec<Output>) {
         if self.handing_over.is_some_and(|until| now >= until || self.stopping) {
             self.handing_over = None;
+            self.touch_elections();
             if !self.stopping {
                 let text = "the handover is given up: nothing could be renewed for the next process".to_owned();
                 out.push(Output::Tell(Notice { level: Level::Warning, vip: None, text }));
@@ -364,8 +367,11 @@ impl Node {
 
     fn take_discarded(&mut self, now: Instant, discarded: Discarded, out: &mut Vec<Output>) {
         let Discarded { interface, reason, count, virtual_router_id, version2 } = discarded;
-        let is =
-            |vip: &VipSettings| vip.interface == interface && virtual_router_id == Some(vip.virtual_router_id.get());
+        let is = |vip: &VipSettings| {
+            // Version 2 is IPv4's alone; what else is wrong may be so in either family.
+            let family = version2.is_none() || vip.of_family(Family::V4).next().is_some();
+            vip.interface == interface && virtual_router_id == Some(vip.virtual_router_id.get()) && family
+        };
         let vips = self.vips.iter_mut().map(|vip| (&vip.settings, &mut vip.record, &mut vip.peers));
         let elections = self.elections.iter_mut();
         let elections = elections.map(|election| (&election.settings, &mut election.record, &mut election.peers));

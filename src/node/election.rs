@@ -196,8 +196,11 @@ impl Election {
     fn time_is_up(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
         let now = around.evidence.now;
         if self.router.state() == State::Backup {
-            let why = match &self.standing {
-                Standing::Leaving(who) => format!("{who} said goodbye"),
+            let why = match (&self.standing, self.active) {
+                (Standing::Leaving(who), _) => format!("{who} said goodbye"),
+                (_, Some((who, priority @ 1..))) if priority < self.rules.priority.get() => {
+                    format!("{who} has the lower priority {priority}")
+                }
                 _ => format!("no Active was heard for {:.1?}", self.router.active_down_interval()),
             };
             self.turn(now, Standing::Active(why));
@@ -260,7 +263,7 @@ impl Election {
             }
             _ => {}
         }
-        if !again {
+        if !again || self.active.is_none() {
             self.active = Some((*source, *priority));
         }
         self.carry_out(around, actions, out);
@@ -288,11 +291,16 @@ impl Election {
     }
 
     /// The process did not run for so long. Others have taken over by now if there are any: whoever is Active is heard, or
-    /// is not, before this one serves again.
+    /// is not, before this one serves again. Nor has a Backup that slept through its Active_Down_Timer missed anybody.
     pub(super) fn stalled(&mut self, around: &Surroundings<'_>, pause: Duration, out: &mut Vec<Output>) {
         self.touched = true;
         let now = around.evidence.now;
-        if self.router.state() == State::Active && pause > self.router.active_down_interval() {
+        let outlasted = match self.router.state() {
+            State::Initialize => false,
+            State::Backup => self.misses_the_active(now),
+            State::Active => pause > self.router.active_down_interval(),
+        };
+        if outlasted {
             self.turn(now, Standing::Backup(format!("the daemon did not run for {pause:.1?}")));
             let actions = self.router.handle(now, Event::Shutdown);
             // Without a goodbye: another's would not be cut short by it.
@@ -312,7 +320,9 @@ impl Election {
                 counters.late += 1;
                 if let Hold::Bound { confirmed, renew, .. } = &mut self.hold {
                     *renew = now + LOOK_AGAIN;
-                    if *removed && std::mem::take(confirmed) {
+                    // What was to be put back, and is not, is not bound; or it would be found missing over and over.
+                    let absent = *removed || !around.kernel.is_in_place(&self.settings);
+                    if absent && std::mem::take(confirmed) {
                         let _ = self.record.lost(now, "the kernel, or this process, is too slow".to_owned());
                     }
                 }
@@ -416,9 +426,10 @@ impl Election {
         }
     }
 
-    /// The router is about to be in another state.
+    /// The router is about to be in another state. Whoever is heard from now on is told of anew.
     fn turn(&mut self, now: Instant, standing: Standing) {
         self.since = now;
+        self.active = None;
         self.standing = standing;
     }
 

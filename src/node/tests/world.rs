@@ -479,7 +479,7 @@ pub(super) fn lock_of(who: &Identity, lease: LeaseId) -> LockKey {
     LockKey { mod_revision: 70, lease, holder }
 }
 
-fn deed(output: &Output) -> &'static str {
+pub(super) fn deed(output: &Output) -> &'static str {
     match output {
         Output::Bind { .. } => "bind",
         Output::Unbind { .. } => "unbind",
