@@ -1,10 +1,11 @@
-//! A VIP that follows nobody, on one node (`host`).
+//! A VIP that follows nobody, on one node (`host`) and on three that hear each other (`lan`).
 
 mod address;
 mod adverts;
 mod announcements;
 mod hindrances;
 mod host;
+mod lan;
 mod neighbours;
 mod several;
 mod states;
