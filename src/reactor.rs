@@ -174,12 +174,13 @@ impl Reactor {
                 return Ok(());
             }
             self.arm()?;
-            match self.wake().await? {
+            let wake = self.wake().await?;
+            if !matches!(wake, Wake::Heard(..)) {
+                self.listen_before_the_time_is_up().await;
+            }
+            match wake {
                 Wake::Input(input) => self.pass(input),
-                Wake::Timer => {
-                    self.listen_before_the_time_is_up().await;
-                    self.pass(Input::Timer);
-                }
+                Wake::Timer => self.pass(Input::Timer),
                 Wake::Kernel(events) => self.take_events(events),
                 Wake::Heard(interface, heard) => self.take_heard(interface, heard),
                 Wake::Stop(name) => {
@@ -220,9 +221,10 @@ impl Reactor {
         }
     }
 
-    /// One input. What is due is done before it is looked at; but for an advert, which may be what was waited for.
+    /// One input. What is due is done before it is looked at; but for what is heard: the next advert may be what was waited for.
     fn pass(&mut self, input: Input) {
-        if !matches!(input, Input::Timer | Input::Advert { .. }) && self.node.deadline() <= clock::now() {
+        let heard = matches!(input, Input::Advert { .. } | Input::Discarded(_) | Input::Claim { .. });
+        if !matches!(input, Input::Timer) && !heard && self.node.deadline() <= clock::now() {
             self.step(Input::Timer);
         }
         self.step(input);

@@ -49,6 +49,8 @@ pub(super) struct Election {
     pub(super) drained: bool,
     /// The kernel refused to bind; what it said, and when to try again.
     refused: Option<(Instant, String)>,
+    /// A bind came too late; when to try again.
+    late: Option<Instant>,
     announced: Option<Instant>,
     /// Something has happened since the last [`advance`](Self::advance).
     pub(super) touched: bool,
@@ -94,6 +96,7 @@ impl Election {
             active: None,
             since: now,
             refused: None,
+            late: None,
             announced: None,
             touched: true,
             peers: Peers::default(),
@@ -217,7 +220,10 @@ impl Election {
         if around.kernel.has_strays(&self.settings) {
             out.push(Output::UnbindStrays { vip: self.id, keep: link.index });
         }
-        let deleted = *confirmed && !around.kernel.is_in_place(&self.settings);
+        // Put back at once; if that came late, after a while, and without a word.
+        let missing = *confirmed && !around.kernel.is_in_place(&self.settings);
+        let deleted = missing && self.late.is_none_or(|until| until <= now);
+        let is_news = deleted && self.late.is_none();
         let announce = *confirmed && (deleted || announcing.due() <= now);
         let bind = deleted || *renew <= now;
         if bind {
@@ -229,7 +235,7 @@ impl Election {
             self.announced = Some(now);
             out.push(announcing.output(now, self.id, link.index));
         }
-        if deleted {
+        if is_news {
             self.record.counters.repaired += 1;
             let text = format!("{} was removed by somebody else: putting it back", self.settings.shown());
             self.tell(Level::Warning, text, out);
@@ -320,9 +326,9 @@ impl Election {
                 counters.late += 1;
                 if let Hold::Bound { confirmed, renew, .. } = &mut self.hold {
                     *renew = now + LOOK_AGAIN;
-                    // What was to be put back, and is not, is not bound; or it would be found missing over and over.
-                    let absent = *removed || !around.kernel.is_in_place(&self.settings);
-                    if absent && std::mem::take(confirmed) {
+                    // One that was to put back what is missing would be tried again at once.
+                    self.late = Some(now + LOOK_AGAIN);
+                    if *removed && std::mem::take(confirmed) {
                         let _ = self.record.lost(now, "the kernel, or this process, is too slow".to_owned());
                     }
                 }
@@ -356,6 +362,7 @@ impl Election {
 
     fn bound(&mut self, at: Instant, out: &mut Vec<Output>) {
         let Hold::Bound { confirmed, announcing, .. } = &mut self.hold else { return };
+        self.late = None;
         if !*confirmed {
             *confirmed = true;
             announcing.bound(at);

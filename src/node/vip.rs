@@ -340,6 +340,7 @@ impl Vip {
 
     fn bound(&mut self, at: Instant, out: &mut Vec<Output>) {
         let Phase::Active { confirmed, announcing, .. } = &mut self.phase else { return };
+        self.late = None;
         if !*confirmed {
             *confirmed = true;
             announcing.bound(at);
@@ -356,6 +357,8 @@ impl Vip {
         let confirmed = *confirmed;
         if confirmed && !removed {
             *renew = now + LOOK_AGAIN;
+            // One that was to put back what is missing would be tried again at once.
+            self.late = Some(now + LOOK_AGAIN);
             return;
         }
         if confirmed {

@@ -60,6 +60,8 @@ enum Answer {
 /// One node and all it can see.
 pub(super) struct World {
     pub(super) node: Node,
+    /// The VIP's addresses.
+    pub(super) nets: Vec<IpNet>,
     pub(super) now: Instant,
     /// What the node wanted, with the time, requests to etcd and PostgreSQL left out.
     pub(super) log: Vec<(Instant, Output)>,
@@ -122,16 +124,21 @@ impl World {
     }
 
     /// A world in which the daemon has not begun.
-    pub(super) fn before(
-        policy: Policy,
+    pub(super) fn before(policy: Policy, what: (&str, Role), addresses: Vec<Address>, lock: Option<LockKey>) -> Self {
+        Self::of(settings(policy), what, addresses, lock)
+    }
+
+    /// The same for other settings.
+    pub(super) fn of(
+        settings: Settings,
         (leader, role): (&str, Role),
         addresses: Vec<Address>,
         lock: Option<LockKey>,
     ) -> Self {
-        let settings = settings(policy);
         let own = Address { link: ETH0, address: ME.into(), prefix_len: 24, lifetime: None, tentative: false };
         let leases = lock.iter().map(|lock| (lock.lease, 17)).collect();
         Self {
+            nets: settings.vips[0].addresses.clone(),
             node: Node::new(settings, START),
             now: START,
             log: Vec::new(),
@@ -288,8 +295,18 @@ impl World {
 
     // ---- What a test looks at -----------------------------------------------------------------------------------
 
+    /// Whether anything of the VIP is here.
     pub(super) fn is_bound(&self) -> bool {
-        self.addresses.iter().any(|address| address.address == IpAddr::V4(VIP))
+        self.nets.iter().any(|net| self.has(net.addr()))
+    }
+
+    /// Whether all of it is.
+    pub(super) fn is_whole(&self) -> bool {
+        self.nets.iter().all(|net| self.has(net.addr()))
+    }
+
+    fn has(&self, vip: IpAddr) -> bool {
+        self.addresses.iter().any(|address| address.address == vip)
     }
 
     pub(super) fn status(&self) -> Status {
@@ -341,27 +358,29 @@ impl World {
             Output::Bind { .. } if self.skip_binds => Outcome::Late { vip, removed: false },
             Output::Bind { .. } if self.late => {
                 // The kernel did it, the clock was read, and it was undone; its notification is read later.
-                self.addresses.retain(|address| address.address != IpAddr::V4(VIP));
+                self.unbind(|_, _| false);
                 Outcome::Late { vip, removed: true }
             }
             Output::Bind { .. } if self.bind_refused => Outcome::BindRefused { vip, error: "no".to_owned() },
             Output::Bind { link, lifetime, .. } => {
-                self.addresses.retain(|address| address.address != IpAddr::V4(VIP) || address.link != link);
+                self.unbind(|address, _| address.link != link);
                 let lifetime = Some(lifetime.get());
-                self.addresses.push(Address { link, address: VIP.into(), prefix_len: 32, lifetime, tentative: false });
+                let place = |net: &IpNet| (net.addr(), net.prefix_len());
+                self.addresses.extend(self.nets.iter().map(place).map(|(address, prefix_len)| Address {
+                    link,
+                    address,
+                    prefix_len,
+                    lifetime,
+                    tentative: false,
+                }));
                 Outcome::Bound { vip, at: self.now }
             }
             Output::Unbind { .. } if self.unbind_fails => Outcome::UnbindFailed { vip, error: "no".to_owned() },
-            Output::Unbind { .. } => {
-                let before = self.addresses.len();
-                self.addresses.retain(|address| address.address != IpAddr::V4(VIP));
-                Outcome::Unbound { vip, removed: before - self.addresses.len(), at: self.now }
-            }
+            Output::Unbind { .. } => Outcome::Unbound { vip, removed: self.unbind(|_, _| false), at: self.now },
             Output::UnbindStrays { keep, .. } => {
-                let before = self.addresses.len();
-                self.addresses.retain(|a| a.address != IpAddr::V4(VIP) || (a.link == keep && a.prefix_len == 32));
                 // The kernel's notification of it is read later than this outcome.
-                let removed = before - self.addresses.len();
+                let removed =
+                    self.unbind(|address, net| address.link == keep && address.prefix_len == net.prefix_len());
                 Outcome::StraysRemoved { vip, removed }
             }
             Output::Reset { .. } => Outcome::Reset { vip, destroyed: std::mem::take(&mut self.connections) },
@@ -370,6 +389,17 @@ impl World {
             Output::Announce { .. } => Outcome::Announced { vip },
         };
         Some(Answer::Done(outcome))
+    }
+
+    /// Removes the VIP's addresses, but for those that stay; says how many.
+    fn unbind(&mut self, stays: impl Fn(&Address, &IpNet) -> bool) -> usize {
+        let before = self.addresses.len();
+        let nets = &self.nets;
+        self.addresses.retain(|address| {
+            let net = nets.iter().find(|net| net.addr() == address.address);
+            net.is_none_or(|net| stays(address, net))
+        });
+        before - self.addresses.len()
     }
 
     fn etcd(&mut self, request: EtcdRequest) -> Option<EtcdReport> {

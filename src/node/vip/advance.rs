@@ -182,12 +182,15 @@ impl Vip {
         }
         // By somebody's hand, or with its lifetime: what may stay while nothing says that PostgreSQL is primary may not be
         // bound anew that way (P6).
-        let deleted = self.is_confirmed() && !around.kernel.is_in_place(&self.settings);
+        let missing = self.is_confirmed() && !around.kernel.is_in_place(&self.settings);
         let role = around.evidence.postgres.filter(|report| report.role != Role::Primary);
-        if let Some(unknown) = role.filter(|_| deleted && stands(Guard::Repair)) {
+        if let Some(unknown) = role.filter(|_| missing && stands(Guard::Repair)) {
             return self.release(around, Reason::PostgresUnknown(unknown.detail.clone()), out);
         }
         self.explain(reason, out);
+        // Put back at once; if that came late, after a while, and without a word.
+        let deleted = missing && self.late.is_none_or(|until| until <= now);
+        let is_news = deleted && self.late.is_none();
         let Phase::Active { confirmed, renew, announcing } = &mut self.phase else { return };
         let announce_due = *confirmed && (deleted || now >= announcing.due());
         // What is announced has been renewed just before: its lifetime does not end in between. The slices of a long list
@@ -200,7 +203,7 @@ impl Vip {
         if announce_due {
             announcing.making(now);
         }
-        if deleted {
+        if is_news {
             self.record.counters.repaired += 1;
             let text = format!("{} was removed by somebody else: putting it back", self.settings.shown());
             self.tell(Level::Warning, text, out);
