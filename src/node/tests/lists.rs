@@ -62,6 +62,35 @@ fn they_come_and_go_as_one() {
     assert_eq!(world.lock, None);
 }
 
+// RFC9568: 8.1.2-2+ 8.1.2-2- 8.2.2-1+ 8.2.2-1-
+/// Nothing is said of any of them, by ARP or by neighbour discovery, before the kernel has all of them.
+#[test]
+fn none_is_announced_before_all_are_bound() {
+    let mut world = world(Vec::new(), false);
+    world.bind_refused = true;
+    world.promote();
+    assert_eq!((world.count("bind"), world.count("announce"), world.count("advertise")), (1, 0, 0));
+    world.bind_refused = false;
+    world.run(7 * SECOND);
+    let deeds = world.deeds();
+    let announced = deeds.iter().position(|deed| *deed == "announce").unwrap();
+    assert_eq!(deeds[..announced].iter().rfind(|deed| ["bind", "unbind"].contains(deed)), Some(&"bind"));
+}
+
+/// What nobody has the right to for now goes; what is here for ever would stay.
+#[test]
+fn whichever_is_replaced_for_ever_while_nothing_is_fresh_takes_all_along() {
+    for net in nets() {
+        let mut world = holding();
+        world.etcd_up = false;
+        world.now += 5 * SECOND / 2;
+        world.addresses.retain(|address| address.address != net.addr());
+        world.addresses.push(at(net, None));
+        world.give(Input::AddressAdded(at(net, None)));
+        assert!(!world.is_bound(), "{net}: {}", world.why());
+    }
+}
+
 /// Neither by what the kernel says of them one after the other.
 #[test]
 fn what_is_here_in_part_is_not_held() {

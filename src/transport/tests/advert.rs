@@ -80,7 +80,7 @@ fn what_one_host_sends_the_other_hears() {
 }
 
 /// RFC 9568 section 5.1.2: group, TTL, protocol, from the address that was asked for although there are others.
-// RFC9568: 5.1.1.3-1+ 5.1.2.3-1+
+// RFC9568: 5.1.2.3-1+ 7.2-4+
 #[test]
 fn what_is_on_the_wire() {
     on_a_segment(async |segment| {

@@ -112,7 +112,8 @@ fn a_busy_segment_wakes_nobody() {
     });
 }
 
-/// The kernel of a host that has the address answers who asks for it.
+/// The kernel of a host that has the address answers who asks for it: over IPv6, who asks its solicited-node group.
+// RFC9568: 6.4.3-2+
 #[test]
 fn an_answer_of_anothers_kernel_is_heard() {
     on_a_segment(async |segment| {

@@ -144,6 +144,7 @@ fn an_address_ends_with_its_lifetime() {
 }
 
 /// A VIP is nothing to speak from, whatever order the kernel lists the addresses in.
+// RFC9568: 7.2-3-
 #[test]
 fn an_advert_never_comes_from_a_vip() {
     let mut host = Host::before(

@@ -12,7 +12,7 @@ fn both(vip: &mut crate::node::VipSettings) {
     vip.addresses = vec![net("10.0.20.200/32"), net("fe80::200/128")];
 }
 
-// RFCX: 7.2-3+
+// RFC9568: 7.2-3+
 #[test]
 fn one_for_each_family_and_each_form() {
     let mut host = Host::active_with(|vip| {
@@ -43,7 +43,7 @@ fn a_family_that_cannot_be_sent_in_is_left_out() {
     assert_eq!(host.sent(), [(ME.into(), Rfc9568, 100)]);
 }
 
-// RFCX: 7.2-3-
+// RFC9568: 7.2-3+
 #[test]
 fn over_ipv6_a_link_local_address_speaks_but_to_peers_that_are_not_link_local() {
     let global: IpAddr = "fd00::11".parse().unwrap();
@@ -65,6 +65,7 @@ fn over_ipv6_a_link_local_address_speaks_but_to_peers_that_are_not_link_local() 
 }
 
 /// The interface's, in the kernel's order: the primary one comes first.
+// RFC9568: 7.2-3+
 #[test]
 fn over_ipv4_the_interfaces_primary_address_speaks() {
     let mut host = Host::active_with(|_| {});

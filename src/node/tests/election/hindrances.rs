@@ -68,6 +68,7 @@ fn without_an_address_to_advertise_from() {
 }
 
 /// One that it could not send from is none: over IPv6, while it may be another's.
+// RFC9568: 7.2-3-
 #[test]
 fn a_tentative_address_is_no_source() {
     let mut tentative = own(2, router6(11));

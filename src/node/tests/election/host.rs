@@ -335,8 +335,11 @@ impl Host {
     }
 
     pub(super) fn has(&self, vip: usize) -> bool {
-        let is = |net: &IpNet| self.addresses.iter().any(|(known, _)| known.address == net.addr());
-        self.settings.vips[vip].addresses.iter().all(is)
+        self.settings.vips[vip].addresses.iter().all(|net| self.has_address(net.addr()))
+    }
+
+    pub(super) fn has_address(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|(known, _)| known.address == address)
     }
 
     pub(super) fn status(&self) -> VipStatus {

@@ -32,7 +32,7 @@ fn with_unicast_a_stranger_counts_for_nothing() {
 }
 
 /// It is obeyed all the same: two Actives would be the worse answer.
-// RFCX: 7.1-12+
+// RFC9568: 7.1-12+
 #[test]
 fn another_interval_is_told_once_in_ten_minutes_and_counted() {
     mismatch(
@@ -70,7 +70,7 @@ fn mismatch(words: &str, change: impl Fn(&mut Advert), seen: impl Fn(&Host) -> (
     assert_eq!(seen(&host), (1200, true));
 }
 
-// RFCX: 7.1-12-
+// RFC9568: 7.1-12-
 /// Nor does a goodbye say anything: its interval and its list mean nothing.
 #[test]
 fn what_agrees_is_not_told() {

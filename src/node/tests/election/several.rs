@@ -31,7 +31,7 @@ fn states(host: &Host) -> Vec<bool> {
     (0..host.settings.vips.len()).map(|vip| host.has(vip)).collect()
 }
 
-// RFCX: 7.1-6+ 7.1-6-
+// RFC9568: 7.1-6+ 7.1-6-
 #[test]
 fn one_vrid_in_two_families_on_two_interfaces_is_four_routers() {
     let heard = [(ETH0, router(12)), (ETH0, router6(12)), (ETH1, router(12)), (ETH1, router6(12))];

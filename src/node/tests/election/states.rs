@@ -11,7 +11,7 @@ use crate::node::status::RouterLabel;
 
 const NANO: Duration = Duration::from_nanos(1);
 
-// RFCX: 5.2.4-2+ 6.4.1-2+ 6.4.2-7+
+// RFC9568: 5.2.4-2+ 6.4.1-2+ 6.4.2-7+
 #[test]
 fn a_node_that_hears_nobody_binds_one_down_interval_after_its_start() {
     let mut host = Host::new();
@@ -40,31 +40,37 @@ fn what_a_predecessor_left_is_removed_before_anything_else() {
     assert!(host.is_bound());
 }
 
-// RFCX: 6.4.2-5+ 6.4.2-1+
-/// What has no address answers for none, over neither protocol.
+fn both(vip: &mut crate::node::VipSettings) {
+    vip.addresses = vec![net("10.0.20.200/32"), net("fe80::200/128")];
+}
+
+// RFC9568: 6.4.2-1+ 6.4.2-2+ 6.4.2-5+
+/// What has no address answers for none, in neither family, and accepts nothing that is sent to one.
 #[test]
 fn a_backup_has_no_address() {
-    let mut host = Host::new();
+    let mut host = Host::with(both);
     for _ in 0..100 {
         host.run(SECOND);
         host.hear(advert(router(12), 200));
-        assert!(!host.is_bound());
+        assert!(host.settings.vips[0].addresses.iter().all(|net| !host.has_address(net.addr())));
     }
     assert_eq!(host.deeds(), [""; 0]);
     assert_eq!(host.status().why, "Backup: 10.0.20.12 is Active with priority 200");
 }
 
-// RFCX: 6.4.2-5- 6.4.2-1-
+// RFC9568: 6.4.2-1- 6.4.2-2- 6.4.2-5-
 #[test]
 fn what_somebody_puts_on_a_backup_is_removed_at_once() {
-    let mut host = Host::new();
-    host.add(foreign(2, VIP.into()));
-    assert_eq!(host.deeds(), ["reset", "unbind"]);
-    assert!(!host.is_bound());
-    assert_eq!((host.status().counters.expelled, host.told("without being Active")), (1, 1));
-    // The kernel's word on what is gone already.
-    host.give(Input::AddressRemoved(foreign(2, VIP.into())));
-    assert_eq!(host.count("unbind"), 1);
+    for address in [VIP.into(), router6(0x200)] {
+        let mut host = Host::with(both);
+        host.add(foreign(2, address));
+        assert_eq!(host.deeds(), ["reset", "unbind"]);
+        assert!(!host.has_address(address));
+        assert_eq!((host.status().counters.expelled, host.told("without being Active")), (1, 1));
+        // The kernel's word on what is gone already.
+        host.give(Input::AddressRemoved(foreign(2, address)));
+        assert_eq!(host.count("unbind"), 1);
+    }
 }
 
 #[test]
@@ -102,7 +108,6 @@ fn an_owner_is_yielded_to() {
     assert!(!host.is_bound());
 }
 
-// RFCX: 5.2.4-2-
 #[test]
 fn a_lower_priority_is_told_at_once_and_the_beat_goes_on() {
     let mut host = Host::active();
@@ -187,7 +192,7 @@ fn the_actives_interval_is_learned_and_shown() {
     assert_eq!(host.status().vrrp.active_adver_interval, SECOND);
 }
 
-// RFCX: 6.4.3-8+
+// RFC9568: 6.4.3-8+
 #[test]
 fn stopping_cuts_removes_and_then_says_goodbye() {
     let mut host = Host::active();
@@ -200,7 +205,7 @@ fn stopping_cuts_removes_and_then_says_goodbye() {
     assert!(!host.is_bound());
 }
 
-// RFCX: 6.4.2-6+
+// RFC9568: 6.4.2-6+
 #[test]
 fn a_backup_that_stops_says_nothing() {
     let mut host = Host::new();
