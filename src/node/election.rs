@@ -4,6 +4,7 @@
 //!
 //! The kernel takes the address away from a daemon that is dead or stopped all the same: it is bound for 3 s at a time.
 
+mod flapping;
 mod standing;
 
 use std::net::IpAddr;
@@ -25,6 +26,7 @@ use super::status::PhaseLabel;
 use super::vip::{BIND_AGAIN, LOOK_AGAIN, Leaving, RENEW, UNBIND_AGAIN};
 use crate::gate::deadline;
 use crate::gate::evidence::VipId;
+use flapping::Flapping;
 use standing::Standing;
 
 /// The most that resetting connections may delay the removal of the address: the next Active may have it already.
@@ -51,6 +53,7 @@ pub(super) struct Election {
     refused: Option<(Instant, String)>,
     /// A bind came too late; when to try again.
     late: Option<Instant>,
+    flapping: Flapping,
     announced: Option<Instant>,
     /// Something has happened since the last [`advance`](Self::advance).
     pub(super) touched: bool,
@@ -97,6 +100,7 @@ impl Election {
             since: now,
             refused: None,
             late: None,
+            flapping: Flapping::default(),
             announced: None,
             touched: true,
             peers: Peers::default(),
@@ -397,6 +401,7 @@ impl Election {
                 Action::BindAddresses => {
                     self.record.counters.became_active += 1;
                     self.record.opened(now);
+                    self.tell_flapping(now, out);
                     self.hold =
                         Hold::Bound { confirmed: false, renew: now + RENEW, announcing: Announcing::begin(now) };
                     out.extend(around.kernel.place(&self.settings).map(|link| binding(self.id, link.index, now)));
@@ -422,6 +427,17 @@ impl Election {
                 // Only owners have conflicts, and an election has none.
                 Action::Conflict { .. } => {}
             }
+        }
+    }
+
+    fn tell_flapping(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let interval = self.settings.interval;
+        if let Some((times, span)) = self.flapping.became_active(now, self.router.active_down_interval()) {
+            let text = format!(
+                "Active {times} times within {span:.1?}: adverts that come every {interval} are late or lost; a longer \
+                 advertisement_interval, on every node, may end that"
+            );
+            self.tell(Level::Warning, text, out);
         }
     }
 

@@ -320,6 +320,25 @@ fn after_a_stall_a_backup_listens_first() {
     assert!(host.is_bound());
 }
 
+// RFC9568: 2.5-1+ 2.5-1-
+#[test]
+fn flapping_is_told_once_in_ten_minutes() {
+    let flap = |host: &mut Host, pause: Duration| {
+        host.run(DOWN + pause);
+        assert!(host.is_bound());
+        host.hear(advert(router(12), 200));
+    };
+    let mut host = Host::new();
+    (0..100).for_each(|_| flap(&mut host, 8 * DOWN));
+    assert_eq!(host.told("Active 4 times"), 0, "so slow is no flapping");
+    (0..4).for_each(|_| flap(&mut host, Duration::ZERO));
+    assert_eq!(host.told("Active 4 times within 10.8s: adverts that come every 1s"), 1);
+    (0..100).for_each(|_| flap(&mut host, Duration::ZERO));
+    assert_eq!(host.told("Active 4 times"), 1);
+    (0..100).for_each(|_| flap(&mut host, Duration::ZERO));
+    assert_eq!(host.told("Active 4 times"), 2);
+}
+
 #[test]
 fn who_is_active_is_said_again_after_an_interruption() {
     let mut host = Host::new();
