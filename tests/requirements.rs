@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where tests are.
-const PLACES: [&str; 4] = ["vrrp/tests", "src/node", "src/transport/tests", "tests"];
+const PLACES: [&str; 5] = ["vrrp/tests", "config/tests", "src/node", "src/transport/tests", "tests"];
 
 /// With this begins a tag, in a comment above the test.
 const TAG: &str = "// RFC9568: ";
@@ -140,8 +140,7 @@ fn page() -> String {
     let mut page = format!(
         "# RFC 9568, requirement by requirement\n\n\
          Made from `tests/requirements.toml` and the tags in the tests by `PGVRRP_WRITE_PAGE=1 cargo test --test requirements`; the \
-         words are ours. Of {} requirements {} are met, {} are deviated from on purpose, {} concern what pgvrrp is not, and {} are \
-         open: they belong to what this version does not do yet.\n\n\
+         words are ours. Of {} requirements {} are met, {} are deviated from on purpose, {} concern what pgvrrp is not; open: {}.\n\n\
          | section | | what | where it stands |\n|---|---|---|---|\n",
         requirements.len(),
         count("met"),

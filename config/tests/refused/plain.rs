@@ -41,6 +41,7 @@ fn the_base_of_these_tests_is_right() {
     assert!(is_right(PLAIN));
 }
 
+// RFC9568: 5.2.4-2-
 #[test]
 fn priority() {
     let help = "the node with the highest one holds the VIP; the default is 100";

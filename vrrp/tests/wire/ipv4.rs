@@ -9,7 +9,7 @@ use vrrp::wire::ipv4::{packet, parse};
 use super::{FORMS, GROUP, SOURCE, advert, naive};
 
 /// RFC 9568 section 5.1.1: primary address, group, TTL 255, protocol 112.
-// RFC9568: 5.1.1.3-1+
+// RFC9568: 5.1.1.3-1+ 7.2-4+
 #[test]
 fn the_header_is_one_that_others_read() {
     let bytes = packet(&advert(ChecksumForm::Rfc9568));
