@@ -229,7 +229,8 @@ impl Election {
         let deleted = missing && self.late.is_none_or(|until| until <= now);
         let is_news = deleted && self.late.is_none();
         let announce = *confirmed && (deleted || announcing.due() <= now);
-        let bind = deleted || *renew <= now;
+        // What is announced is here.
+        let bind = deleted || *renew <= now || (missing && announce);
         if bind {
             *renew = now + RENEW;
             out.push(binding(self.id, link.index, now));

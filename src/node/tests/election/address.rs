@@ -134,6 +134,24 @@ fn a_repair_that_comes_late_does_not_spin() {
     assert!(host.status().held && host.moves() == (1, 0), "{:?}", host.moves());
 }
 
+#[test]
+fn what_is_missing_is_not_announced() {
+    let mut host = Host::active();
+    host.run(10 * SECOND);
+    host.binding = Binding::Skipped;
+    // Renewals are late already when it is deleted, so that it is not put back in the same instant.
+    host.run(SECOND + SECOND / 100);
+    host.log.clear();
+    host.delete(VIP.into());
+    assert_eq!(host.deeds(), [""; 0]);
+    host.give(Input::Claim { interface: ETH0, address: VIP.into(), mac: [2, 0, 0, 0, 0, 9] });
+    assert_eq!(host.deeds(), ["bind"], "it is tried again, and what follows a bind that failed is not done");
+    host.run(SECOND / 2);
+    host.binding = Binding::Done;
+    host.run(2 * SECOND);
+    assert!(host.status().held && host.count("announce") > 0);
+}
+
 /// Whoever died or was stopped loses it by the kernel's own hand.
 #[test]
 fn an_address_ends_with_its_lifetime() {
