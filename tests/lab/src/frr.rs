@@ -34,6 +34,9 @@ const IN_PRIVATE: &str = "mount --bind \"$1\" /etc/group && mount -t tmpfs none 
 /// What it says of an advertisement that it does not take.
 const COMPLAINT: &str = "Datagram invalid";
 
+/// Each virtual router hears what is for the others, and says so: that is none.
+const FOR_ANOTHER: &str = "does not match our instance";
+
 /// An FRR that was started: zebra and vrrpd. Both are killed when it is dropped, and the macvlans go.
 #[derive(Debug)]
 pub struct Frr {
@@ -105,7 +108,8 @@ impl Frr {
     /// What vrrpd has said of advertisements that it did not take.
     #[must_use]
     pub fn complaints(&self) -> Vec<String> {
-        self.log().lines().filter(|line| line.contains(COMPLAINT)).map(ToOwned::to_owned).collect()
+        let is_complaint = |line: &&str| line.contains(COMPLAINT) && !line.contains(FOR_ANOTHER);
+        self.log().lines().filter(is_complaint).map(ToOwned::to_owned).collect()
     }
 
     /// SIGKILL to both. The macvlans stay as they are.

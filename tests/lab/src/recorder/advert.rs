@@ -45,7 +45,7 @@ impl Advert {
 }
 
 /// What a checksum covers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Form {
     /// The message alone: RFC 9568 for IPv4, and version 2.
     Message,

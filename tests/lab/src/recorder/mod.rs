@@ -9,6 +9,7 @@ mod advert;
 mod calibration;
 mod kernel;
 mod record;
+mod stalls;
 mod wire;
 
 use std::os::fd::AsFd;
@@ -40,7 +41,7 @@ pub use record::{Event, Holding, Record, What};
 pub struct Recorder {
     known: Mutex<Known>,
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// What has been seen, and where more of it comes from. The thread that sees never waits for one that asks.
@@ -63,15 +64,16 @@ impl Recorder {
         let stop = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&stop);
         let (ready, is_ready) = mpsc::sync_channel(1);
+        let mut threads = stalls::watch(&events, &stop)?;
         let work = move || {
             process::favour_above_all(gettid().as_raw().unsigned_abs());
             // Whoever starts this waits for it.
             let _ = ready.send(());
             watch(wire, kernels, &events, &ended);
         };
-        let thread = thread::Builder::new().name("recorder".to_owned()).spawn(work)?;
+        threads.push(thread::Builder::new().name("recorder".to_owned()).spawn(work)?);
         is_ready.recv()?;
-        Ok(Self { known: Mutex::new(Known { record: Record::default(), more }), stop, thread: Some(thread) })
+        Ok(Self { known: Mutex::new(Known { record: Record::default(), more }), stop, threads })
     }
 
     /// Asks what was seen so far, in the order of time.
@@ -112,7 +114,7 @@ impl Recorder {
 impl Drop for Recorder {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             // One that panicked has said so on standard error.
             let _ = thread.join();
         }

@@ -1,7 +1,7 @@
 //! What was seen on a segment, and what follows from it.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -46,6 +46,12 @@ pub enum What {
     },
     /// The recorder missed something of this router.
     Blind,
+    /// The machine stood still for so long until this moment: a processor, whose number is in place of the router's, ran
+    /// nobody, whatever the priority.
+    Stall {
+        /// For how long.
+        length: Duration,
+    },
 }
 
 /// A span of time in which a router held an address.
@@ -154,34 +160,58 @@ impl Record {
         longest
     }
 
+    /// For how long, at most, a processor of the machine stood still since then.
+    #[must_use]
+    pub fn longest_stall(&self, since: Time) -> Duration {
+        let lengths = self.events.iter().filter_map(|event| match event.what {
+            What::Stall { length } if event.at > since => Some(length),
+            _ => None,
+        });
+        lengths.max().unwrap_or_default()
+    }
+
     /// Whether the recorder missed something.
     #[must_use]
     pub fn is_blind(&self) -> bool {
         self.events.iter().any(|event| event.what == What::Blind)
     }
 
-    /// The last events, for a failure's message.
+    /// What happened, in at most so many last lines, for a failure's message. Advertisements and announcements that only
+    /// repeat the last one are left out.
     #[must_use]
     pub fn tail(&self, count: usize) -> String {
-        let mut text = String::new();
-        for Event { at, place, what } in &self.events[self.events.len().saturating_sub(count)..] {
-            let _ = write!(text, "{at} place {place}: ");
-            let _ = match what {
-                What::Advert { interface, advert } => {
-                    let Advert { source, destination, version, id, priority, interval, addresses, .. } = advert;
-                    writeln!(
-                        text,
-                        "VRRPv{version} {id} on {interface} from {source} to {destination}: priority {priority}, \
-                         every {interval:?}, checksum {:?}, {addresses:?}",
-                        advert.checksum
-                    )
-                }
-                What::Announcement { address, .. } => writeln!(text, "announces {address}"),
-                What::Held { address, held } => writeln!(text, "{} {address}", if *held { "has" } else { "gives up" }),
-                What::Blind => writeln!(text, "the recorder missed something"),
-            };
+        let (mut last, mut announced) = (BTreeMap::new(), BTreeMap::new());
+        let is_news = |event: &&Event| match &event.what {
+            What::Advert { advert, .. } => {
+                let said = (event.place, advert.priority, advert.interval);
+                last.insert((advert.id, advert.is_v6(), advert.checksum), said) != Some(said)
+            }
+            What::Announcement { address, .. } => announced.insert(*address, event.place) != Some(event.place),
+            _ => true,
+        };
+        let lines: Vec<String> = self.events.iter().filter(is_news).map(Event::to_string).collect();
+        lines[lines.len().saturating_sub(count)..].join("\n")
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} place {}: ", self.at, self.place)?;
+        match &self.what {
+            What::Advert { interface, advert } => {
+                let Advert { source, destination, version, id, priority, interval, addresses, .. } = advert;
+                write!(
+                    f,
+                    "VRRPv{version} {id} on {interface} from {source} to {destination}: priority {priority}, \
+                     every {interval:?}, checksum {:?}, {addresses:?}",
+                    advert.checksum
+                )
+            }
+            What::Announcement { address, .. } => write!(f, "announces {address}"),
+            What::Held { address, held } => write!(f, "{} {address}", if *held { "has" } else { "gives up" }),
+            What::Blind => write!(f, "the recorder missed something"),
+            What::Stall { length } => write!(f, "(a processor) stood still for {length:.1?}"),
         }
-        text
     }
 }
 
