@@ -34,8 +34,9 @@ const FRR_IS_EARLY: &str = "FRR computes `Skew_Time` in whole hundredths of a se
 pub(super) fn tables(measured: &Measured) -> String {
     let mut text = format!(
         "Priorities 200 and 100, IPv4, one address. Between the end of a system call that binds an address and the \
-         recorder's stamp, in us: {}.\n",
-        measured.accuracy
+         recorder's stamp, in us: {}. {} runs do not count, because a processor stood still for more than 2 ms meanwhile \
+         and ran nobody, whatever the priority.\n",
+        measured.accuracy, measured.disturbed
     );
     for (title, figure) in TABLES {
         let _ = write!(
@@ -107,6 +108,7 @@ pub(super) fn json(measured: &Measured) -> Result<String> {
     let accuracy = &measured.accuracy;
     let value = json!({
         "accuracy_us": {"median": accuracy.median(), "p90": accuracy.percentile(90.0), "max": accuracy.max()},
+        "disturbed": measured.disturbed,
         "priorities": {"active": 200, "backup": 100},
         "runs": measured.runs.iter().map(run).collect::<Vec<_>>(),
     });
