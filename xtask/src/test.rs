@@ -13,6 +13,9 @@ use crate::workspace::{self, LAB_PACKAGE, ROOT_PACKAGE, cargo};
 /// The integration test of the root package that needs a whole lab per scenario.
 const SCENARIOS: &str = "scenarios";
 
+/// The one that needs a segment of routers per test.
+const INTEROP: &str = "interop";
+
 /// Tells the scenarios to repeat as often as the requirements say.
 const FULL: &str = "PGVRRP_FULL";
 
@@ -34,6 +37,9 @@ pub(crate) fn run(full: bool) -> Result<()> {
         daemon = Some(workspace::build_release()?);
         Ok(())
     })?;
+    let mut interop = cargo(["test", "--test", INTEROP, "--", "--test-threads=1", "--nocapture"]);
+    interop.envs(daemon.iter().map(|daemon| (BINARY, daemon)));
+    summary.step("plain VRRP beside Keepalived and FRR", || run_shown(&mut interop))?;
     let mut other = None;
     summary.step("release build of an older version", || {
         other = older::build()?;
@@ -74,7 +80,7 @@ fn steps() -> Result<Vec<(&'static str, Command)>> {
     // Each of these starts a cluster.
     steps.push(("tests of the lab", cargo(["test", "--package", LAB_PACKAGE, "--", "--test-threads=1"])));
     let mut own = cargo(["test", "--package", ROOT_PACKAGE, "--lib", "--bins"]);
-    for name in workspace::integration_tests()?.iter().filter(|n| *n != SCENARIOS) {
+    for name in workspace::integration_tests()?.iter().filter(|name| ![SCENARIOS, INTEROP].contains(&name.as_str())) {
         own.args(["--test", name]);
     }
     steps.push(("tests of the daemon", own));
