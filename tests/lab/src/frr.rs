@@ -82,21 +82,38 @@ impl Frr {
     /// # Errors
     /// When vrrpd does not answer.
     pub fn states(&self) -> Result<Value> {
+        let answer = self.tell(&["show vrrp json"])?;
+        serde_json::from_str(&answer).context("show vrrp json is not JSON")
+    }
+
+    /// From now on it writes of every advertisement, and why it does not take one. At first it does not, which is faster.
+    ///
+    /// # Errors
+    /// When vrrpd does not answer.
+    pub fn explain(&self) -> Result<()> {
+        self.tell(&["enable", "debug vrrp packets", "debug vrrp protocol"]).map(drop)
+    }
+
+    /// Gives commands to vrrpd, as `vtysh` does. Returns the last answer.
+    fn tell(&self, commands: &[&str]) -> Result<String> {
         let mut terminal = UnixStream::connect(self.dir.join("vrrpd.vty"))?;
         terminal.set_read_timeout(Some(Duration::from_secs(2)))?;
-        terminal.write_all(b"show vrrp json\0")?;
-        // An answer ends in three zeros and a status.
         let mut answer = Vec::new();
-        while !matches!(answer.as_slice(), [.., 0, 0, 0, _]) {
-            let mut buffer = [0; 4096];
-            let length = terminal.read(&mut buffer)?;
-            if length == 0 {
-                bail!("vrrpd hung up");
+        for command in commands {
+            terminal.write_all(format!("{command}\0").as_bytes())?;
+            answer.clear();
+            // An answer ends in three zeros and a status.
+            while !matches!(answer.as_slice(), [.., 0, 0, 0, _]) {
+                let mut buffer = [0; 4096];
+                let length = terminal.read(&mut buffer)?;
+                if length == 0 {
+                    bail!("vrrpd hung up at {command:?}");
+                }
+                answer.extend_from_slice(&buffer[..length]);
             }
-            answer.extend_from_slice(&buffer[..length]);
         }
-        answer.truncate(answer.len() - 4);
-        serde_json::from_slice(&answer).context("show vrrp json is not JSON")
+        answer.truncate(answer.len().saturating_sub(4));
+        Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 
     /// Everything that vrrpd has written.
@@ -105,7 +122,7 @@ impl Frr {
         read(&self.dir.join("vrrpd.log"))
     }
 
-    /// What vrrpd has said of advertisements that it did not take.
+    /// What vrrpd has said of advertisements that it did not take, if it was told to [explain itself](Self::explain).
     #[must_use]
     pub fn complaints(&self) -> Vec<String> {
         let is_complaint = |line: &&str| line.contains(COMPLAINT) && !line.contains(FOR_ANOTHER);
@@ -205,7 +222,7 @@ fn started(states: &Value) -> usize {
 }
 
 fn config_of(routers: &[VirtualRouter]) -> String {
-    let mut text = String::from("log stdout debugging\ndebug vrrp protocol\n");
+    let mut text = String::from("log stdout debugging\n");
     for router in routers {
         let VirtualRouter { id, priority, interface, .. } = router;
         let _ = write!(

@@ -59,6 +59,7 @@ pub mod recorder;
 pub mod router;
 pub mod segment;
 mod site;
+pub mod speaker;
 
 pub use analysis::Analysis;
 pub use clock::Time;

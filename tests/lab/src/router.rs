@@ -151,6 +151,17 @@ impl Router {
         started.with_context(|| format!("{} in place {place}", make.name()))
     }
 
+    /// Lets it say why it does not take an advertisement, if it does not do that anyway.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn explain(&self) -> Result<()> {
+        match self {
+            Self::Pgvrrp(_) | Self::Keepalived(_) => Ok(()),
+            Self::Frr(router) => router.explain(),
+        }
+    }
+
     /// SIGKILL to all its processes. What was bound stays bound.
     pub fn kill(&self) {
         match self {

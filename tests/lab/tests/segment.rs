@@ -11,7 +11,8 @@ use lab::analysis::Distribution;
 use lab::recorder::{self, Form, Record, What};
 use lab::router::{Make, Router, VirtualRouter};
 use lab::segment::Cut;
-use lab::{Direction, Recorder, Segment};
+use lab::speaker::{Speaker, Speech};
+use lab::{Direction, Recorder, Segment, Time};
 
 const SHORT: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -25,7 +26,9 @@ fn v6() -> [IpAddr; 2] {
 }
 
 fn start(make: Make, segment: &Segment, place: usize, routers: &[VirtualRouter]) -> Router {
-    Router::start(make, segment, place, routers, Path::new("/nonexistent")).unwrap()
+    let router = Router::start(make, segment, place, routers, Path::new("/nonexistent")).unwrap();
+    router.explain().unwrap();
+    router
 }
 
 /// How late the recorder is, of which a system call knows: when it was begun, and when the address was bound.
@@ -114,6 +117,52 @@ fn keepalived_takes_over() {
 #[test]
 fn frr_takes_over() {
     takes_over(Make::Frr);
+}
+
+fn speech(priority: u8, checksum: Form) -> Speech {
+    let IpAddr::V4(address) = v4() else { unreachable!() };
+    Speech { id: 51, priority, interval: INTERVAL, addresses: vec![address], checksum }
+}
+
+/// Both of these makes know the pseudo-header only. What they do not understand they say.
+fn knows_one_form_only(make: Make) {
+    let segment = Segment::start(2).unwrap();
+    let recorder = Recorder::start(&segment).unwrap();
+    let router = start(make, &segment, 0, &[VirtualRouter::new(51, 100, INTERVAL, &[v4()])]);
+    let holds = |wanted: bool| {
+        let result = recorder.wait("it", SHORT, |record| (record.holders(v4()).is_empty() != wanted).then_some(()));
+        result.unwrap_or_else(|e| panic!("{e}\n{}\n{}", router.log(), recorder.ask(|record| record.tail(30))));
+    };
+    holds(true);
+    let speaker = Speaker::start(&segment, 1, &speech(200, Form::PseudoHeader), INTERVAL).unwrap();
+    holds(false);
+    drop(speaker);
+    holds(true);
+    assert_eq!(router.complaints().unwrap(), [""; 0]);
+
+    // Of a lower priority and not understood, at twice its pace: it has no reason to stop.
+    let since = Time::now();
+    let speaker = Speaker::start(&segment, 1, &speech(50, Form::Message), INTERVAL / 2).unwrap();
+    thread::sleep(20 * INTERVAL);
+    let (own, others) = recorder.ask(|record| {
+        let count = |place| record.adverts(51).filter(|(at, from, _)| *at > since && *from == place).count();
+        (count(0), count(1))
+    });
+    println!("{}: {own} advertisements in 20 intervals while it heard {others} that it does not take", make.name());
+    drop(speaker);
+    holds(true);
+    let complaints = router.complaints().unwrap();
+    assert!(complaints.iter().all(|line| line.contains("hecksum")) && !complaints.is_empty(), "{complaints:?}");
+}
+
+#[test]
+fn keepalived_knows_one_form_of_the_checksum() {
+    knows_one_form_only(Make::Keepalived);
+}
+
+#[test]
+fn frr_knows_one_form_of_the_checksum() {
+    knows_one_form_only(Make::Frr);
 }
 
 #[test]
