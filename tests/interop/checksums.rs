@@ -1,11 +1,13 @@
 //! The two forms of the checksum of IPv4. Keepalived 2.2 and FRR 8.4 know the one with a pseudo-header and no other.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lab::Time;
-use lab::recorder::Form;
+use lab::recorder::{Form, Record};
 use lab::router::{Checksum, Make, VirtualRouter};
+use lab::speaker::{Speaker, Speech};
 
 use crate::cells::{self, Cell, Family};
 use crate::stage::{SECOND, Stage, is_ours, play};
@@ -141,4 +143,67 @@ fn settled(stage: &Stage) -> Result<()> {
     stage.stop(0)?;
     stage.wait_holder(&[cell()], 1, SECOND)?;
     stage.stop(1)
+}
+
+/// A frame made by hand.
+fn speech(priority: u8, checksum: Form) -> Speech {
+    let cell = cell();
+    let v4 = |address: &IpAddr| if let IpAddr::V4(address) = address { Some(*address) } else { None };
+    let addresses = cell.addresses.iter().filter_map(v4).collect();
+    Speech { id: cell.id, priority, interval: INTERVAL, addresses, checksum }
+}
+
+/// A voice of higher priority is obeyed in either form, and in no other.
+#[test]
+fn a_voice_is_obeyed_in_either_form() {
+    if !is_ours() {
+        return;
+    }
+    play(2, |stage| {
+        stage.start(0, Make::Pgvrrp, &with_checksum(100, Checksum::Auto))?;
+        stage.wait_holder(&[cell()], 0, 3 * SECOND)?;
+        for form in [Form::Message, Form::PseudoHeader] {
+            let voice = Speaker::start(&stage.segment, 1, &speech(200, form), INTERVAL)?;
+            let nobody = |record: &Record| record.holders(cell().addresses[0]).is_empty().then_some(());
+            stage.recorder.wait(&format!("it to obey {form:?}"), SECOND, nobody)?;
+            std::thread::sleep(SECOND);
+            ensure!(stage.ask(|record| nobody(record).is_some()), "it did not go on obeying {form:?}");
+            drop(voice);
+            stage.wait_holder(&[cell()], 0, 3 * SECOND)?;
+        }
+        stage.nobody_complains()?;
+        stays_with(stage, &speech(200, Form::Wrong))?;
+        ensure!(!stage.complaints(0)?.is_empty(), "it has not counted what it did not take");
+        Ok(())
+    });
+}
+
+/// At twice its own pace: Keepalived 2.2 does not send anything itself as long as it hears such.
+#[test]
+fn what_is_not_taken_does_not_silence_us() {
+    if !is_ours() {
+        return;
+    }
+    play(2, |stage| {
+        stage.start(0, Make::Pgvrrp, &with_checksum(100, Checksum::Rfc5798))?;
+        stage.wait_holder(&[cell()], 0, 3 * SECOND)?;
+        stays_with(stage, &speech(50, Form::Wrong))
+    });
+}
+
+/// Holds and advertises in time while somebody speaks like that.
+fn stays_with(stage: &Stage, speech: &Speech) -> Result<()> {
+    let since = Time::now();
+    let _voice = Speaker::start(&stage.segment, 1, speech, INTERVAL / 2)?;
+    std::thread::sleep(2 * SECOND);
+    stage.ask(|record| {
+        ensure!(record.holders(cell().addresses[0]) == [0], "it has given up its address");
+        let sent = |form| {
+            let own = record.adverts(cell().id).filter(|(at, place, _)| *at > since && *place == 0);
+            own.filter(|(.., advert)| advert.checksum == form).count()
+        };
+        let sent = sent(Form::PseudoHeader).max(sent(Form::Message));
+        ensure!((15..=24).contains(&sent), "{sent} advertisements in 20 intervals");
+        Ok(())
+    })
 }

@@ -114,6 +114,7 @@ impl Stage {
         // The former one first: two cannot have the same files.
         self.routers.borrow_mut().remove(&place);
         let router = Router::start(make, &self.segment, place, routers, &binary())?;
+        router.explain()?;
         self.routers.borrow_mut().insert(place, router);
         Ok(())
     }
