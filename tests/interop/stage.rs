@@ -23,7 +23,7 @@ pub(crate) const CALM: Duration = Duration::from_secs(3);
 const LONGEST: Duration = Duration::from_secs(180);
 
 /// How often a test is played on a machine that stands still too often.
-const ATTEMPTS: usize = 5;
+const ATTEMPTS: usize = 3;
 
 /// Whoever advertises every 10 ms is given up after 30 ms and a bit, of which it may have used 10.
 const DISTURBING: Duration = Duration::from_millis(15);

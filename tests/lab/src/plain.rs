@@ -17,7 +17,7 @@ use crate::router::{Checksum, VirtualRouter};
 use crate::segment::Segment;
 
 /// The counter of advertisements that were not taken.
-const DISCARDS: &str = "pgvrrp_discards_total";
+const DISCARDS: &str = "pgvrrp_packets_discarded_total";
 
 /// One that was started. Killed when dropped.
 #[derive(Debug)]
@@ -93,7 +93,8 @@ impl Plain {
     /// As [`Self::metrics`].
     pub fn complaints(&self) -> Result<Vec<String>> {
         let metrics = self.metrics()?;
-        let counts = metrics.lines().filter(|line| line.starts_with(DISCARDS) && !line.ends_with(" 0"));
+        let is_zero = |line: &str| line.rsplit(' ').next().is_some_and(|count| count.parse() == Ok(0.0));
+        let counts = metrics.lines().filter(|line| line.starts_with(DISCARDS) && !is_zero(line));
         Ok(counts.map(ToOwned::to_owned).collect())
     }
 }

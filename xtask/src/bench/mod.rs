@@ -3,6 +3,7 @@
 mod failover;
 mod report;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -29,6 +30,9 @@ pub(crate) struct Failover {
     /// Which advertisement intervals, with commas; multiples of 10ms
     #[arg(long, value_delimiter = ',', default_value = "1s,100ms,10ms", value_parser = interval)]
     interval: Vec<Duration>,
+    /// Another build of this daemon than that of this tree, which is then not built
+    #[arg(long)]
+    binary: Option<PathBuf>,
     /// Write every single measurement as JSON, and no table
     #[arg(long)]
     json: bool,
@@ -43,8 +47,12 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     prerequisites::require_root()?;
     require_real_time()?;
     prerequisites::install(&mut |line| eprintln!("   {line}"))?;
-    // The others need no build of ours.
-    let binary = if failover.make.contains(&Make::Pgvrrp) { workspace::build_release()? } else { "pgvrrp".into() };
+    let binary = match &failover.binary {
+        Some(binary) => binary.clone(),
+        None if failover.make.contains(&Make::Pgvrrp) => workspace::build_release()?,
+        // The others need no build of ours.
+        None => PathBuf::new(),
+    };
     let measured = failover::measure(failover.runs, &failover.make, &failover.interval, &binary)?;
     if failover.json {
         println!("{}", report::json(&measured)?);

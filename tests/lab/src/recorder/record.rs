@@ -203,8 +203,8 @@ impl fmt::Display for Event {
                 write!(
                     f,
                     "VRRPv{version} {id} on {interface} from {source} to {destination}: priority {priority}, \
-                     every {interval:?}, checksum {:?}, {addresses:?}",
-                    advert.checksum
+                     every {interval:?}, checksum {:?}, TTL {}, {addresses:?}",
+                    advert.checksum, advert.ttl
                 )
             }
             What::Announcement { address, .. } => write!(f, "announces {address}"),
