@@ -104,7 +104,7 @@ fn perform(places: usize, act: impl FnOnce(&Stage) -> Result<()>) -> Result<(), 
         let routers = stage.routers.borrow();
         let logs = routers.iter().map(|(place, router)| format!("--- place {place}\n{}\n", tail(router.log())));
         let story = format!("{}\n{}", stage.ask(|record| record.tail(80)), logs.collect::<String>());
-        (error.context(story), stage.ask(|record| record.longest_stall(Time::from_nanos(0))))
+        (error.context(story), stage.ask(|record| record.longest_stall(Time::from_nanos(0), Time::now())))
     })
 }
 
@@ -187,7 +187,7 @@ impl Stage {
             thread::sleep(span);
             let calm =
                 |record: &Record| cells.iter().try_for_each(|cell| self.was_calm(record, cell, place, since, span));
-            let (result, stall) = self.ask(|record| (calm(record), record.longest_stall(since)));
+            let (result, stall) = self.ask(|record| (calm(record), record.longest_stall(since, Time::now())));
             if result.is_ok() || stall < shortest / 2 {
                 return result;
             }

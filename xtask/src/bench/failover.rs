@@ -22,8 +22,12 @@ const BACKUP: u8 = 100;
 /// What any daemon needs until it listens, and more.
 const START: Duration = Duration::from_millis(1200);
 
-/// So long may the machine stand still while a takeover is measured. That it does is nobody's fault: it is measured again.
+/// So long may the machine stand still at the Active's last word, or between the moment at which the Backup is due and that
+/// at which it is there. That it does is nobody's fault: it is measured again.
 const UNDISTURBED: Duration = Duration::from_millis(2);
+
+/// And so long before and after.
+const MARGIN: Duration = Duration::from_millis(5);
 
 /// As often as that at most; then the run has failed.
 const ATTEMPTS: usize = 6;
@@ -107,6 +111,10 @@ fn accuracy(segment: &Segment, recorder: &Recorder) -> Result<Distribution> {
         late.push(from.millis_after(bound) * 1000.0);
     }
     Distribution::of(late).context("nothing was measured")
+}
+
+fn before(moment: Time, by: Duration) -> Time {
+    Time::from_nanos(moment.as_nanos().saturating_sub(by.as_nanos() as u64))
 }
 
 /// What was measured says nothing of the routers.
@@ -219,18 +227,7 @@ impl Pair<'_> {
         holdings.iter().find(|holding| holding.place == self.first + 1 && holding.from > since).map(|h| h.from)
     }
 
-    /// The machine has let everybody run, from a few intervals before the end of the Active router until now.
-    fn check_machine(&self, begun: Time, interval: Duration) -> Result<()> {
-        let since = Time::from_nanos(begun.as_nanos() - 4 * interval.as_nanos() as u64);
-        let stall = self.recorder.ask(|record| record.longest_stall(since));
-        if stall > UNDISTURBED {
-            return Err(StoodStill.into());
-        }
-        Ok(())
-    }
-
     fn takeover(&self, since: Time, interval: Duration, goodbye: bool) -> Result<Takeover> {
-        self.check_machine(since, interval)?;
         let backup = VirtualRouter::new(ID, BACKUP, interval, &[ADDRESS]);
         self.recorder.ask(|record| {
             ensure!(!record.is_blind(), "the recorder missed something");
@@ -244,6 +241,13 @@ impl Pair<'_> {
             };
             if !goodbye && said.2.priority == 0 {
                 bail!("it said goodbye in a crash");
+            }
+            let due = said.0.plus(waits);
+            // What happens in between is nobody's concern: the one is dead or silent, and the other one waits.
+            let moments = [(said.0, said.0), (due.min(bound), due.max(bound))];
+            let around = |(from, to): (Time, Time)| record.longest_stall(before(from, MARGIN), to.plus(MARGIN));
+            if moments.into_iter().map(around).any(|stall| stall > UNDISTURBED) {
+                return Err(StoodStill.into());
             }
             let took = bound.millis_after(said.0);
             let announced = record.announcements(ADDRESS).find(|(at, place)| *place == self.first + 1 && *at > said.0);

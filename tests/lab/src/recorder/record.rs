@@ -160,11 +160,12 @@ impl Record {
         longest
     }
 
-    /// For how long, at most, a processor of the machine stood still since then.
+    /// For how long, at most, a processor of the machine stood still that did so at any time between these moments.
     #[must_use]
-    pub fn longest_stall(&self, since: Time) -> Duration {
+    pub fn longest_stall(&self, from: Time, to: Time) -> Duration {
         let lengths = self.events.iter().filter_map(|event| match event.what {
-            What::Stall { length } if event.at > since => Some(length),
+            // It began so long before.
+            What::Stall { length } if event.at > from && event.at < to.plus(length) => Some(length),
             _ => None,
         });
         lengths.max().unwrap_or_default()
