@@ -15,7 +15,7 @@ use socket2::{Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
 use vrrp::wire::ipv4::Discard;
 
-pub(crate) use neighbour::link_address;
+pub use neighbour::link_address;
 pub use neighbour::{Announcer, ClaimReceiver};
 
 /// Most packets taken per wake-up: a flood delays neither timers nor evidence.

@@ -117,7 +117,7 @@ async fn hear(
 }
 
 /// A `sockaddr_ll`; `protocol` in network order. Link 0 stands for all.
-pub(crate) fn link_address(protocol: u16, link: u32) -> io::Result<LinkAddr> {
+pub fn link_address(protocol: u16, link: u32) -> io::Result<LinkAddr> {
     let raw = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,
         sll_protocol: protocol,

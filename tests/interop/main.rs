@@ -9,7 +9,9 @@
 mod cells;
 mod checksums;
 mod differences;
+mod hostile;
 mod makes;
+mod many;
 mod migration;
 mod stage;
 mod takeovers;

@@ -29,7 +29,7 @@ const ATTEMPTS: usize = 3;
 const DISTURBING: Duration = Duration::from_millis(15);
 
 /// The daemon under test.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     std::env::var_os("PGVRRP_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_pgvrrp").into(), PathBuf::from)
 }
 
