@@ -27,7 +27,6 @@ pub(crate) struct Segment {
     /// If it is the daemon's own.
     own: Option<Own>,
     pub(crate) link: Option<Link>,
-    mac: Option<[u8; 6]>,
     ears: Option<Ears>,
     /// The state that was last logged.
     told: Option<Option<Link>>,
@@ -103,7 +102,7 @@ impl Segment {
 
     fn new(name: String, vips: Vec<IpAddr>) -> Self {
         let (virtual_macs, own) = (Vec::new(), None);
-        Self { name, vips, virtual_macs, own, link: None, mac: None, ears: None, told: None, deaf_told: None }
+        Self { name, vips, virtual_macs, own, link: None, ears: None, told: None, deaf_told: None }
     }
 
     /// Whether an event about this interface is about that one.
@@ -160,13 +159,12 @@ impl Segment {
         let found = kernel.link(&self.name)?;
         // Of the daemon's own it is this one or none: what has its name need not be ours.
         let found = found.filter(|found| self.own.as_ref().is_none_or(|own| own.known == Some(found.index)));
-        self.mac = found.as_ref().and_then(|found| found.mac);
-        self.link = found.map(|found| Link { index: found.index, up: found.up, mtu: found.mtu });
+        self.link = found.map(|found| Link { index: found.index, up: found.up, mtu: found.mtu, mac: found.mac });
         let interface = &self.name;
         if self.told != Some(self.link) {
             self.told = Some(self.link);
             match self.link {
-                Some(Link { index, up, mtu }) => info!(interface, index, up, mtu, "interface"),
+                Some(Link { index, up, mtu, .. }) => info!(interface, index, up, mtu, "interface"),
                 None => warn!(interface, "there is no such interface"),
             }
         }
@@ -249,7 +247,7 @@ impl Segment {
     /// Whether a claim is of this host itself: the kernel hands packet sockets what it sends, our announcements included. A
     /// virtual MAC is whoever's that has the VIP; who that is, adverts tell.
     pub(crate) fn is_own(&self, claim: &Claim) -> bool {
-        self.mac == Some(claim.mac) || self.virtual_macs.contains(&claim.mac)
+        self.link.and_then(|link| link.mac) == Some(claim.mac) || self.virtual_macs.contains(&claim.mac)
     }
 }
 

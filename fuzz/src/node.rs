@@ -43,7 +43,7 @@ pub fn run(bytes: &[u8]) {
 }
 
 fn link_input(link: Option<(u32, bool)>) -> Input {
-    let link = link.map(|(index, up)| Link { index, up, mtu: 1500 });
+    let link = link.map(|(index, up)| Link { index, up, mtu: 1500, mac: None });
     Input::Link { interface: ETH0_ID, link }
 }
 

@@ -108,9 +108,9 @@ impl Election {
         }
     }
 
-    /// Whether [`advance`](Self::advance) has anything to do.
+    /// Whether a deadline has come.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.touched || self.deadline().is_some_and(|deadline| deadline <= now)
+        self.deadline().is_some_and(|deadline| deadline <= now)
     }
 
     /// Whether the Active is overdue: an advert that has arrived already would change that.
@@ -265,7 +265,7 @@ impl Election {
                 self.turn(now, Standing::Backup(format!("{source} has priority {priority}")));
             }
             // Whoever believes itself Active has told the segment so: tell it otherwise.
-            (State::Active, State::Active) if *priority > 0 => self.announce_again(now),
+            (State::Active, State::Active) if *priority > 0 => self.reply(now),
             (State::Backup, State::Backup) if !again => {
                 self.standing = match priority {
                     0 => Standing::Leaving(source.to_string()),
@@ -291,11 +291,15 @@ impl Election {
         if self.announced.is_none_or(|last| now.since(last) >= REPLY) {
             self.tell(Level::Warning, format!("{who} claims {}: announcing again", self.settings.shown()), out);
         }
-        self.announce_again(now);
+        self.reply(now);
     }
 
-    fn announce_again(&mut self, now: Instant) {
-        let due = self.announced.map_or(now, |last| now.max(last + REPLY));
+    /// Somebody who heard a rival is to hear this one again.
+    fn reply(&mut self, now: Instant) {
+        self.announce_again(now, self.announced.map_or(now, |last| now.max(last + REPLY)));
+    }
+
+    pub(super) fn announce_again(&mut self, now: Instant, due: Instant) {
         if let Hold::Bound { announcing, .. } = &mut self.hold {
             announcing.again(due, due == now);
         }

@@ -80,6 +80,9 @@ pub struct Link {
     pub up: bool,
     /// The largest packet in bytes.
     pub mtu: u32,
+    /// Its address on the segment, if that is Ethernet.
+    #[serde(default)]
+    pub mac: Option<[u8; 6]>,
 }
 
 /// An address as the kernel has it. Compared in binary, with its prefix length.

@@ -35,10 +35,11 @@ impl KernelView {
         Self { interfaces, own: Vec::new(), vips, resyncs: 0, dumped: false }
     }
 
-    pub(super) fn set_link(&mut self, interface: InterfaceId, link: Option<Link>) {
-        if let Some(known) = self.interfaces.get_mut(interface.0) {
-            known.link = link;
-        }
+    /// Returns whether the interface has another MAC than before: what the segment was told of is wrong then.
+    pub(super) fn set_link(&mut self, interface: InterfaceId, link: Option<Link>) -> bool {
+        let Some(known) = self.interfaces.get_mut(interface.0) else { return false };
+        let before = std::mem::replace(&mut known.link, link).and_then(|link| link.mac);
+        before.is_some() && before != link.and_then(|link| link.mac)
     }
 
     /// Replaces everything.

@@ -103,7 +103,7 @@ fn inputs() -> Vec<Input> {
     ];
     let state = PatroniState { primary: true, failsafe_active: false };
     let others = [
-        Input::Link { interface: InterfaceId(0), link: Some(Link { index: 2, up: true, mtu: 1500 }) },
+        Input::Link { interface: InterfaceId(0), link: Some(Link { index: 2, up: true, mtu: 1500, mac: None }) },
         Input::Addresses(vec![own_address()]),
         Input::Timer,
         Input::AddressAdded(Address { lifetime: Some(3), ..own_address() }),

@@ -294,7 +294,7 @@ impl World {
             return Some(Input::Patroni(report));
         }
         if let Some(told) = inbox.kernel.pop_front() {
-            let link = self.hosts[h].kernel.link.then_some(Link { index: ETH0, up: true, mtu: 1500 });
+            let link = self.hosts[h].kernel.link.then_some(Link { index: ETH0, up: true, mtu: 1500, mac: None });
             return Some(match told {
                 Told::Added(address) => Input::AddressAdded(address),
                 Told::Removed(address) => Input::AddressRemoved(address),

@@ -153,7 +153,7 @@ fn a_vanished_interface_is_waited_for() {
     let own = Address { link: 9, address: ME.into(), prefix_len: 24, lifetime: None, tentative: false };
     world.addresses.push(own);
     world.give(Input::AddressAdded(own));
-    world.give(link(Some(Link { index: 9, up: true, mtu: 1500 })));
+    world.give(link(Some(Link { index: 9, up: true, mtu: 1500, mac: None })));
     world.run(2 * SECOND);
     assert!(world.addresses.contains(&vip_at(9, 32, Some(3))), "{}", world.why());
 }

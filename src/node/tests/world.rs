@@ -119,7 +119,7 @@ impl World {
     /// The daemon reads what the host has; the rest follows from that.
     pub(super) fn begin(&mut self) {
         let addresses = self.addresses.clone();
-        self.give(link(Some(Link { index: ETH0, up: true, mtu: 1500 })));
+        self.give(link(Some(Link { index: ETH0, up: true, mtu: 1500, mac: None })));
         self.give(Input::Addresses(addresses));
     }
 

@@ -31,6 +31,13 @@ impl Vip {
         }
     }
 
+    /// What the segment was told does not hold any more: told anew, whatever it heard last.
+    pub(in crate::node) fn announce_again(&mut self, now: Instant) {
+        if let Phase::Active { announcing, .. } = &mut self.phase {
+            announcing.again(now, true);
+        }
+    }
+
     /// The address has to go: cut, remove, cut what raced, say goodbye. The lock follows once the kernel has confirmed.
     pub(super) fn release(&mut self, around: &Surroundings<'_>, reason: Reason, out: &mut Vec<Output>) {
         let now = around.evidence.now;

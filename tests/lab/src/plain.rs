@@ -139,6 +139,9 @@ pub fn config_of(node: &str, runtime_dir: &Path, routers: &[VirtualRouter]) -> S
         if *interface != INTERFACE {
             let _ = writeln!(text, "interface = \"{interface}\"");
         }
+        if !router.track.is_empty() {
+            let _ = writeln!(text, "track_interfaces = {:?}", router.track);
+        }
         if !router.unicast_peers.is_empty() {
             let _ = writeln!(text, "unicast_peers = {}", list(&router.unicast_peers));
         }

@@ -31,6 +31,8 @@ pub struct VirtualRouter {
     pub unicast_peers: Vec<IpAddr>,
     /// Where.
     pub interface: &'static str,
+    /// Which other interfaces have to be up. Only this project's daemon is told of them.
+    pub track: Vec<&'static str>,
 }
 
 impl VirtualRouter {
@@ -46,6 +48,7 @@ impl VirtualRouter {
             checksum: Checksum::Auto,
             unicast_peers: Vec::new(),
             interface: INTERFACE,
+            track: Vec::new(),
         }
     }
 
