@@ -333,8 +333,9 @@ impl Election {
             Outcome::Bound { at, .. } => self.bound(*at, out),
             Outcome::Late { removed, .. } => {
                 counters.late += 1;
-                if let Hold::Bound { confirmed, renew, .. } = &mut self.hold {
+                if let Hold::Bound { confirmed, renew, announcing } = &mut self.hold {
                     *renew = now + LOOK_AGAIN;
+                    announcing.wait(now + LOOK_AGAIN);
                     // One that was to put back what is missing would be tried again at once.
                     self.late = Some(now + LOOK_AGAIN);
                     if *removed && std::mem::take(confirmed) {

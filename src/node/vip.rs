@@ -353,10 +353,11 @@ impl Vip {
     /// A bind, or a renewal, came too late. One that the kernel had not done yet leaves an address that was there with
     /// the rest of its lifetime; one that was undone took the address along.
     fn came_late(&mut self, now: Instant, removed: bool, out: &mut Vec<Output>) {
-        let Phase::Active { confirmed, renew, .. } = &mut self.phase else { return };
+        let Phase::Active { confirmed, renew, announcing } = &mut self.phase else { return };
         let confirmed = *confirmed;
         if confirmed && !removed {
             *renew = now + LOOK_AGAIN;
+            announcing.wait(now + LOOK_AGAIN);
             // One that was to put back what is missing would be tried again at once.
             self.late = Some(now + LOOK_AGAIN);
             return;

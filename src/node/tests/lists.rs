@@ -227,7 +227,7 @@ fn a_repair_that_comes_late_does_not_spin() {
 #[test]
 fn all_of_them_follow_the_interface() {
     let mut world = holding();
-    world.give(link(Some(Link { index: 9, up: true, mtu: 1500 })));
+    world.give(link(Some(Link { index: 9, up: true, mtu: 1500, mac: None })));
     assert_eq!(world.deeds(), ["unbind strays", "bind", "announce"]);
     assert!(nets().iter().all(|net| world.addresses.iter().any(|a| a.address == net.addr() && a.link == 9)));
     assert!(world.vip().held);

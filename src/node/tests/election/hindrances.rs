@@ -4,7 +4,7 @@ use super::host::{Binding, DOWN, ETH0, ETH1, Host, ME, SECOND, advert, own, rout
 use crate::node::io::Link;
 use crate::node::status::RouterLabel;
 
-const DOWN_LINK: Link = Link { index: 2, up: false, mtu: 1500 };
+const DOWN_LINK: Link = Link { index: 2, up: false, mtu: 1500, mac: None };
 
 /// Strikes an Active, looks what it says, and heals it.
 fn check(label: &str, goodbye: usize, strike: impl FnOnce(&mut Host), heal: impl FnOnce(&mut Host)) {
@@ -96,7 +96,11 @@ fn the_kernel_refuses_to_bind() {
     let mut host = Host::new();
     host.binding = Binding::Refused;
     host.run(DOWN);
-    assert_eq!(host.deeds(), ["bind", "reset", "unbind", "goodbye"], "what follows a bind that failed is not done");
+    assert_eq!(
+        host.deeds(),
+        ["advertise", "bind", "reset", "unbind", "goodbye"],
+        "what follows a bind that failed is not done"
+    );
     assert_eq!((host.status().reason, host.status().counters.bind_refused), ("bind_refused", 1));
     assert_eq!(host.moves(), (0, 0), "it never was here");
     host.log.clear();

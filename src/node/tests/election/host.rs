@@ -408,5 +408,5 @@ pub(super) fn foreign(link: u32, address: IpAddr) -> Address {
 }
 
 pub(super) fn up(index: u32) -> Link {
-    Link { index, up: true, mtu: 1500 }
+    Link { index, up: true, mtu: 1500, mac: None }
 }

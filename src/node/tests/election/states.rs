@@ -20,7 +20,7 @@ fn a_node_that_hears_nobody_binds_one_down_interval_after_its_start() {
     host.run(DOWN - NANO);
     assert_eq!(host.deeds(), [""; 0]);
     host.run(NANO);
-    assert_eq!(host.deeds(), ["bind", "advertise", "announce"]);
+    assert_eq!(host.deeds(), ["advertise", "bind", "announce"]);
     assert!(host.status().held);
     assert_eq!(host.sent()[0].2, 100, "its own priority, never the owner's");
     assert_eq!(host.moves(), (1, 0));
