@@ -20,6 +20,7 @@ mod keepalived;
 mod leader;
 mod leader_key;
 mod listen;
+mod lists;
 mod moves;
 mod observe;
 mod policies;
