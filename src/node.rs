@@ -236,10 +236,10 @@ impl Node {
             Input::Timer => {}
             Input::Link { interface, link } => {
                 if self.kernel.set_link(interface, link) {
-                    let vips = self.vips.iter_mut().filter(|vip| vip.settings.interface == interface);
+                    let vips = self.vips.iter_mut().filter(|vip| vip.settings.carrier() == interface);
                     vips.for_each(|vip| vip.announce_again(now));
                     let elections = self.elections.iter_mut();
-                    let elections = elections.filter(|election| election.settings.interface == interface);
+                    let elections = elections.filter(|election| election.settings.carrier() == interface);
                     elections.for_each(|election| election.announce_again(now, now));
                 }
                 self.touch_elections();

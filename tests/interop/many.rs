@@ -92,8 +92,9 @@ fn of_250_none_moves_without_a_reason_and_all_move_with_one() {
         let late: Result<Vec<_>> = (1..=MANY)
             .map(|id| {
                 stage.ask(|record| {
-                    let heard = record.adverts(id).filter(|(at, from, _)| *from == 0 && at.millis_after(killed) < 1e3);
-                    let heard = heard.last().map(|(at, ..)| at).context("never heard")?;
+                    let mut heard =
+                        record.adverts(id).filter(|(at, from, _)| *from == 0 && at.millis_after(killed) < 1e3);
+                    let heard = heard.next_back().map(|(at, ..)| at).context("never heard")?;
                     let holdings = record.holdings(address(id));
                     let got = holdings.iter().find(|holding| holding.place == 1).context("never bound")?.from;
                     Ok(got.millis_after(heard) - theory.as_secs_f64() * 1e3)

@@ -68,19 +68,6 @@ fn moved_to(stage: &Stage<'_>, node: Node) -> Result<(f64, f64)> {
     Ok((lag.at_most, both))
 }
 
-fn advert_conflicts(stage: &Stage<'_>, node: Node) -> Result<f64> {
-    let series = "pgvrrp_conflicts_total{vip=\"10.0.20.155\",kind=\"advert\"}";
-    Ok(stage.daemon(node, |daemon| daemon.metric(series))?.unwrap_or(0.0))
-}
-
-fn told_of_keepalived(stage: &Stage<'_>, node: Node) -> Result<()> {
-    let line = format!("conflict: {} advertises priority {PRIORITY} for this virtual router", FOREIGN.ip());
-    stage.daemon(node, |daemon| {
-        ensure!(daemon.log().contains(&line), "{}", daemon.log());
-        Ok(())
-    })
-}
-
 #[test]
 fn keepalived_yields_before_the_address_is_bound_and_takes_what_is_given_up() {
     play_with(Options::default(), |stage| {
@@ -158,28 +145,17 @@ fn a_keepalived_that_understands_the_holder_never_gets_the_vip() {
     });
 }
 
-/// `checksum = "auto"` sends the RFC's form until it hears the other one; until then Keepalived is deaf to the holder.
+/// Nothing is known of it while it is Backup and silent: `checksum = "auto"` speaks in the form that it understands as well.
 #[test]
-fn a_keepalived_that_comes_later_yields_as_soon_as_it_is_heard() {
+fn a_keepalived_that_comes_later_hears_the_holder_and_stays_backup() {
     play(Options::default(), |stage| {
         let begun = Time::now();
         let keepalived = Keepalived::start(stage.lab, FOREIGN, PRIORITY)?;
-        stage.lab.wait_until("Keepalived to take the VIP", 8 * SECOND, || Ok(stage.last_holding(FOREIGN).is_ok()))?;
-        stage.wait_vip(Node::Db1, 2 * SECOND).with_context(|| keepalived.log())?;
-        stage.calm(5 * SECOND).with_context(|| keepalived.log())?;
-        let both = both_had_it(stage, begun);
-        println!("both had the VIP for {both:.2} ms");
-        ensure!(both < 1000.0, "{both}");
-        let (_, gap) = stage.analysis().longest_write_gap(begun).context("no writes")?;
-        println!("no write for {gap:?}");
-        // Keepalived has announced the VIP as its own, after pgvrrp's answer.
-        ensure!(gap < 2 * SECOND, "{gap:?}");
-        ensure!(stage.analysis().holdings().iter().filter(|holding| holding.node == Node::Db1).count() == 1);
-        let heard = adverts_of(stage, FOREIGN);
-        ensure!(heard >= 1 && advert_conflicts(stage, Node::Db1)? == heard as f64, "{heard}");
-        told_of_keepalived(stage, Node::Db1)?;
-        stage.status_says(Node::Db1, "advert conflicts 1")?;
-        stage.status_says(Node::Db1, &format!("heard        {} priority {PRIORITY}", FOREIGN.ip()))?;
+        stage.calm(8 * SECOND).with_context(|| keepalived.log())?;
+        ensure!(stage.last_holding(FOREIGN).is_err() && adverts_of(stage, FOREIGN) == 0, "{}", keepalived.log());
+        // Half of what it hears is not in its form, and it says so.
+        ensure!(keepalived.log().contains("Invalid VRRPv3 checksum"), "{}", keepalived.log());
+        stage.undisturbed(begun)?;
         // It leaves no process behind, not even its child.
         drop(keepalived);
         stage.lab.wait_until("Keepalived to be gone", SECOND, || Ok(keepalived_pids(stage)?.is_empty()))

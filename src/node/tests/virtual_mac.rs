@@ -28,7 +28,7 @@ fn above() -> Settings {
 }
 
 fn link(index: u32, up: bool) -> Link {
-    Link { index, up, mtu: 1500 }
+    Link { index, up, mtu: 1500, mac: None }
 }
 
 fn address(link: u32, address: impl Into<IpAddr>, prefix_len: u8, lifetime: Option<u32>) -> Address {
@@ -58,9 +58,13 @@ impl Router {
         self.give(Input::Link { interface, link })
     }
 
+    /// Four seconds pass, in which the process runs.
     fn later(&mut self) -> Vec<Output> {
-        self.now += Duration::from_secs(4);
-        self.give(Input::Timer)
+        let steps = (0..8).map(|_| {
+            self.now += Duration::from_millis(500);
+            self.give(Input::Timer)
+        });
+        steps.flatten().collect()
     }
 
     fn why(&self) -> String {

@@ -70,6 +70,7 @@ pub(super) fn vip() -> VipSettings {
             preempt: Preempt::AT_ONCE,
             track: Vec::new(),
         }),
+        virtual_mac: None,
         drained: false,
     }
 }
