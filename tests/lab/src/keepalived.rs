@@ -69,7 +69,10 @@ impl Keepalived {
         fs::write(&config_path, config).with_context(|| format!("cannot write {config_path:?}"))?;
         let log = File::options().create(true).append(true).open(&log_path)?;
         let mut command = namespace.command(program);
-        command.args(["--vrrp", "--dont-fork", "--log-console", "--log-detail", "--use-file"]).arg(&config_path);
+        // A machine without syslog would get its words on the console: a serial one stands still for that, with interrupts
+        // off and everybody else on that processor.
+        command.args(["--vrrp", "--dont-fork", "--log-console", "--no-syslog", "--log-detail"]);
+        command.arg("--use-file").arg(&config_path);
         for (option, name) in [("--pid", "keepalived.pid"), ("--vrrp_pid", "keepalived-vrrp.pid")] {
             // It refuses to start beside the pid file of one that was killed, while that one's number is taken.
             let _ = fs::remove_file(dir.join(name));
