@@ -48,4 +48,5 @@ mod timer;
 pub mod transport;
 #[cfg(feature = "daemon")]
 mod vip_lock;
+#[cfg(feature = "daemon")]
 mod virtual_mac;
