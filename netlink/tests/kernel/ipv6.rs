@@ -152,11 +152,18 @@ fn its_clients_are_reset_and_nobody_else() {
         let (on_vip, everywhere) = (TcpListener::bind((VIP, 0)).unwrap(), TcpListener::bind("[::]:0").unwrap());
         let pair = |listener: &TcpListener, to: Ipv6Addr| {
             let port = listener.local_addr().unwrap().port();
-            // From an address that is not the VIP, as a client on another host is.
-            let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None).unwrap();
-            socket.bind(&SocketAddr::from((OWN, 0)).into()).unwrap();
-            socket.connect(&SocketAddr::from((to, port)).into()).unwrap();
-            let client = TcpStream::from(socket);
+            // From an address that is not the VIP, as a client on another host is. Until the kernel has the way to the VIP,
+            // a moment after the address itself, it is looked for on the segment, in vain.
+            let start = now();
+            let client = loop {
+                let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None).unwrap();
+                socket.bind(&SocketAddr::from((OWN, 0)).into()).unwrap();
+                let to = SocketAddr::from((to, port)).into();
+                if socket.connect_timeout(&to, Duration::from_millis(100)).is_ok() {
+                    break TcpStream::from(socket);
+                }
+                assert!(now().duration_since(start) < AMPLE, "not in service");
+            };
             (client, listener.accept().unwrap().0)
         };
         let mine = [pair(&on_vip, VIP), pair(&everywhere, VIP)];
