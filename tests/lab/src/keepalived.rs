@@ -171,7 +171,8 @@ fn instance(router: &VirtualRouter, addresses: &[IpAddr]) -> String {
     }
     let peers: Vec<_> = router.unicast_peers.iter().filter(|peer| peer.is_ipv6() == is_v6).collect();
     if !peers.is_empty() {
-        text += "    unicast_peer {\n";
+        // Otherwise it sends IPv6 with the kernel's hop limit of 64.
+        text += "    unicast_ttl 255\n    unicast_peer {\n";
         for peer in peers {
             let _ = writeln!(text, "        {peer}");
         }
