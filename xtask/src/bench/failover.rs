@@ -66,6 +66,8 @@ pub(super) struct Takeover {
     pub(super) took: f64,
     /// That, without what RFC 9568 makes the Backup wait.
     pub(super) late: f64,
+    /// The same without what a router of this make waits by its own reckoning.
+    pub(super) late_by_own: f64,
     /// From the address to its announcement to the neighbours. The stamp of the address may be the later one.
     pub(super) announced: Option<f64>,
     /// For how long nobody had the address; negative if both did. Nothing is taken away in a crash.
@@ -256,10 +258,18 @@ impl Pair<'_> {
             Ok(Takeover {
                 took,
                 late: took - waits.as_secs_f64() * 1000.0,
+                late_by_own: took - self.own(waits, &backup).as_secs_f64() * 1000.0,
                 announced: announced.map(|(at, _)| at.millis_after(bound)),
                 gap: released.filter(|_| goodbye).map(|released| bound.millis_after(released)),
             })
         })
+    }
+
+    /// FRR has `Skew_Time` in whole hundredths of a second and drops the rest.
+    fn own(&self, waits: Duration, backup: &VirtualRouter) -> Duration {
+        let skew = backup.skew();
+        let lost = if self.make == Make::Frr { skew.as_nanos() as u64 % 10_000_000 } else { 0 };
+        waits.saturating_sub(Duration::from_nanos(lost))
     }
 
     fn clean_up(&self) {

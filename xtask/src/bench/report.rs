@@ -13,23 +13,43 @@ use super::failover::{Measured, Run, Takeover, Takeovers};
 /// One of the figures of a run, if it has it.
 type Figure = fn(&Takeovers) -> Option<f64>;
 
-const TABLES: [(&str, Figure); 4] = [
-    (
-        "Crash (SIGKILL to all processes): from the last advertisement to the address on the Backup, less \
-         `Active_Down_Interval`, in ms",
-        |both| Some(both.crash.late),
-    ),
-    (
-        "Goodbye (SIGTERM): from the advertisement of priority 0 to the address on the Backup, less `Skew_Time`, in ms",
-        |both| Some(both.goodbye.late),
-    ),
-    ("Goodbye: for how long nobody had the address, in ms (negative: both had it)", |both| both.goodbye.gap),
-    ("From the address on the Backup to its first announcement, after a crash, in ms", |both| both.crash.announced),
+/// What is told of all runs.
+struct Table {
+    title: &'static str,
+    figure: Figure,
+    /// The same by each make's own reckoning, where there is such a thing. Only then is it worth a ratio.
+    by_own: Option<Figure>,
+}
+
+const TABLES: [Table; 4] = [
+    Table {
+        title: "Crash (SIGKILL to all processes): from the last advertisement to the address on the Backup, less \
+                `Active_Down_Interval`, in ms",
+        figure: |both| Some(both.crash.late),
+        by_own: Some(|both| Some(both.crash.late_by_own)),
+    },
+    Table {
+        title: "Goodbye (SIGTERM): from the advertisement of priority 0 to the address on the Backup, less `Skew_Time`, \
+                in ms",
+        figure: |both| Some(both.goodbye.late),
+        by_own: Some(|both| Some(both.goodbye.late_by_own)),
+    },
+    Table {
+        title: "Goodbye: for how long nobody had the address, in ms (negative: both had it)",
+        figure: |both| both.goodbye.gap,
+        by_own: None,
+    },
+    Table {
+        title: "Crash: from the address on the Backup to its first announcement, in ms",
+        figure: |both| both.crash.announced,
+        by_own: None,
+    },
 ];
 
 /// Why one of them is early.
 const FRR_IS_EARLY: &str = "FRR computes `Skew_Time` in whole hundredths of a second and drops the rest, so it waits too \
-    short: by up to 10 ms, and with an interval of 10 ms it does not wait for the skew at all.";
+    short: by up to 10 ms, and with an interval of 10 ms it does not wait for the skew at all. Its second line is late \
+    against what it meant to wait.";
 
 pub(super) fn tables(measured: &Measured) -> String {
     let mut text = format!(
@@ -38,15 +58,27 @@ pub(super) fn tables(measured: &Measured) -> String {
          and ran nobody, whatever the priority.\n",
         measured.accuracy, measured.disturbed
     );
-    for (title, figure) in TABLES {
+    for Table { title, figure, by_own } in TABLES {
+        let ratio = if by_own.is_some() { [" median / ours |", "---:|"] } else { ["", ""] };
         let _ = write!(
             text,
-            "\n{title}:\n\n| interval | make | n | min | median | p90 | max | median / ours |\n\
-             |---:|---|---:|---:|---:|---:|---:|---:|\n"
+            "\n{title}:\n\n| interval | make | n | min | median | p90 | max |{}\n|---:|---|---:|---:|---:|---:|---:|{}\n",
+            ratio[0], ratio[1]
         );
         for (interval, make) in cells(measured) {
-            let ours = distribution(measured, interval, Make::Pgvrrp, figure);
-            text += &row(interval, make, distribution(measured, interval, make, figure).as_ref(), ours.as_ref());
+            let of = |make, figure| distribution(measured, interval, make, figure);
+            let ours = of(Make::Pgvrrp, figure);
+            let Some(by_own) = by_own else {
+                text += &row(interval, make.name(), of(make, figure).as_ref(), None);
+                continue;
+            };
+            // What is early compares with nothing.
+            if make == Make::Frr {
+                text += &row(interval, make.name(), of(make, figure).as_ref(), Some(None));
+                text += &row(interval, "frr, by its own skew", of(make, by_own).as_ref(), Some(ours.as_ref()));
+            } else {
+                text += &row(interval, make.name(), of(make, figure).as_ref(), Some(ours.as_ref()));
+            }
         }
     }
     if measured.runs.iter().any(|run| run.make == Make::Frr) {
@@ -65,7 +97,8 @@ pub(super) fn tables(measured: &Measured) -> String {
     text
 }
 
-fn row(interval: Duration, make: Make, all: Option<&Distribution>, ours: Option<&Distribution>) -> String {
+/// `ours` is what to compare with, if the table compares at all.
+fn row(interval: Duration, name: &str, all: Option<&Distribution>, ours: Option<Option<&Distribution>>) -> String {
     let figures = all.map_or_else(
         || "0 | - | - | - | -".to_owned(),
         |all| {
@@ -73,10 +106,11 @@ fn row(interval: Duration, make: Make, all: Option<&Distribution>, ours: Option<
             format!("{} | {min:.3} | {median:.3} | {p90:.3} | {max:.3}", all.count())
         },
     );
-    // Of something early to something late, a ratio says nothing.
-    let ratio = all.zip(ours).map(|(all, ours)| (all.median(), ours.median())).filter(|(a, b)| *a > 0.0 && *b > 0.0);
-    let ratio = ratio.map_or_else(|| "-".to_owned(), |(all, ours)| format!("{:.2}", all / ours));
-    format!("| {interval:?} | {} | {figures} | {ratio} |\n", make.name())
+    let ratio = ours.map(|ours| match all.zip(ours) {
+        Some((all, ours)) => format!(" {:.2} |", all.median() / ours.median()),
+        None => " - |".to_owned(),
+    });
+    format!("| {interval:?} | {name} | {figures} |{}\n", ratio.unwrap_or_default())
 }
 
 /// Every interval and make that was tried, in the order of the first round.
@@ -93,7 +127,7 @@ fn distribution(measured: &Measured, interval: Duration, make: Make, figure: Fig
 }
 
 pub(super) fn json(measured: &Measured) -> Result<String> {
-    let takeover = |t: &Takeover| json!({"took_ms": t.took, "late_ms": t.late, "announced_after_ms": t.announced, "nobody_ms": t.gap});
+    let takeover = |t: &Takeover| json!({"took_ms": t.took, "late_ms": t.late, "late_by_own_ms": t.late_by_own, "announced_after_ms": t.announced, "nobody_ms": t.gap});
     let run = |run: &Run| {
         let mut value = json!({"make": run.make.name(), "interval_ms": run.interval.as_millis() as u64});
         match &run.result {
