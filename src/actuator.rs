@@ -19,7 +19,7 @@ use vrrp::wire::advert::{Advert, ChecksumForm};
 use crate::clock;
 use crate::gate::evidence::{EtcdRequest, VipId};
 use crate::node::io::{Outcome, Output};
-use crate::node::{InterfaceId, Settings, VipSettings};
+use crate::node::{InterfaceId, Settings, VipSettings, is_link_local};
 use crate::observe::logging;
 use crate::segment::Voices;
 use crate::transport::{Announcer, v4, v6};
@@ -49,6 +49,8 @@ pub struct Actuator {
     vips: Vec<VipSettings>,
     askers: Askers,
     cannot_reset_told: bool,
+    /// Since when, and for which VIP first, connections have been reset in this pass.
+    resetting: Option<(Instant, VipId)>,
 }
 
 /// What is said on one interface, and by what.
@@ -64,7 +66,7 @@ impl Actuator {
         let interfaces =
             settings.interfaces.iter().map(|name| Interface { name: name.clone(), voices: None }).collect();
         let vips = settings.vips.clone();
-        Self { kernel, sockets, interfaces, announcer, vips, askers, cannot_reset_told: false }
+        Self { kernel, sockets, interfaces, announcer, vips, askers, cannot_reset_told: false, resetting: None }
     }
 
     /// The socket for requests to the kernel, for those who only want to know.
@@ -84,6 +86,7 @@ impl Actuator {
     pub fn carry_out(&mut self, outputs: Vec<Output>) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
         let mut failed: Vec<VipId> = Vec::new();
+        self.resetting = None;
         for output in outputs {
             if output.vip().is_some_and(|vip| failed.contains(&vip)) {
                 continue;
@@ -133,20 +136,28 @@ impl Actuator {
 
     fn bind(&mut self, vip: VipId, link: u32, lifetime: NonZeroU32, not_after: Instant) -> Option<Outcome> {
         let settings = self.vips.get(vip.0)?;
-        if clock::now() > not_after {
-            return Some(Outcome::Late { vip, removed: false });
-        }
+        let mut bound = 0;
         for net in &settings.addresses {
+            // Before each of them: what is certain of one call that comes late is not of many.
+            if clock::now() > not_after {
+                break;
+            }
             if let Err(error) = self.kernel.bind(link, net.addr(), net.prefix_len(), lifetime) {
                 return Some(Outcome::BindRefused { vip, error: error.to_string() });
             }
+            bound += 1;
+        }
+        if bound == 0 {
+            return Some(Outcome::Late { vip, removed: false });
         }
         let at = clock::now();
-        if at <= not_after {
+        if bound == settings.addresses.len() && at <= not_after {
             return Some(Outcome::Bound { vip, at });
         }
         // The lifetime was counted from the decision; from a call that came late it may reach beyond D.
-        Some(match unbind(&mut self.kernel, settings, |_| None) {
+        let links = self.links(vip);
+        let settings = self.vips.get(vip.0)?;
+        Some(match unbind(&mut self.kernel, settings, &links, |_| None) {
             Ok(_) => Outcome::Late { vip, removed: true },
             // It has to be proved absent before the lock is given up, as after any bind that went wrong.
             Err(error) => {
@@ -155,15 +166,28 @@ impl Actuator {
         })
     }
 
+    /// The indices of the interfaces that a VIP has to do with.
+    fn links(&mut self, vip: VipId) -> Vec<u32> {
+        let Some(settings) = self.vips.get(vip.0) else { return Vec::new() };
+        if !settings.addresses.iter().any(|net| is_link_local(net.addr())) {
+            return Vec::new();
+        }
+        let ids = [settings.interface, settings.carrier()];
+        let names = ids.iter().filter_map(|id| self.interfaces.get(id.0));
+        names.filter_map(|interface| self.kernel.link(&interface.name).ok().flatten()).map(|link| link.index).collect()
+    }
+
     fn unbind(&mut self, vip: VipId) -> Option<Outcome> {
-        Some(match unbind(&mut self.kernel, self.vips.get(vip.0)?, |_| None) {
+        let links = self.links(vip);
+        Some(match unbind(&mut self.kernel, self.vips.get(vip.0)?, &links, |_| None) {
             Ok(removed) => Outcome::Unbound { vip, removed, at: clock::now() },
             Err(error) => Outcome::UnbindFailed { vip, error: error.to_string() },
         })
     }
 
     fn unbind_strays(&mut self, vip: VipId, keep: u32) -> Option<Outcome> {
-        match unbind(&mut self.kernel, self.vips.get(vip.0)?, |prefix_len| Some((keep, prefix_len))) {
+        let links = self.links(vip);
+        match unbind(&mut self.kernel, self.vips.get(vip.0)?, &links, |prefix_len| Some((keep, prefix_len))) {
             Ok(removed) => Some(Outcome::StraysRemoved { vip, removed }),
             Err(error) => {
                 warn!(%error, "an address is where it does not belong, and cannot be removed there");
@@ -174,9 +198,17 @@ impl Actuator {
 
     fn reset(&mut self, vip: VipId, budget: Duration) -> Option<Outcome> {
         let settings = self.vips.get(vip.0)?;
-        let until = clock::now() + budget;
+        let now = clock::now();
+        let until = match *self.resetting.get_or_insert((now, vip)) {
+            (_, first) if first == vip => now + budget,
+            // Many VIPs that leave at once have one budget: the last of them would wait for all the others.
+            (since, _) => since + budget,
+        };
+        if until <= now {
+            return None;
+        }
         let (mut destroyed, mut answered) = (0, false);
-        for address in settings.addresses.iter().map(ipnet::IpNet::addr) {
+        for address in tcp_addresses(settings) {
             match self.sockets.destroy(address, until.since(clock::now())) {
                 Ok(reset) => {
                     if !reset.supported && !self.cannot_reset_told {
@@ -199,8 +231,8 @@ impl Actuator {
     fn count(&mut self, vip: VipId) -> Option<Outcome> {
         let settings = self.vips.get(vip.0)?;
         let until = clock::now() + COUNT;
-        let addresses = settings.addresses.iter().map(ipnet::IpNet::addr);
-        let counts = addresses.map(|address| self.sockets.established(address, until.since(clock::now())).ok());
+        let counts =
+            tcp_addresses(settings).map(|address| self.sockets.established(address, until.since(clock::now())).ok());
         Some(Outcome::Connections { vip, count: counts.sum() })
     }
 
@@ -254,16 +286,24 @@ impl Actuator {
     }
 }
 
+/// Those that clients connect to. A link-local one may be another host's on another link, and is nobody's choice for that.
+fn tcp_addresses(vip: &VipSettings) -> impl Iterator<Item = IpAddr> {
+    vip.addresses.iter().map(ipnet::IpNet::addr).filter(|address| !is_link_local(*address))
+}
+
 /// Removes a VIP's addresses, all that can be removed, and says how many there were. `keep`: where the one with this prefix
 /// length stays.
 fn unbind(
     kernel: &mut Kernel,
     vip: &VipSettings,
+    links: &[u32],
     keep: impl Fn(u8) -> Option<(u32, u8)>,
 ) -> Result<usize, pgvrrp_netlink::Error> {
     let mut sum = Ok(0);
     for net in &vip.addresses {
-        let removed = kernel.unbind(net.addr(), keep(net.prefix_len()));
+        // Link-local: elsewhere it is another address, and not ours.
+        let only = is_link_local(net.addr()).then_some(links);
+        let removed = kernel.unbind_from(only, net.addr(), keep(net.prefix_len()));
         sum = sum.and_then(|sum| removed.map(|removed| sum + removed));
     }
     sum

@@ -39,6 +39,7 @@ use election::Election;
 use etcd_view::{EtcdView, Read};
 use io::{Discarded, Input, Level, Notice, Output};
 use kernel_view::KernelView;
+pub use kernel_view::is_link_local;
 pub use lock::Identity;
 pub use settings::{Family, Follows, InterfaceId, Rules, Settings, VipSettings};
 use status::PhaseLabel;
@@ -157,10 +158,17 @@ impl Node {
     /// more, and the binds of many addresses take longer.
     fn turn(&self, output: &Output) -> u8 {
         match output {
-            Output::Advertise { vip, priority: 1.., .. } if vip.0 >= self.vips.len() => 0,
+            Output::Advertise { vip, priority: 1.., .. } if self.speaks_first(*vip) => 0,
             Output::Announce { .. } => 2,
             _ => 1,
         }
+    }
+
+    /// Not one that could not bind when it last was to: the word of a router that cannot serve would only disturb one that
+    /// does. It goes with the bind, or not at all.
+    fn speaks_first(&self, vip: VipId) -> bool {
+        let election = vip.0.checked_sub(self.vips.len()).and_then(|index| self.elections.get(index));
+        election.is_some_and(|election| !election.was_refused)
     }
 
     /// Whether an Active is overdue, so that what has arrived already has to be looked at before the time is up.

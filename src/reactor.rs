@@ -18,7 +18,7 @@ use crate::actuator::Actuator;
 use crate::clock;
 use crate::gate::evidence::VipId;
 use crate::gate::evidence::{EtcdReport, PatroniReport, RoleReport};
-use crate::node::io::{Address, Discarded, Input, Output, Version2};
+use crate::node::io::{Address, Discarded, Input, Link, Output, Version2};
 use crate::node::status::Status;
 use crate::node::{InterfaceId, Node};
 use crate::recording::recorder::Recorder;
@@ -182,7 +182,15 @@ impl Reactor {
                 Wake::Input(input) => self.pass(input),
                 Wake::Timer => self.pass(Input::Timer),
                 Wake::Kernel(events) => self.take_events(events),
-                Wake::Heard(interface, heard) => self.take_heard(interface, heard),
+                Wake::Heard(interface, heard) => {
+                    self.take_heard(interface, heard);
+                    // A flood is always there to be read: timer and kernel get their turn, too.
+                    tokio::task::yield_now().await;
+                    if self.node.deadline() <= clock::now() {
+                        self.listen_before_the_time_is_up().await;
+                        self.pass(Input::Timer);
+                    }
+                }
                 Wake::Stop(name) => {
                     info!("{name}: releasing");
                     self.stop.get_or_insert_with(clock::now);
@@ -334,11 +342,15 @@ impl Reactor {
             self.reopen = Some(clock::now() + REOPEN);
             return;
         }
-        let link = segment.link;
+        let mut link = segment.link;
         match segment.open() {
             Ok(Some(voices)) => self.actuator.use_voices(interface, voices),
             Ok(None) => {}
-            Err(()) => self.reopen = Some(clock::now() + REOPEN),
+            Err(()) => {
+                self.reopen = Some(clock::now() + REOPEN);
+                // Who can hear nobody would elect itself. (A VIP that follows the primary does not ask whether it is up.)
+                link = link.map(|link| Link { up: false, ..link });
+            }
         }
         self.pass(Input::Link { interface, link });
     }
@@ -384,7 +396,7 @@ impl Reactor {
             Err(error) => {
                 let segment = self.segments.get_mut(interface.0);
                 if segment.is_some_and(|segment| segment.deafened(&error)) {
-                    self.reopen = Some(clock::now() + REOPEN);
+                    self.find_link(interface);
                 }
             }
         }

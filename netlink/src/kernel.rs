@@ -91,9 +91,27 @@ impl Kernel {
     /// [`Error::NotPermitted`], and those that any request can meet. After any error but `TookOthers` take it that the
     /// address is still bound.
     pub fn unbind(&mut self, address: IpAddr, keep: Option<(u32, u8)>) -> Result<usize, Error> {
+        self.unbind_from(None, address, keep)
+    }
+
+    /// The same on some interfaces only, if they are named, and wherever it has a lifetime: a link-local address is another one
+    /// on each link, and where it stays for ever it may be somebody else's.
+    ///
+    /// # Errors
+    ///
+    /// As [`unbind`](Self::unbind).
+    pub fn unbind_from(
+        &mut self,
+        only: Option<&[u32]>,
+        address: IpAddr,
+        keep: Option<(u32, u8)>,
+    ) -> Result<usize, Error> {
         let what = || format!("remove {address}");
-        let unwanted =
-            |row: &&Row| row.address.address == address && keep != Some((row.address.link, row.address.prefix_len));
+        let unwanted = |row: &&Row| {
+            row.address.address == address
+                && keep != Some((row.address.link, row.address.prefix_len))
+                && only.is_none_or(|links| links.contains(&row.address.link) || row.address.lifetime.is_some())
+        };
         let mut removed = 0;
         let mut others = Ok(());
         let mut rows = self.rows(family(address)).map_err(|e| e.during(what()))?;

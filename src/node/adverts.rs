@@ -21,7 +21,9 @@ pub(super) fn send(
     now: Instant,
     out: &mut Vec<Output>,
 ) {
-    let not_after = deadline::not_after(now);
+    // A goodbye that comes late, after the removal of many addresses, is as good until others take over by themselves.
+    let goodbye = now + 3 * settings.interval.duration();
+    let not_after = deadline::not_after(now).max(if priority == 0 { goodbye } else { now });
     for family in settings.families() {
         let Some(source) = kernel.source(settings, family) else { continue };
         let mut push = |checksum| out.push(Output::Advertise { vip, priority, source, checksum, not_after });

@@ -51,6 +51,8 @@ pub(super) struct Election {
     pub(super) drained: bool,
     /// The kernel refused to bind; what it said, and when to try again.
     refused: Option<(Instant, String)>,
+    /// The last bind was.
+    pub(super) was_refused: bool,
     /// A bind came too late; when to try again.
     late: Option<Instant>,
     flapping: Flapping,
@@ -99,6 +101,7 @@ impl Election {
             active: None,
             since: now,
             refused: None,
+            was_refused: false,
             late: None,
             flapping: Flapping::default(),
             announced: None,
@@ -348,6 +351,7 @@ impl Election {
                 self.tell(Level::Alarm, format!("the kernel refused to bind {}: {error}", self.settings.shown()), out);
                 // Announced as Active and unable to serve: let another.
                 self.refused = Some((now + BIND_AGAIN, error.clone()));
+                self.was_refused = true;
             }
             Outcome::Unbound { removed, at, .. } => self.unbound(*removed, *at, out),
             Outcome::UnbindFailed { error, .. } => {
@@ -372,7 +376,7 @@ impl Election {
 
     fn bound(&mut self, at: Instant, out: &mut Vec<Output>) {
         let Hold::Bound { confirmed, announcing, .. } = &mut self.hold else { return };
-        self.late = None;
+        (self.late, self.was_refused) = (None, false);
         if !*confirmed {
             *confirmed = true;
             announcing.bound(at);

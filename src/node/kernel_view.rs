@@ -115,23 +115,34 @@ impl KernelView {
 
     /// The VIP is certain to be nowhere.
     pub(super) fn absent(&mut self, vip: &VipSettings) {
+        let links = self.links(vip);
         for net in &vip.addresses {
-            self.vips.entry(net.addr()).or_default().clear();
+            self.vips.entry(net.addr()).or_default().retain(|place| !concerns(place, links));
         }
     }
 
     /// The VIP is certain to be nowhere but where it belongs, if there.
     pub(super) fn no_strays(&mut self, vip: &VipSettings) {
-        let link = self.place(vip);
+        let (link, links) = (self.place(vip), self.links(vip));
         for net in &vip.addresses {
-            self.vips.entry(net.addr()).or_default().retain(|place| belongs(place, net, link));
+            let list = self.vips.entry(net.addr()).or_default();
+            list.retain(|place| belongs(place, net, link) || !concerns(place, links));
         }
     }
 
     /// Where the addresses of a VIP are, each with how it is configured.
     pub(super) fn places<'a>(&'a self, vip: &'a VipSettings) -> impl Iterator<Item = (&'a Address, &'a IpNet)> {
-        let of = |net: &'a IpNet| self.vips.get(&net.addr()).into_iter().flatten().map(move |place| (place, net));
+        let links = self.links(vip);
+        let of = move |net: &'a IpNet| {
+            let places = self.vips.get(&net.addr()).into_iter().flatten().filter(move |place| concerns(place, links));
+            places.map(move |place| (place, net))
+        };
         vip.addresses.iter().flat_map(of)
+    }
+
+    /// The interfaces that a VIP has to do with.
+    fn links(&self, vip: &VipSettings) -> [Option<u32>; 2] {
+        [vip.interface, vip.carrier()].map(|interface| self.link(interface).map(|link| link.index))
     }
 
     /// Whether any address of the VIP is anywhere.
@@ -183,7 +194,15 @@ impl KernelView {
     }
 }
 
-fn is_link_local(address: IpAddr) -> bool {
+/// Whether an address is a VIP's, as far as its place goes. A link-local one is another one on each link, and may be somebody's
+/// on a link that the VIP has nothing to do with; but not with a lifetime, which is what ours have, whatever became of the
+/// interface under them.
+fn concerns(place: &Address, links: [Option<u32>; 2]) -> bool {
+    !is_link_local(place.address) || place.lifetime.is_some() || links.contains(&Some(place.link))
+}
+
+/// Whether this is an IPv6 link-local address (RFC 4291 section 2.5.6).
+pub fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 

@@ -110,12 +110,10 @@ impl VipSettings {
         self.addresses.iter().any(|own| own.addr() == address)
     }
 
-    /// The family of the first address comes first: ties of an election are broken in that one.
+    /// Those of its addresses, in an order that does not depend on how a node lists them: ties of an election are broken in
+    /// the first one, and two routers that broke them in different ones could answer each other without end.
     pub fn families(&self) -> impl Iterator<Item = Family> {
-        let first = Family::of(self.address());
-        let other = if first == Family::V4 { Family::V6 } else { Family::V4 };
-        let has_other = self.of_family(other).next().is_some();
-        [Some(first), has_other.then_some(other)].into_iter().flatten()
+        [Family::V4, Family::V6].into_iter().filter(|family| self.of_family(*family).next().is_some())
     }
 
     /// Its addresses of one family, in order.

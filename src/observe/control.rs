@@ -148,11 +148,15 @@ async fn answer(
         Ok((accepted, _)) => format!("{accepted}\n"),
         Err(why) => format!("{REFUSED}{why}\n"),
     };
+    // What is noted is done, whether anybody still wants to hear of it or not.
+    if let Ok((_, command @ Command::Drain(..))) = asked {
+        let _ = commands.send(command).await;
+    }
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await?;
-    if let Ok((_, command)) = asked {
-        // A handover that is under way is answer enough to a second one.
-        let _ = commands.send(command).await;
+    // The process ends of this, so the answer goes first. One that is under way is answer enough to a second one.
+    if let Ok((_, command @ Command::HandOver)) = asked {
+        let _ = commands.try_send(command);
     }
     Ok(())
 }
@@ -163,8 +167,11 @@ fn drain(runtime_dir: &Path, status: &Status, name: &str, kind: u8) -> Result<(&
         let names: Vec<_> = status.vips.iter().map(|vip| vip.name.as_str()).collect();
         return Err(format!("there is no VIP {name:?} here; there are {}", names.join(", ")));
     };
-    let note = drained::note(runtime_dir, name, kind == b'D');
-    note.map_err(|error| format!("{}: {error}", drained::path(runtime_dir).display()))?;
+    // One that is to be kept stays so until it is undrained.
+    if kind != b'd' {
+        let note = drained::note(runtime_dir, name, kind == b'D');
+        note.map_err(|error| format!("{}: {error}", drained::path(runtime_dir).display()))?;
+    }
     let drained = kind != b'u';
     Ok((if drained { DRAINING } else { UNDRAINING }, Command::Drain(VipId(vip), drained)))
 }

@@ -179,3 +179,24 @@ fn its_clients_are_reset_and_nobody_else() {
         assert_eq!(diag.established(VIP, AMPLE).unwrap(), 2);
     });
 }
+
+/// A link-local address is another one on each link: what stays for ever elsewhere is somebody else's.
+#[test]
+fn a_link_local_address_of_another_link_is_left_alone() {
+    in_namespace(|| {
+        let (mut kernel, eth0) = stage();
+        let vip: IpAddr = "fe80::155".parse().unwrap();
+        ip("link add other type veth peer name far");
+        ip("link set other up");
+        ip("address add fe80::155/64 dev other nodad");
+        let other = link(&mut kernel, "other").index;
+        let short = NonZeroU32::new(60).unwrap();
+        kernel.bind(eth0, vip, 128, short).unwrap();
+        assert_eq!(kernel.unbind_from(Some(&[eth0]), vip, None).unwrap(), 1);
+        assert!(matches!(&listed(&mut kernel, vip)[..], [row] if row.link == other));
+        // With a lifetime it is what somebody like us has bound.
+        let bound: IpAddr = "fe80::156".parse().unwrap();
+        kernel.bind(other, bound, 128, short).unwrap();
+        assert_eq!(kernel.unbind_from(Some(&[eth0]), bound, None).unwrap(), 1);
+    });
+}

@@ -54,7 +54,9 @@ impl fmt::Display for Standing {
             Self::Stopping => write!(f, "the daemon is stopping"),
             Self::Drained => write!(f, "drained by hand: `pgvrrp undrain` ends that"),
             Self::NoInterface(name) => write!(f, "there is no interface {name}"),
-            Self::InterfaceDown(name) => write!(f, "interface {name} is down, or has no carrier"),
+            Self::InterfaceDown(name) => {
+                write!(f, "interface {name} is down, has no carrier, or cannot be listened on")
+            }
             Self::TrackedDown(name) => write!(f, "tracked interface {name} is missing, down, or without carrier"),
             Self::NoSource(name) => write!(f, "interface {name} has no address of its own to advertise from"),
             Self::BindRefused(error) => write!(f, "the kernel refused to bind the address, tried again soon: {error}"),

@@ -134,7 +134,9 @@ fn whichever_is_replaced_for_ever_gets_a_lifetime_again() {
 fn a_stray_of_whichever_is_removed_and_the_others_stay() {
     for net in nets() {
         let mut world = holding();
-        let stray = Address { link: 3, ..at(net, None) };
+        // A link-local one is ours elsewhere only if it is to end.
+        let lifetime = crate::node::is_link_local(net.addr()).then_some(3);
+        let stray = Address { link: 3, ..at(net, lifetime) };
         world.addresses.push(stray);
         world.give(Input::AddressAdded(stray));
         assert_eq!(world.deeds(), ["unbind strays"], "{net}");
@@ -262,4 +264,30 @@ fn they_are_advertised_in_both_families() {
     assert_eq!(sources(&world, false), [false, true]);
     world.postgres(Role::Standby);
     assert_eq!(sources(&world, true), [false, true]);
+}
+
+/// A link-local address is another one on each link. Bridges of containers have the same ones everywhere.
+#[test]
+fn what_is_link_local_elsewhere_is_not_ours_unless_it_is_to_end() {
+    let mut world = holding();
+    let elsewhere = |lifetime| Address { link: 7, ..at(nets()[2], lifetime) };
+    world.give(Input::AddressAdded(elsewhere(None)));
+    assert_eq!(world.deeds(), [""; 0]);
+    world.give(Input::AddressAdded(Address { link: 7, ..at(nets()[0], None) }));
+    assert_eq!(world.deeds(), ["unbind strays"], "what is not link-local is the VIP, wherever it is");
+    let mut world = holding();
+    // Of an interface that ours was renamed to, say.
+    world.give(Input::AddressAdded(elsewhere(Some(3))));
+    assert_eq!(world.deeds(), ["unbind strays"]);
+}
+
+/// However a node lists its addresses: ties that were broken in different families would have two routers answer each other
+/// without end.
+#[test]
+fn the_order_of_the_families_is_that_of_every_node() {
+    let mut settings = of_several();
+    let order = |settings: &Settings| settings.vips[0].families().collect::<Vec<_>>();
+    let before = order(&settings);
+    settings.vips[0].addresses.reverse();
+    assert_eq!((order(&settings), before.len()), (before, 2));
 }

@@ -104,11 +104,11 @@ fn it_needs_both_interfaces() {
     assert_eq!(router.why(), "there is no interface vrrp4-155-eth0");
     router.link(OWN, Some(link(OWN_INDEX, false)));
     assert_eq!(bound_at(&router.later()), None);
-    assert_eq!(router.why(), "interface vrrp4-155-eth0 is down, or has no carrier");
+    assert_eq!(router.why(), "interface vrrp4-155-eth0 is down, has no carrier, or cannot be listened on");
     router.link(OWN, Some(link(OWN_INDEX, true)));
     router.link(BELOW, Some(link(ETH0, false)));
     assert_eq!(bound_at(&router.later()), None);
-    assert_eq!(router.why(), "interface eth0 is down, or has no carrier");
+    assert_eq!(router.why(), "interface eth0 is down, has no carrier, or cannot be listened on");
     router.link(BELOW, None);
     assert_eq!(router.why(), "there is no interface eth0");
     router.link(BELOW, Some(link(ETH0, true)));

@@ -84,3 +84,16 @@ fn an_advert_is_not_sent_much_later_than_it_was_decided() {
     });
     assert!(slack.next().is_some_and(|slack| slack <= SECOND / 10));
 }
+
+/// After the removal of many addresses it may be late, and is as good, until others take over by themselves.
+#[test]
+fn a_goodbye_may_come_later_than_other_adverts() {
+    let mut host = Host::active();
+    host.log.clear();
+    host.give(Input::Stop);
+    let mut slack = host.log.iter().filter_map(|(at, output)| match output {
+        Output::Advertise { priority: 0, not_after, .. } => Some(not_after.since(*at)),
+        _ => None,
+    });
+    assert_eq!(slack.next(), Some(3 * SECOND));
+}
