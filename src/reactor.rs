@@ -86,6 +86,8 @@ pub struct Reactor {
     signals: Signals,
     /// Something that could not be read or opened is tried again then.
     reopen: Option<Instant>,
+    /// When listening last failed.
+    deafened: Option<Instant>,
     /// The addresses could not be read.
     unread: bool,
     published: Instant,
@@ -139,6 +141,7 @@ impl Reactor {
                 hang_up: signal(SignalKind::hangup())?,
             },
             reopen: None,
+            deafened: None,
             unread: false,
             published: Instant::ZERO,
             stop: None,
@@ -374,6 +377,18 @@ impl Reactor {
         }
     }
 
+    /// At once, since who hears nobody would elect itself; but not over and over.
+    fn listen_again(&mut self, interface: InterfaceId) {
+        let now = clock::now();
+        if self.deafened.replace(now).is_none_or(|last| now.since(last) >= REOPEN) {
+            return self.find_link(interface);
+        }
+        self.reopen = Some(now + REOPEN);
+        let link = self.segments.get(interface.0).and_then(|segment| segment.link);
+        let link = link.map(|link| Link { up: false, ..link });
+        self.pass(Input::Link { interface, link });
+    }
+
     fn take_heard(&mut self, interface: InterfaceId, heard: io::Result<Heard>) {
         match heard {
             Ok(Heard::Packets(packets)) => {
@@ -396,7 +411,7 @@ impl Reactor {
             Err(error) => {
                 let segment = self.segments.get_mut(interface.0);
                 if segment.is_some_and(|segment| segment.deafened(&error)) {
-                    self.find_link(interface);
+                    self.listen_again(interface);
                 }
             }
         }
