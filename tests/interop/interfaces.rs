@@ -1,5 +1,6 @@
 //! Interfaces that are missing, go, come back, and change.
 
+use std::net::IpAddr;
 use std::thread;
 use std::time::Duration;
 
@@ -22,9 +23,13 @@ struct Alone {
 
 impl Alone {
     fn start(before: impl FnOnce(&Segment) -> Result<()>) -> Result<Self> {
+        Self::start_with(&[VIP.into()], before)
+    }
+
+    fn start_with(addresses: &[IpAddr], before: impl FnOnce(&Segment) -> Result<()>) -> Result<Self> {
         let segment = Segment::start_with_two_wires(1)?;
         before(&segment)?;
-        let mut router = VirtualRouter::new(155, 100, INTERVAL, &[VIP.into()]);
+        let mut router = VirtualRouter::new(155, 100, INTERVAL, addresses);
         router.track = vec!["eth1"];
         let plain = Plain::start(&segment, 0, &[router], &binary())?;
         Ok(Self { segment, plain })
@@ -140,4 +145,22 @@ fn another_mac_is_announced_at_once() -> Result<()> {
         "it has moved"
     );
     Ok(())
+}
+
+/// Who cannot hear the others in one of its families does not elect itself.
+#[test]
+fn an_interface_that_cannot_be_listened_on() -> Result<()> {
+    if !is_ours() {
+        return Ok(());
+    }
+    let addresses = [VIP.into(), "fe80::155".parse()?];
+    // Below 1280 bytes there is no IPv6.
+    let alone = Alone::start_with(&addresses, |segment| {
+        segment.namespace(0).ip(&["link", "set", "eth0", "mtu", "1200"]).map(drop)
+    })?;
+    alone.wait("interface_down")?;
+    thread::sleep(SECOND);
+    alone.wait("interface_down")?;
+    alone.ip("link set eth0 mtu 1500")?;
+    alone.wait("active")
 }
