@@ -6,7 +6,7 @@ use vrrp::wire::advert::ChecksumForm;
 
 use super::io::Output;
 use super::kernel_view::KernelView;
-use super::settings::{Family, VipSettings};
+use super::settings::{Family, Follows, VipSettings};
 use crate::gate::deadline;
 use crate::gate::evidence::VipId;
 
@@ -21,9 +21,12 @@ pub(super) fn send(
     now: Instant,
     out: &mut Vec<Output>,
 ) {
-    // A goodbye that comes late, after the removal of many addresses, is as good until others take over by themselves.
-    let goodbye = now + 3 * settings.interval.duration();
-    let not_after = deadline::not_after(now).max(if priority == 0 { goodbye } else { now });
+    // In an election a goodbye that comes late, after the removal of many addresses, is as good until others take over by
+    // themselves.
+    let not_after = match settings.follows {
+        Follows::None(_) if priority == 0 => deadline::not_after(now).max(now + 3 * settings.interval.duration()),
+        Follows::None(_) | Follows::Primary => deadline::not_after(now),
+    };
     for family in settings.families() {
         let Some(source) = kernel.source(settings, family) else { continue };
         let mut push = |checksum| out.push(Output::Advertise { vip, priority, source, checksum, not_after });
