@@ -228,7 +228,7 @@ fn whoever_may_only_look_ends_nothing() {
         let status = ask("status", "0")?;
         ensure!(status.status.success() && text(&status).contains("10.0.20.155/32: HERE"), "{}", text(&status));
         let handover = ask("handover", "0")?;
-        let refusal = "only root and the daemon's own user may ask for a handover";
+        let refusal = "only root and the daemon's own user may ask for that";
         ensure!(!handover.status.success() && text(&handover).contains(refusal), "{}", text(&handover));
         // And one who is not in it.
         let status = ask("status", "65534")?;
