@@ -155,9 +155,7 @@ impl Actuator {
             return Some(Outcome::Bound { vip, at });
         }
         // The lifetime was counted from the decision; from a call that came late it may reach beyond D.
-        let links = self.links(vip);
-        let settings = self.vips.get(vip.0)?;
-        Some(match unbind(&mut self.kernel, settings, &links, |_| None) {
+        Some(match self.remove(vip, |_| None)? {
             Ok(_) => Outcome::Late { vip, removed: true },
             // It has to be proved absent before the lock is given up, as after any bind that went wrong.
             Err(error) => {
@@ -166,34 +164,50 @@ impl Actuator {
         })
     }
 
-    /// The indices of the interfaces that a VIP has to do with.
-    fn links(&mut self, vip: VipId) -> Vec<u32> {
-        let Some(settings) = self.vips.get(vip.0) else { return Vec::new() };
-        if !settings.addresses.iter().any(|net| is_link_local(net.addr())) {
-            return Vec::new();
-        }
-        let ids = [settings.interface, settings.carrier()];
-        let names = ids.iter().filter_map(|id| self.interfaces.get(id.0));
-        names.filter_map(|interface| self.kernel.link(&interface.name).ok().flatten()).map(|link| link.index).collect()
-    }
-
     fn unbind(&mut self, vip: VipId) -> Option<Outcome> {
-        let links = self.links(vip);
-        Some(match unbind(&mut self.kernel, self.vips.get(vip.0)?, &links, |_| None) {
+        Some(match self.remove(vip, |_| None)? {
             Ok(removed) => Outcome::Unbound { vip, removed, at: clock::now() },
             Err(error) => Outcome::UnbindFailed { vip, error: error.to_string() },
         })
     }
 
     fn unbind_strays(&mut self, vip: VipId, keep: u32) -> Option<Outcome> {
-        let links = self.links(vip);
-        match unbind(&mut self.kernel, self.vips.get(vip.0)?, &links, |prefix_len| Some((keep, prefix_len))) {
+        match self.remove(vip, |prefix_len| Some((keep, prefix_len)))? {
             Ok(removed) => Some(Outcome::StraysRemoved { vip, removed }),
             Err(error) => {
                 warn!(%error, "an address is where it does not belong, and cannot be removed there");
                 None
             }
         }
+    }
+
+    /// Removes a VIP's addresses, all that can be removed, and says how many there were. `keep`: where the one with this
+    /// prefix length stays.
+    ///
+    /// A link-local address is another one on each link, so which links are the VIP's has to be known before it is said to be
+    /// absent.
+    fn remove(
+        &mut self,
+        vip: VipId,
+        keep: impl Fn(u8) -> Option<(u32, u8)>,
+    ) -> Option<Result<usize, pgvrrp_netlink::Error>> {
+        let settings = self.vips.get(vip.0)?;
+        let mut links = Vec::new();
+        if settings.addresses.iter().any(|net| is_link_local(net.addr())) {
+            for InterfaceId(id) in [settings.interface, settings.carrier()] {
+                match self.kernel.link(&self.interfaces.get(id)?.name) {
+                    Ok(link) => links.extend(link.map(|link| link.index)),
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+        }
+        let mut sum = Ok(0);
+        for net in &settings.addresses {
+            let only = is_link_local(net.addr()).then_some(links.as_slice());
+            let removed = self.kernel.unbind_from(only, net.addr(), keep(net.prefix_len()));
+            sum = sum.and_then(|sum| removed.map(|removed| sum + removed));
+        }
+        Some(sum)
     }
 
     fn reset(&mut self, vip: VipId, budget: Duration) -> Option<Outcome> {
@@ -289,24 +303,6 @@ impl Actuator {
 /// Those that clients connect to. A link-local one may be another host's on another link, and is nobody's choice for that.
 fn tcp_addresses(vip: &VipSettings) -> impl Iterator<Item = IpAddr> {
     vip.addresses.iter().map(ipnet::IpNet::addr).filter(|address| !is_link_local(*address))
-}
-
-/// Removes a VIP's addresses, all that can be removed, and says how many there were. `keep`: where the one with this prefix
-/// length stays.
-fn unbind(
-    kernel: &mut Kernel,
-    vip: &VipSettings,
-    links: &[u32],
-    keep: impl Fn(u8) -> Option<(u32, u8)>,
-) -> Result<usize, pgvrrp_netlink::Error> {
-    let mut sum = Ok(0);
-    for net in &vip.addresses {
-        // Link-local: elsewhere it is another address, and not ours.
-        let only = is_link_local(net.addr()).then_some(links);
-        let removed = kernel.unbind_from(only, net.addr(), keep(net.prefix_len()));
-        sum = sum.and_then(|sum| removed.map(|removed| sum + removed));
-    }
-    sum
 }
 
 /// The advertisement of a VIP's addresses of one family, to the group.

@@ -200,9 +200,9 @@ impl Node {
         self.stopping && unbound && self.elections.iter().all(|election| election.is_unbound(&self.kernel))
     }
 
-    /// After [`Input::HandOver`]: each address that was bound has been renewed since, and nothing is being released; what
-    /// VRRP elects has left. The
-    /// process may end now, as if it were killed; until the next one has proved its right, the lifetime guards.
+    /// After [`Input::HandOver`]: each address that was bound has been renewed since, nothing is being released, and what VRRP
+    /// elects has left. The process may end now, as if it were killed; until the next one has proved its right, the
+    /// lifetime guards.
     pub fn is_handed_over(&self) -> bool {
         let handed_over = self.vips.iter().all(Vip::is_handed_over);
         let unbound = self.elections.iter().all(|election| election.is_unbound(&self.kernel));

@@ -139,7 +139,7 @@ impl Election {
                     let actions = self.router.handle(now, Event::Shutdown);
                     self.carry_out(around, actions, out);
                 }
-                self.explain(hindrance, out);
+                self.standing = hindrance;
             }
             None if self.router.state() == State::Initialize => {
                 self.turn(now, Standing::Backup("just started".to_owned()));
@@ -158,9 +158,7 @@ impl Election {
         {
             self.remove(out);
         }
-        if self.router.state() != State::Initialize {
-            self.explain(self.standing.clone(), out);
-        }
+        self.explain(out);
     }
 
     /// What keeps this router in Initialize.
@@ -466,13 +464,12 @@ impl Election {
         self.standing = standing;
     }
 
-    /// Notes how things stand; tells it when that is something else than before.
-    fn explain(&mut self, standing: Standing, out: &mut Vec<Output>) {
-        if self.told != standing.label() {
-            self.told = standing.label();
-            self.tell(Level::Info, standing.to_string(), out);
+    /// Tells how things stand when that is something else than before.
+    fn explain(&mut self, out: &mut Vec<Output>) {
+        if self.told != self.standing.label() {
+            self.told = self.standing.label();
+            self.tell(Level::Info, self.standing.to_string(), out);
         }
-        self.standing = standing;
     }
 
     fn tell(&self, level: Level, text: String, out: &mut Vec<Output>) {
