@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use pgvrrp_config::{Config, Follows, Mac, Vip};
 
 use crate::observe::control::{self, Ask};
+use crate::settings::postgres_settings;
 use crate::{daemon, doctor, drain, handover, listen, recording, replay};
 
 /// Exit codes, from `sysexits.h`.
@@ -218,7 +219,7 @@ fn describe(vip: &Vip) -> String {
 
 /// The connection string has to be one that PostgreSQL's client understands.
 fn check_postgres(config: &Config) -> Result<(), ExitCode> {
-    match config.cluster.as_ref().map(daemon::postgres_settings).transpose() {
+    match config.cluster.as_ref().map(postgres_settings).transpose().map_err(daemon::Failure::Config) {
         Ok(_) => Ok(()),
         Err(failure) => {
             say(&format!("error: {failure}\n"));

@@ -9,7 +9,6 @@
 //! | `pgvrrp-log` | writes log lines |
 //! | `pgvrrp-record` | writes the recording, if one is wanted |
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,29 +16,28 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{io, thread};
 
-use ipnet::{IpNet, Ipv6Net};
-use pgvrrp_config::{Checksum, Cluster, Config, Fence, Follows, Mac, SslMode};
+use ipnet::IpNet;
+use pgvrrp_config::{Config, Fence, Mac};
 use pgvrrp_netlink::{Kernel, Link, Monitor, SockDiag, promote_secondaries};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tracing::{error, info, warn};
-use vrrp::router::{ChecksumPolicy, Preempt};
 
 use crate::actuator::{Actuator, Askers};
 use crate::capabilities::Capabilities;
 use crate::clock;
 use crate::evidence::{etcd, patroni, postgres};
 use crate::gate::evidence::{EtcdReport, EtcdRequest, PatroniReport, RoleReport};
-use crate::gate::policy;
 use crate::node::status::Status;
-use crate::node::{self, Family, Identity, InterfaceId, Node, Rules, Settings, VipSettings};
+use crate::node::{Identity, InterfaceId, Node, Settings};
 use crate::observe::{control, http, logging, systemd};
 use crate::reactor::{Command, Lines, Reactor};
 use crate::realtime;
 use crate::recording::recorder::Recorder;
 use crate::runtime_dir::{self, RuntimeDir};
 use crate::segment::{self, Obstacle, Segment};
+use crate::settings::{etcd_settings, node_settings, postgres_settings};
 use crate::transport::Announcer;
 use crate::vip_lock::{self, VipLock};
 use crate::virtual_mac;
@@ -116,7 +114,7 @@ pub fn run(config: Config, record: Option<&Path>) -> Result<(), Failure> {
     check_capabilities()?;
     check_prefixes(&config)?;
     check_sizes(&config)?;
-    let postgres = config.cluster.as_ref().map(postgres_settings).transpose()?;
+    let postgres = config.cluster.as_ref().map(postgres_settings).transpose().map_err(Failure::Config)?;
     let runtime_dir = RuntimeDir::open(&config.runtime_dir).map_err(Failure::RuntimeDir)?;
     // After the lock: two daemons do not write one file.
     let recorder = record.map(open_recording).transpose()?;
@@ -155,7 +153,7 @@ pub fn run(config: Config, record: Option<&Path>) -> Result<(), Failure> {
     };
 
     let (started, has_started) = oneshot::channel();
-    let settings = settings(&config, me, &drained);
+    let settings = node_settings(&config, me, &drained);
     let owner = virtual_mac::owner(&config.runtime_dir);
     let protocol = spawn("pgvrrp-protocol", move || protocol(settings, owner, recorder, askers, lines, started))?;
     // Its failures to start are the daemon's; nothing else is begun before it stands.
@@ -178,34 +176,6 @@ pub fn run(config: Config, record: Option<&Path>) -> Result<(), Failure> {
     systemd::stopping();
     drop((vip_locks, runtime_dir));
     result
-}
-
-/// What the askers' settings are made of, for `pgvrrp check` as well.
-///
-/// # Errors
-/// [`Failure::Config`] if the connection string is none.
-pub fn postgres_settings(cluster: &Cluster) -> Result<postgres::Settings, Failure> {
-    let config = cluster;
-    let mut connection: tokio_postgres::Config =
-        config.postgres.connection.parse().map_err(|error: tokio_postgres::Error| {
-            let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-            Failure::Config(format!("[postgres] connection: {why}"))
-        })?;
-    if let Some(password) = &config.postgres.password {
-        connection.password(password.expose());
-    }
-    connection.ssl_mode(match config.postgres.ssl_mode {
-        SslMode::Disable => tokio_postgres::config::SslMode::Disable,
-        SslMode::Prefer => tokio_postgres::config::SslMode::Prefer,
-        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => tokio_postgres::config::SslMode::Require,
-    });
-    let verify = match config.postgres.ssl_mode {
-        SslMode::Disable | SslMode::Prefer | SslMode::Require => postgres::tls::Verify::Nothing,
-        SslMode::VerifyCa => postgres::tls::Verify::Authority,
-        SslMode::VerifyFull => postgres::tls::Verify::Host,
-    };
-    let tls = postgres::tls::Settings { verify, files: config.postgres.tls.clone() };
-    Ok(postgres::Settings { connection, tls, timeout: config.postgres.timeout })
 }
 
 fn open_recording(path: &Path) -> Result<Recorder, Failure> {
@@ -418,162 +388,4 @@ fn lock_vips(config: &Config) -> Result<Vec<VipLock>, Failure> {
         }
     }
     Ok(locks)
-}
-
-// ---- From the configuration's words to ours ---------------------------------------------------------------------
-
-fn settings(config: &Config, me: Identity, drained: &BTreeSet<String>) -> Settings {
-    let mut interfaces: Vec<String> = Vec::new();
-    let mut id = |name: &str| {
-        let known = interfaces.iter().position(|known| known == name);
-        InterfaceId(known.unwrap_or_else(|| {
-            interfaces.push(name.to_owned());
-            interfaces.len() - 1
-        }))
-    };
-    let mut vips: Vec<_> = config.vips.iter().map(|vip| vip_settings(vip, &mut id, drained)).collect();
-    // Those with locks come first: the position among them is that of their locks.
-    vips.sort_by_key(|vip| vip.follows != node::Follows::Primary);
-    let policy = config.cluster.as_ref().map_or_else(policy::Policy::default, policy_settings);
-    Settings { me, interfaces, policy, vips }
-}
-
-fn vip_settings(
-    vip: &pgvrrp_config::Vip,
-    id: &mut impl FnMut(&str) -> InterfaceId,
-    drained: &BTreeSet<String>,
-) -> VipSettings {
-    VipSettings {
-        name: vip.name.clone(),
-        addresses: vip.addresses.iter().map(|net| bound_as(*net, vip.mac)).collect(),
-        virtual_router_id: vip.virtual_router_id,
-        interface: id(&vip.interface),
-        virtual_mac: (vip.mac == Mac::Virtual).then(|| id(&virtual_mac_name(vip))),
-        interval: vip.interval,
-        checksum: match vip.checksum {
-            Checksum::Auto => ChecksumPolicy::Auto,
-            Checksum::Rfc9568 => ChecksumPolicy::Rfc9568,
-            Checksum::Rfc5798 => ChecksumPolicy::Rfc5798,
-        },
-        unicast_peers: vip.unicast_peers.clone(),
-        follows: match &vip.follows {
-            Follows::Primary => node::Follows::Primary,
-            Follows::None(election) => node::Follows::None(Rules {
-                priority: election.priority,
-                preempt: if election.preempt { Preempt::After(election.preempt_delay) } else { Preempt::Never },
-                track: election.track_interfaces.iter().map(|name| id(name)).collect(),
-            }),
-        },
-        drained: drained.contains(&vip.name),
-    }
-}
-
-/// The name of the interface with its virtual MAC. Its addresses are of one family.
-pub(crate) fn virtual_mac_name(vip: &pgvrrp_config::Vip) -> String {
-    let family = if vip.addresses.iter().any(|net| net.addr().is_ipv4()) { Family::V4 } else { Family::V6 };
-    virtual_mac::name(family, vip.virtual_router_id, &vip.interface)
-}
-
-/// A link-local address brings the interface of a virtual MAC its way to link-local clients (RFC 4291 section 2.5.6); an
-/// interface with an address of its own has that already.
-fn bound_as(net: IpNet, mac: Mac) -> IpNet {
-    match net {
-        IpNet::V6(net) if mac == Mac::Virtual && net.addr().is_unicast_link_local() => {
-            Ipv6Net::new(net.addr(), 64).unwrap_or(net).into()
-        }
-        net => net,
-    }
-}
-
-/// What the operator wants where there is no single right answer.
-pub(crate) fn policy_settings(config: &Cluster) -> policy::Policy {
-    use pgvrrp_config as from;
-    policy::Policy {
-        postgres_down: match config.policy.postgres_down {
-            from::PostgresDown::Release => policy::PostgresDown::Release,
-            from::PostgresDown::Hold => policy::PostgresDown::Hold,
-        },
-        paused: match config.policy.paused {
-            from::Paused::Hold => policy::Paused::Hold,
-            from::Paused::Release => policy::Paused::Release,
-        },
-        foreign_active: match config.policy.foreign_active {
-            from::ForeignActive::AdvertiseFirst => policy::ForeignActive::AdvertiseFirst,
-            from::ForeignActive::BindAtOnce => policy::ForeignActive::BindAtOnce,
-        },
-        failsafe: match config.policy.failsafe {
-            from::Failsafe::Auto => policy::Failsafe::Auto,
-            from::Failsafe::Drop => policy::Failsafe::Drop,
-        },
-        fence: match config.fence {
-            Fence::Lock => policy::Fence::Lock,
-            Fence::LeaderKey => policy::Fence::LeaderKey,
-        },
-    }
-}
-
-/// Which etcd to ask, as whom, and for which keys.
-pub(crate) fn etcd_settings(node: &str, config: &Cluster, vips: &[pgvrrp_config::Vip]) -> etcd::Settings {
-    // Without V there is nothing of ours to read: its prefix may be out of this user's reach.
-    let vips: Vec<_> = match config.fence {
-        Fence::Lock => vips.iter().filter(|vip| vip.follows.is_primary()).map(lock_address).collect(),
-        Fence::LeaderKey => Vec::new(),
-    };
-    let patroni = &config.patroni;
-    let credentials = config.etcd.username.as_ref().zip(config.etcd.password.as_ref());
-    etcd::Settings {
-        endpoints: config.etcd.endpoints.clone(),
-        tls: config.etcd.tls.clone(),
-        credentials: credentials
-            .map(|(user, password)| etcd::Credentials { user: user.clone(), password: password.expose().to_owned() }),
-        timeout: config.etcd.request_timeout,
-        keys: etcd::keys::Keys::new(&patroni.namespace, &patroni.scope, patroni.group, node, &vips),
-    }
-}
-
-/// By which of its addresses a VIP's lock is called: the smallest one, so that the order in which nodes list them is all
-/// the same.
-fn lock_address(vip: &pgvrrp_config::Vip) -> IpAddr {
-    vip.addresses.iter().map(IpNet::addr).min().unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    const CONFIG: &str = r#"
-        node = "db1"
-        interface = "eth0"
-        [patroni]
-        scope = "odoo"
-        [etcd]
-        endpoints = ["http://10.0.20.13:2379"]
-        username = "pgvrrp"
-        password_file = "password"
-        [postgres]
-        connection = "host=localhost user=pgvrrp"
-        password_file = "password"
-        [[vip]]
-        address = "10.0.20.155"
-        virtual_router_id = 155
-    "#;
-
-    /// Whatever of it gets into a log line or the message of a panic.
-    #[test]
-    fn what_the_askers_are_given_prints_no_password() {
-        let dir = tempfile::tempdir().unwrap();
-        let password = dir.path().join("password");
-        std::fs::write(&password, "hunter2").unwrap();
-        std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o600)).unwrap();
-        let config = Config::parse(Path::new("pgvrrp.toml"), CONFIG, dir.path()).unwrap();
-        let cluster = config.cluster.as_ref().unwrap();
-        let (etcd, postgres) =
-            (etcd_settings(&config.node, cluster, &config.vips), postgres_settings(cluster).unwrap());
-        assert_eq!(etcd.credentials.as_ref().unwrap().password, "hunter2");
-        assert_eq!(postgres.connection.get_password(), Some(b"hunter2".as_slice()));
-        let shown = format!("{config:?} {etcd:?} {postgres:?} {etcd:#?} {postgres:#?}");
-        assert!(!shown.contains("hunter2"), "{shown}");
-    }
 }

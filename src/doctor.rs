@@ -31,7 +31,7 @@ use pgvrrp_config::{Cluster, Config};
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
-use crate::daemon::{etcd_settings, postgres_settings};
+use crate::settings::{etcd_settings, postgres_settings};
 use login::Login;
 pub use report::{Finding, Level, Report};
 

@@ -43,6 +43,8 @@ pub mod runtime_dir;
 #[cfg(feature = "daemon")]
 mod segment;
 #[cfg(feature = "daemon")]
+mod settings;
+#[cfg(feature = "daemon")]
 mod timer;
 #[cfg(feature = "daemon")]
 pub mod transport;

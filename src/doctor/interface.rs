@@ -165,7 +165,7 @@ fn size(vip: &Vip, link: &Link) -> Option<Finding> {
 
 /// The same condition as the daemon's own refusal to start.
 fn own_mac(vip: &Vip, obstacle: Option<&str>) -> Finding {
-    let (name, own) = (&vip.name, crate::daemon::virtual_mac_name(vip));
+    let (name, own) = (&vip.name, crate::settings::virtual_mac_name(vip));
     match obstacle.filter(|_| vip.addresses.iter().any(|net| net.addr().is_ipv4())) {
         None => {
             Finding::ok(INTERFACE, format!("VIP {name}: nothing on this host answers for it beside its own MAC, {own}"))

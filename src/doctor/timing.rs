@@ -8,11 +8,11 @@ use vrrp::time::Instant;
 use super::areas::PATRONI as AREA;
 use super::keys::Read;
 use super::report::Finding;
-use crate::daemon::policy_settings;
 use crate::evidence::etcd::parse::patroni_config;
 use crate::gate::deadline::{deadline, leave_by, lock_ttl};
 use crate::gate::evidence::PatroniConfig;
 use crate::gate::policy::{Failsafe, Fence, Paused, Policy};
+use crate::settings::policy_settings;
 
 pub(super) fn judge(config: &Cluster, read: &Read) -> Vec<Finding> {
     let policy = policy_settings(config);

@@ -41,6 +41,7 @@ pub mod cluster;
 pub mod daemon;
 pub mod etcd;
 pub mod faults;
+mod frame_filter;
 pub mod frr;
 pub mod history;
 pub mod http;

@@ -9,9 +9,10 @@ use etherparse::{ArpOperation, IpNumber, Ipv4Slice, LinkSlice, NetSlice, SlicedP
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{LinkAddr, recvfrom};
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Stop;
+use crate::frame_filter;
 use crate::history::{Frame, History, Observation};
 use crate::netns::Namespace;
 use crate::network::Node;
@@ -40,7 +41,7 @@ impl FrameProbe {
                     ports.insert(if_nametoindex(node.name())? as usize, node);
                 }
                 let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(ALL_PROTOCOLS)))?;
-                socket.attach_filter(&filter())?;
+                socket.attach_filter(&frame_filter::vrrp_and_neighbours())?;
                 socket.set_read_timeout(Some(Duration::from_millis(100)))?;
                 Ok((socket, ports))
             })?
@@ -66,30 +67,6 @@ impl FrameProbe {
             }
         }
     }
-}
-
-/// Classic BPF: incoming frames only, and of those only ARP and IPv4 protocol 112. All of PostgreSQL's traffic passes
-/// here; the kernel throws it away.
-fn filter() -> [SockFilter; 9] {
-    // linux/bpf_common.h and linux/filter.h.
-    const LOAD_BYTE: u16 = 0x30;
-    const LOAD_HALF: u16 = 0x28;
-    const JUMP_EQUAL: u16 = 0x15;
-    const RETURN: u16 = 0x06;
-    /// `SKF_AD_OFF + SKF_AD_PKTTYPE`.
-    const PACKET_TYPE: u32 = -0x1000_i32 as u32 + 4;
-    const PACKET_OUTGOING: u32 = 4;
-    [
-        SockFilter::new(LOAD_BYTE, 0, 0, PACKET_TYPE),
-        SockFilter::new(JUMP_EQUAL, 6, 0, PACKET_OUTGOING),
-        SockFilter::new(LOAD_HALF, 0, 0, 12),
-        SockFilter::new(JUMP_EQUAL, 3, 0, 0x0806),
-        SockFilter::new(JUMP_EQUAL, 0, 3, 0x0800),
-        SockFilter::new(LOAD_BYTE, 0, 0, 14 + 9),
-        SockFilter::new(JUMP_EQUAL, 0, 1, 112),
-        SockFilter::new(RETURN, 0, 0, u32::MAX),
-        SockFilter::new(RETURN, 0, 0, 0),
-    ]
 }
 
 fn decode(bytes: &[u8]) -> Option<Frame> {

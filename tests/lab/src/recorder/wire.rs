@@ -9,11 +9,12 @@ use anyhow::{Context, Result};
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, recvmsg, setsockopt, sockopt::ReceiveTimestampns};
 use nix::sys::time::TimeSpec;
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::advert::{Frame, decode};
 use super::record::{Event, What, send};
 use crate::clock::Time;
+use crate::frame_filter;
 use crate::segment::Segment;
 
 /// `ETH_P_ALL` of linux/if_ether.h, in network byte order as packet sockets want it.
@@ -38,7 +39,7 @@ impl Wire {
                 }
             }
             let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(ALL_PROTOCOLS)))?;
-            socket.attach_filter(&filter())?;
+            socket.attach_filter(&frame_filter::vrrp_and_neighbours())?;
             socket.set_recv_buffer_size(4 << 20)?;
             setsockopt(&socket, ReceiveTimestampns, &true)?;
             Ok(Self { socket, ports })
@@ -80,32 +81,4 @@ impl AsFd for Wire {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-/// Classic BPF: incoming frames only, and of those only ARP, protocol 112 of either family, and neighbour advertisements.
-fn filter() -> [SockFilter; 14] {
-    // linux/bpf_common.h and linux/filter.h.
-    const LOAD_BYTE: u16 = 0x30;
-    const LOAD_HALF: u16 = 0x28;
-    const JUMP_EQUAL: u16 = 0x15;
-    const RETURN: u16 = 0x06;
-    /// `SKF_AD_OFF + SKF_AD_PKTTYPE`.
-    const PACKET_TYPE: u32 = -0x1000_i32 as u32 + 4;
-    const PACKET_OUTGOING: u32 = 4;
-    [
-        SockFilter::new(LOAD_BYTE, 0, 0, PACKET_TYPE),
-        SockFilter::new(JUMP_EQUAL, 11, 0, PACKET_OUTGOING),
-        SockFilter::new(LOAD_HALF, 0, 0, 12),
-        SockFilter::new(JUMP_EQUAL, 8, 0, 0x0806),
-        SockFilter::new(JUMP_EQUAL, 5, 0, 0x0800),
-        SockFilter::new(JUMP_EQUAL, 0, 7, 0x86dd),
-        SockFilter::new(LOAD_BYTE, 0, 0, 14 + 6),
-        SockFilter::new(JUMP_EQUAL, 4, 0, 112),
-        SockFilter::new(LOAD_BYTE, 0, 0, 14 + 40),
-        SockFilter::new(JUMP_EQUAL, 2, 3, 136),
-        SockFilter::new(LOAD_BYTE, 0, 0, 14 + 9),
-        SockFilter::new(JUMP_EQUAL, 0, 1, 112),
-        SockFilter::new(RETURN, 0, 0, u32::MAX),
-        SockFilter::new(RETURN, 0, 0, 0),
-    ]
 }
