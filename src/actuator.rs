@@ -331,3 +331,6 @@ fn say<A: Address>(
     let sent: Vec<_> = peers.map(|destination| send(&Advert { destination, ..advert.clone() })).collect();
     sent.into_iter().collect()
 }
+
+#[cfg(test)]
+mod tests;
