@@ -1,12 +1,12 @@
 //! The interfaces that are to carry the VIPs, and what the kernel can do with addresses and connections.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
+use std::{io, iter};
 
 use ipnet::IpNet;
-use pgvrrp_config::{Config, Mac, Vip};
+use pgvrrp_config::{Config, Follows, Mac, Vip};
 use pgvrrp_netlink::{Address, Error, Kernel, Link, SockDiag, promote_secondaries};
 
 use super::areas::{INTERFACE, SOCKETS};
@@ -41,9 +41,18 @@ fn is_vip(config: &Config, address: IpAddr) -> bool {
     config.vips.iter().any(|vip| vip.addresses.iter().any(|net| net.addr() == address))
 }
 
+/// The interfaces that a VIP's configuration names.
+fn named_by(vip: &Vip) -> impl Iterator<Item = &String> {
+    let tracked = match &vip.follows {
+        Follows::Primary => [].as_slice(),
+        Follows::None(election) => election.track_interfaces.as_slice(),
+    };
+    iter::once(&vip.interface).chain(tracked)
+}
+
 /// Asks the kernel. Needs no rights.
 pub(super) fn ask(config: &Config) -> Host {
-    let names: BTreeSet<_> = config.vips.iter().map(|vip| vip.interface.clone()).collect();
+    let names: BTreeSet<_> = config.vips.iter().flat_map(named_by).cloned().collect();
     let mut kernel = Kernel::open();
     let of = |name: String| {
         let link = match &mut kernel {
@@ -68,7 +77,9 @@ fn judge_one(config: &Config, host: &Host, interface: &Interface) -> Vec<Finding
         (Ok(Some(link)), Ok(addresses)) => (link, addresses),
         (Ok(None), _) => {
             let text = format!("interface {name}: does not exist");
-            return vec![Finding::problem(INTERFACE, text, "name one that `ip link` shows in `interface`")];
+            let carries = config.vips.iter().any(|vip| vip.interface == *name);
+            let setting = if carries { "interface" } else { "track_interfaces" };
+            return vec![Finding::problem(INTERFACE, text, format!("name one that `ip link` shows in `{setting}`"))];
         }
         (Err(error), _) | (_, Err(error)) => {
             let text = format!("interface {name}: not checked: {error}");
@@ -88,11 +99,14 @@ fn judge_one(config: &Config, host: &Host, interface: &Interface) -> Vec<Finding
         }
     }
     for vip in vips() {
-        findings.extend(vip.addresses.iter().filter_map(|net| place(net.addr(), name, &own)));
-        findings.extend(vip.addresses.iter().filter_map(|net| prefix(*net, name, &interface.promotes)));
+        findings.extend([Family::V4, Family::V6].into_iter().filter_map(|family| place(vip, family, &own)));
         findings.extend(size(vip, link));
-        if vip.mac == Mac::Virtual {
-            findings.push(own_mac(vip, interface.obstacle.as_deref()));
+        match vip.mac {
+            // One is enough: what mends it mends the others.
+            Mac::Interface => {
+                findings.extend(vip.addresses.iter().find_map(|net| prefix(*net, name, &interface.promotes)));
+            }
+            Mac::Virtual => findings.push(own_mac(vip, interface.obstacle.as_deref())),
         }
     }
     findings
@@ -126,13 +140,20 @@ fn source(interface: &str, family: &str, source: Option<&IpNet>, up: bool) -> Op
 }
 
 /// Neighbours only look for the VIP on the segment if it is in the subnet that they have there.
-fn place(vip: IpAddr, interface: &str, own: &[IpNet]) -> Option<Finding> {
-    let own: Vec<_> = own.iter().filter(|net| net.addr().is_ipv4() == vip.is_ipv4()).collect();
-    if own.is_empty() || own.iter().any(|net| net.contains(&vip)) {
+fn place(vip: &Vip, family: Family, own: &[IpNet]) -> Option<Finding> {
+    let own: Vec<_> = own.iter().filter(|net| Family::of(net.addr()) == family).collect();
+    let vips = vip.addresses.iter().map(IpNet::addr).filter(|address| Family::of(*address) == family);
+    let mut outside = vips.filter(|address| !own.iter().any(|net| net.contains(address)));
+    if own.is_empty() {
         return None;
     }
-    let nets: Vec<_> = own.iter().map(|net| net.trunc().to_string()).collect();
-    let text = format!("VIP {vip}: is in no subnet of {interface} ({})", nets.join(", "));
+    let first = outside.next()?;
+    let others = match outside.count() {
+        0 => ": is".to_owned(),
+        more => format!(" and {more} more of {}'s addresses are", vip.name),
+    };
+    let (interface, nets) = (&vip.interface, own.iter().map(|net| net.trunc().to_string()).collect::<Vec<_>>());
+    let text = format!("VIP {first}{others} in no subnet of {interface} ({})", nets.join(", "));
     Some(Finding::warning(
         INTERFACE,
         text,
@@ -198,6 +219,8 @@ pub(super) fn reset() -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::super::report::Level;
     use super::*;
 
@@ -216,11 +239,53 @@ mod tests {
         assert!(!unknown.text.contains("is 0"), "{}", unknown.text);
     }
 
+    fn config(vip: &str) -> Config {
+        let text = format!(
+            r#"
+                node = "lb1"
+                interface = "eth0"
+                [[vip]]
+                virtual_router_id = 1
+                follows = "none"
+                {vip}
+            "#
+        );
+        Config::parse(Path::new("pgvrrp.toml"), &text, Path::new("/")).unwrap()
+    }
+
     #[test]
     fn the_vip_belongs_to_a_subnet_of_the_interface() {
         let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpNet>>();
-        assert_eq!(place(vip(32).addr(), "eth0", &nets(&["192.168.1.1/24", "10.0.20.11/24"])), None);
-        let finding = place(vip(32).addr(), "eth0", &nets(&["10.0.20.11/25"])).unwrap();
-        assert!(finding.text.contains("10.0.20.0/25"), "{}", finding.text);
+        let place = |addresses: &str, own: &[&str]| {
+            let config = config(&format!("name = \"web\"\naddresses = {addresses}"));
+            place(&config.vips[0], Family::V4, &nets(own)).map(|finding| finding.text)
+        };
+        let one = r#"["10.0.20.155"]"#;
+        assert_eq!(place(one, &["192.168.1.1/24", "10.0.20.11/24"]), None);
+        assert_eq!(place(one, &["10.0.20.11/25"]).unwrap(), "VIP 10.0.20.155: is in no subnet of eth0 (10.0.20.0/25)");
+        let some = r#"["10.0.20.5", "10.0.20.155", "10.0.20.156", "10.0.20.157", "fe80::155"]"#;
+        assert_eq!(
+            place(some, &["10.0.20.11/25", "fe80::11/64"]).unwrap(),
+            "VIP 10.0.20.155 and 2 more of web's addresses are in no subnet of eth0 (10.0.20.0/25)"
+        );
+        assert_eq!(place(some, &["fe80::11/64"]), None, "it has no address from which to advertise; that is said");
+    }
+
+    #[test]
+    fn what_is_tracked_is_looked_at() {
+        let config = config("address = \"10.0.20.155\"\ntrack_interfaces = [\"uplink\"]");
+        let host = Host {
+            interfaces: vec![Interface {
+                name: "uplink".to_owned(),
+                link: Ok(None),
+                promotes: Ok(true),
+                obstacle: None,
+            }],
+            addresses: Ok(Vec::new()),
+        };
+        assert_eq!(named_by(&config.vips[0]).collect::<Vec<_>>(), ["eth0", "uplink"]);
+        let [finding] = judge(&config, &host).try_into().unwrap();
+        assert!(finding.level == Level::Problem && finding.text == "interface uplink: does not exist", "{finding:?}");
+        assert!(finding.fix.as_deref().is_some_and(|fix| fix.contains("`track_interfaces`")), "{finding:?}");
     }
 }
