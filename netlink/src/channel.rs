@@ -40,6 +40,7 @@ pub(crate) type Each<'a> = &'a mut dyn FnMut(u16, &[u8]) -> Result<(), Failure>;
 #[derive(Debug)]
 pub(crate) struct Channel {
     socket: Socket,
+    port: u32,
     protocol: isize,
     sequence: u32,
     /// Whether the last exchange was read to its end.
@@ -62,8 +63,8 @@ impl<T: Into<Failure>> From<T> for Broken {
 
 impl Channel {
     pub(crate) fn open(protocol: isize) -> Result<Self, Failure> {
-        let socket = open_socket(protocol)?;
-        Ok(Self { socket, protocol, sequence: 0, clean: true, input: Vec::with_capacity(DATAGRAM) })
+        let (socket, port) = open_socket(protocol)?;
+        Ok(Self { socket, port, protocol, sequence: 0, clean: true, input: Vec::with_capacity(DATAGRAM) })
     }
 
     /// Sends one request, reports each message of the answer, returns when it is acknowledged.
@@ -78,7 +79,29 @@ impl Channel {
     ) -> Result<(), Failure> {
         let mut message = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::InnerMessage(message));
         message.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
-        repeat(deadline, || self.exchange(&mut message, deadline, &mut each))
+        repeat(deadline, || self.exchange(|sequence| numbered(&mut message, sequence), deadline, &mut each))
+    }
+
+    /// Sends several messages as one datagram, returns when the last of them is acknowledged or the first refused.
+    ///
+    /// `write` is given the number that they all have to bear, and asks for an acknowledgement in the last one only. What
+    /// they do must depend on nothing that a socket before [`port`](Self::port) was asked for did; it is sent only once.
+    pub(crate) fn batch(&mut self, write: impl FnOnce(u32) -> Vec<u8>, deadline: Deadline) -> Result<(), Failure> {
+        self.ready()?;
+        // A kernel that answers at all has answered when it has been sent; there is no need to wait longer than allowed.
+        set_receive_timeout(&self.socket, deadline.left().clamp(Duration::from_millis(1), RECEIVE_TIMEOUT))?;
+        match self.exchange(write, deadline, &mut |_, _| Ok(())) {
+            Ok(()) => Ok(()),
+            Err(Broken::Failed(failure)) => Err(failure),
+            // The answer did not fit; there is no table here that could have been interrupted.
+            Err(Broken::Again) => Err(io::Error::from_raw_os_error(libc::ENOBUFS).into()),
+        }
+    }
+
+    /// The kernel's number of the socket that the next exchange uses: another one than before if that has become useless.
+    pub(crate) fn port(&mut self) -> Result<u32, Failure> {
+        self.ready()?;
+        Ok(self.port)
     }
 
     /// Reads a whole table; `decode` turns a message into a row, or into nothing if it is of no interest.
@@ -92,7 +115,7 @@ impl Channel {
         message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
         repeat(deadline, || {
             let mut rows = Vec::new();
-            self.exchange(&mut message, deadline, &mut |kind, payload| {
+            self.exchange(|sequence| numbered(&mut message, sequence), deadline, &mut |kind, payload| {
                 rows.extend(decode(kind, payload)?);
                 Ok(())
             })?;
@@ -100,19 +123,26 @@ impl Channel {
         })
     }
 
-    fn exchange<M: NetlinkSerializable>(
+    /// A socket on which nothing is left of an exchange that ended early.
+    fn ready(&mut self) -> Result<(), Failure> {
+        if !self.clean {
+            (self.socket, self.port) = open_socket(self.protocol)?;
+            self.clean = true;
+        }
+        Ok(())
+    }
+
+    /// `write` makes the request, all of whose messages bear the number that it is given.
+    fn exchange(
         &mut self,
-        message: &mut NetlinkMessage<M>,
+        write: impl FnOnce(u32) -> Vec<u8>,
         deadline: Deadline,
         each: Each<'_>,
     ) -> Result<(), Broken> {
-        if !self.clean {
-            self.socket = open_socket(self.protocol)?;
-        }
+        self.ready()?;
         self.clean = false;
         self.sequence = self.sequence.wrapping_add(1);
-        message.header.sequence_number = self.sequence;
-        self.socket.send_to(&written(message), &SocketAddr::new(0, 0), 0)?;
+        self.socket.send_to(&write(self.sequence), &SocketAddr::new(0, 0), 0)?;
 
         let mut answer = Answer::to(self.sequence);
         loop {
@@ -140,6 +170,11 @@ impl Channel {
             }
         }
     }
+}
+
+fn numbered<M: NetlinkSerializable>(message: &mut NetlinkMessage<M>, sequence: u32) -> Vec<u8> {
+    message.header.sequence_number = sequence;
+    written(message)
 }
 
 /// A message as it goes to the kernel.
@@ -203,15 +238,21 @@ fn repeat<T>(deadline: Deadline, mut attempt: impl FnMut() -> Result<T, Broken>)
     Err(Failure::Unsettled)
 }
 
-fn open_socket(protocol: isize) -> Result<Socket, Failure> {
+/// A socket and the number that the kernel knows it by: that of the process, if no other socket has it.
+fn open_socket(protocol: isize) -> Result<(Socket, u32), Failure> {
     let mut socket = Socket::new(protocol)?;
-    socket.bind_auto()?;
+    let port = socket.bind_auto()?.port_number();
     // Short acknowledgements, and with the kernel's words in them where it has any.
     socket.set_cap_ack(true)?;
     socket.set_ext_ack(true)?;
-    let timeout = TimeVal::milliseconds(i64::try_from(RECEIVE_TIMEOUT.as_millis()).unwrap_or(i64::MAX));
-    setsockopt(&socket, sockopt::ReceiveTimeout, &timeout).map_err(io::Error::from)?;
-    Ok(socket)
+    set_receive_timeout(&socket, RECEIVE_TIMEOUT)?;
+    Ok((socket, port))
+}
+
+/// In whole milliseconds; none at all would mean to wait for ever.
+fn set_receive_timeout(socket: &Socket, timeout: Duration) -> Result<(), Failure> {
+    let timeout = TimeVal::milliseconds(i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX));
+    Ok(setsockopt(socket, sockopt::ReceiveTimeout, &timeout).map_err(io::Error::from)?)
 }
 
 /// What one `recv` brought.

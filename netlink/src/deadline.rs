@@ -21,9 +21,14 @@ impl Deadline {
         now() >= self.end
     }
 
+    /// How long it is until then; nothing when it has passed.
+    pub(crate) fn left(&self) -> Duration {
+        self.end.saturating_duration_since(now())
+    }
+
     /// A deadline in the middle of the time that is left.
     pub(crate) fn halfway(&self) -> Self {
-        Self::after(self.end.saturating_duration_since(now()) / 2)
+        Self::after(self.left() / 2)
     }
 
     /// The whole time that was allowed, for the message.

@@ -47,6 +47,16 @@ pub enum Error {
         /// The attempt.
         what: String,
     },
+    /// This kernel has not what it takes, or an older one than is needed. It will not have it later, unless a module is loaded.
+    #[error("cannot {what}: this kernel has no {lacks}: {source}")]
+    Unsupported {
+        /// The attempt.
+        what: String,
+        /// What is missing, in words.
+        lacks: &'static str,
+        /// The errno that told it.
+        source: io::Error,
+    },
     /// The kernel said no, for any other reason.
     #[error("cannot {what}: {source}{}", Explained(.explanation))]
     Kernel {

@@ -7,6 +7,7 @@
 //!   per call, made for the protocol thread.
 //! * [`Monitor`] tells what changes, asynchronously. Open it first, then read the tables: then nothing is missed.
 //! * [`SockDiag`] counts and resets the TCP connections of an address.
+//! * [`SynDrop`] keeps new ones away from an address that is about to leave.
 //!
 //! A netlink socket belongs to the network namespace of the thread that opened it. Each type here must be used only by
 //! threads of the namespace in which it was opened, since it opens a new socket after a failure.
@@ -23,7 +24,9 @@ mod kernel;
 mod link;
 mod macvlan;
 mod monitor;
+mod nftables;
 mod sock_diag;
+mod syn_drop;
 mod sysctl;
 
 pub use address::{Address, dependents};
@@ -33,4 +36,5 @@ pub use link::Link;
 pub use macvlan::Macvlan;
 pub use monitor::{Event, Monitor};
 pub use sock_diag::{Reset, SockDiag};
+pub use syn_drop::SynDrop;
 pub use sysctl::{arp_announce, arp_filter, arp_ignore, promote_secondaries};
