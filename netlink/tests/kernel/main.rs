@@ -10,3 +10,4 @@ mod monitor;
 mod namespace;
 mod others;
 mod sock_diag;
+mod syn_drop;

@@ -1,13 +1,15 @@
 //! A network namespace that lives as long as the test's thread.
 
+use std::fs::File;
 use std::net::IpAddr;
+use std::os::fd::AsRawFd;
 use std::panic::resume_unwind;
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::geteuid;
 use pgvrrp_netlink::{Address, Kernel, Link};
 
@@ -36,6 +38,43 @@ pub(crate) fn in_namespace(test: impl FnOnce() + Send + 'static) {
                 resume_unwind(panic);
             }
         }
+    }
+}
+
+/// Another namespace, which goes with this and with the sockets in it.
+pub(crate) struct Elsewhere(File);
+
+impl Elsewhere {
+    /// A new one with `lo` up, to which this interface of the namespace of the calling thread is moved, and gets an address.
+    pub(crate) fn with(interface: &str, addresses: &[&str]) -> Self {
+        let made = thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            ip("link set lo up");
+            Self(File::open("/proc/thread-self/ns/net").unwrap())
+        });
+        let elsewhere = made.join().unwrap();
+        ip(&format!("link set {interface} netns /proc/{}/fd/{}", std::process::id(), elsewhere.0.as_raw_fd()));
+        elsewhere.run(|| {
+            ip(&format!("link set {interface} up"));
+            for address in addresses {
+                ip(&format!(
+                    "address add {address} dev {interface} {}",
+                    if address.contains(':') { "nodad" } else { "" }
+                ));
+            }
+        });
+        elsewhere
+    }
+
+    /// Does something in it; what is opened there stays there.
+    pub(crate) fn run<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            let done = scope.spawn(|| {
+                setns(&self.0, CloneFlags::CLONE_NEWNET).unwrap();
+                act()
+            });
+            done.join().unwrap_or_else(|panic| resume_unwind(panic))
+        })
     }
 }
 
