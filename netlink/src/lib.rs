@@ -6,7 +6,7 @@
 //! * [`Kernel`] binds and unbinds addresses, keeps a [`Macvlan`] and reads the tables: synchronous, one or a few requests
 //!   per call, made for the protocol thread.
 //! * [`Monitor`] tells what changes, asynchronously. Open it first, then read the tables: then nothing is missed.
-//! * [`SockDiag`] counts and resets the TCP connections of an address.
+//! * [`SockDiag`] counts, lists and resets the TCP connections of an address.
 //! * [`SynDrop`] keeps new ones away from an address that is about to leave.
 //!
 //! A netlink socket belongs to the network namespace of the thread that opened it. Each type here must be used only by
@@ -26,6 +26,7 @@ mod macvlan;
 mod monitor;
 mod nftables;
 mod sock_diag;
+mod sock_filter;
 mod syn_drop;
 mod sysctl;
 
@@ -35,6 +36,6 @@ pub use kernel::Kernel;
 pub use link::Link;
 pub use macvlan::Macvlan;
 pub use monitor::{Event, Monitor};
-pub use sock_diag::{Reset, SockDiag};
+pub use sock_diag::{Client, Reset, SockDiag};
 pub use syn_drop::SynDrop;
 pub use sysctl::{arp_announce, arp_filter, arp_ignore, promote_secondaries};

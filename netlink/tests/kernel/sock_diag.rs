@@ -1,14 +1,14 @@
 //! Connections are counted and reset, listeners and other addresses left alone.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use pgvrrp_netlink::{Error, Reset, SockDiag};
+use pgvrrp_netlink::{Client, Error, Reset, SockDiag};
 use socket2::{Domain, Socket, Type};
 
-use crate::namespace::{in_namespace, ip, now, wait_until};
+use crate::namespace::{Elsewhere, in_namespace, ip, now, wait_until};
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 20, 155);
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 0, 20, 11);
@@ -77,6 +77,61 @@ fn clients_of_the_address_are_reset_and_nobody_else() {
     });
 }
 
+/// The clients that are reported: their ends, in the order of the ports.
+fn clients(address: impl Into<IpAddr>, ports: &[u16]) -> Vec<(SocketAddr, SocketAddr)> {
+    let mut seen = Vec::new();
+    let mut each = |Client { local, remote }| seen.push((local, remote));
+    SockDiag::open().unwrap().clients(address, ports, AMPLE, &mut each).unwrap();
+    seen.sort();
+    seen
+}
+
+/// The same as the sockets themselves tell it.
+fn expected<'a>(pairs: impl IntoIterator<Item = &'a (TcpStream, TcpStream)>) -> Vec<(SocketAddr, SocketAddr)> {
+    let mut ends: Vec<_> =
+        pairs.into_iter().map(|(client, _)| (client.peer_addr().unwrap(), client.local_addr().unwrap())).collect();
+    ends.sort();
+    ends
+}
+
+#[test]
+fn clients_are_told_by_address_and_port() {
+    with_addresses(|| {
+        let v4 = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap());
+        let on_vip = TcpListener::bind((VIP, 0)).unwrap();
+        let v6 = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+        let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+        assert_eq!(clients(VIP, &[]), [], "a listener is no client");
+        let mine = [&v4[0], &v4[0], &v4[1], &on_vip, &v6, &v6].map(|listener| pair(listener, VIP));
+        let others = [&v4[0], &v4[1], &v6].map(|listener| pair(listener, OTHER));
+
+        assert_eq!(clients(VIP, &[]), expected(&mine), "those of an IPv6 socket are shown as IPv4");
+        assert_eq!(clients(OTHER, &[]), expected(&others));
+        assert_eq!(clients(VIP, &[port(&v4[0])]), expected(&mine[..2]));
+        assert_eq!(clients(VIP, &[port(&v4[1]), port(&on_vip)]), expected(&mine[2..4]));
+        assert_eq!(clients(VIP, &[port(&v6), port(&v4[1]), 1]), expected([&mine[2], &mine[4], &mine[5]]));
+        assert_eq!(clients(VIP, &[1]), []);
+        let all_ports: Vec<u16> = (0..=u16::MAX).collect();
+        assert_eq!(clients(VIP, &all_ports), expected(&mine), "more than the kernel is asked about");
+        assert_eq!(clients(Ipv4Addr::new(10, 0, 20, 200), &[]), []);
+    });
+}
+
+#[test]
+fn half_open_clients_are_told_by_port_too() {
+    with_addresses(|| {
+        let listener = TcpListener::bind((VIP, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        defer_accept(&listener);
+        let client = connect(VIP, port);
+        assert!(ip_states().contains("SYN-RECV"), "{}", ip_states());
+        let ends = [(client.peer_addr().unwrap(), client.local_addr().unwrap())];
+        assert_eq!(clients(VIP, &[]), ends);
+        assert_eq!(clients(VIP, &[port]), ends);
+        assert_eq!(clients(VIP, &[1]), []);
+    });
+}
+
 #[test]
 fn whether_it_can_be_done_is_found_out_without_doing_it() {
     with_addresses(|| {
@@ -124,6 +179,9 @@ fn an_ipv6_address_is_served_too() {
         assert!(is_alive(&mut mine));
         let mut diag = SockDiag::open().unwrap();
         assert_eq!(diag.established(VIP6, AMPLE).unwrap(), 1);
+        assert_eq!(clients(VIP6, &[port]), expected([&mine]));
+        assert_eq!(clients(VIP6, &[1]), []);
+        assert_eq!(clients(Ipv6Addr::LOCALHOST, &[port]), [], "the client's end is none of these");
         assert_eq!(diag.destroy(VIP6, AMPLE).unwrap(), Reset { destroyed: 1, ..DONE });
         assert!(is_reset(&mut mine.0));
         assert!(is_alive(&mut other));
@@ -260,4 +318,57 @@ fn without_the_capability_it_says_which_one() {
         assert!(matches!(error, Error::NotPermitted { .. }), "{error:?}");
         assert!(is_alive(&mut pair));
     });
+}
+
+/// Figures, not a test: `cargo test --release -p pgvrrp-netlink --test kernel -- --ignored --nocapture how_long_listing`.
+#[test]
+#[ignore = "measures"]
+fn how_long_listing_takes() {
+    use nix::sys::resource::{Resource, UsageWho, getrusage, setrlimit};
+    use nix::sys::time::TimeValLike;
+    setrlimit(Resource::RLIMIT_NOFILE, 100_000, 100_000).unwrap();
+    let cpu = || {
+        let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
+        let time = usage.user_time() + usage.system_time();
+        Duration::from_micros(u64::try_from(time.num_microseconds()).unwrap())
+    };
+    for (to_vip, to_other) in [(0, 0), (100, 0), (5_000, 0), (100, 20_000)] {
+        with_addresses(move || {
+            // The clients are elsewhere, as they use to be.
+            ip("address add 10.0.20.1/24 dev eth0");
+            let client = Elsewhere::with("eth1", &["10.0.20.90/24", "10.0.20.91/24"]);
+            let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let mut open = Vec::new();
+            for (address, count) in [(VIP, to_vip), (OTHER, to_other)] {
+                open.extend(client.run(|| {
+                    let both = |_| (TcpStream::connect((address, port)).unwrap(), listener.accept().unwrap().0);
+                    (0..count).map(both).collect::<Vec<_>>()
+                }));
+            }
+            let mut diag = SockDiag::open().unwrap();
+            let mut measure = |what: &str, list: &mut dyn FnMut(&mut SockDiag) -> usize| {
+                let mut times: Vec<_> = (0..20)
+                    .map(|_| {
+                        let start = (cpu(), now());
+                        assert_eq!(list(&mut diag), to_vip);
+                        (cpu() - start.0, start.1.elapsed())
+                    })
+                    .collect();
+                times.sort();
+                let (median, worst) = (times[10], times[19]);
+                println!(
+                    "{to_vip} of it, {to_other} others: {what}: median {median:?}, worst {worst:?} (CPU, elapsed)"
+                );
+            };
+            measure("established", &mut |diag| diag.established(VIP, AMPLE).unwrap());
+            for ports in [&[][..], &[port], &[1, 2, port]] {
+                measure(&format!("clients, {} ports", ports.len()), &mut |diag| {
+                    let mut count = 0;
+                    diag.clients(VIP, ports, AMPLE, &mut |_| count += 1).unwrap();
+                    count
+                });
+            }
+        });
+    }
 }
