@@ -3,29 +3,35 @@
 //! A process can be stopped between a decision and its system call. So whatever binds, renews, advertises or announces
 //! carries `not_after`; the clock is read just before the call, and after a bind again: past it, the address goes.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pgvrrp_netlink::{Kernel, SockDiag};
+use pgvrrp_netlink::{Error, Kernel, SockDiag, SynDrop};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 use vrrp::time::Instant;
 use vrrp::wire::address::Address;
 use vrrp::wire::advert::{Advert, ChecksumForm};
 
+use crate::clients::{Book, Client};
 use crate::clock;
 use crate::gate::evidence::{EtcdRequest, VipId};
 use crate::node::io::{Outcome, Output};
 use crate::node::{InterfaceId, Settings, VipSettings, is_link_local};
 use crate::observe::logging;
 use crate::segment::Voices;
-use crate::transport::{Announcer, v4, v6};
+use crate::transport::{Announcer, Tickler, v4, v6};
 
 /// How long counting connections may take.
 const COUNT: Duration = Duration::from_millis(5);
+
+/// How long the kernel may take to answer that new connections are dropped.
+const DROP: Duration = Duration::from_millis(20);
 
 /// The ends of the lines to the askers.
 #[derive(Debug)]
@@ -38,17 +44,41 @@ pub struct Askers {
     pub patroni: watch::Sender<Option<String>>,
 }
 
+/// What reaches the clients of a VIP.
+#[derive(Debug)]
+pub struct Reach {
+    /// Their connections to this host.
+    pub sockets: SockDiag,
+    /// Their new ones; `None` where the kernel has no netfilter.
+    pub newcomers: Option<SynDrop>,
+    /// Those of a former holder.
+    pub tickler: Tickler,
+    /// Who these are.
+    pub book: Arc<Mutex<Book>>,
+}
+
+/// The clients of a former holder that are being told.
+#[derive(Debug)]
+struct Telling {
+    vip: VipId,
+    clients: Arc<[Client]>,
+    /// Those that are connected here.
+    served: HashSet<Client>,
+}
+
 /// The hands of the daemon.
 #[derive(Debug)]
 pub struct Actuator {
     kernel: Kernel,
-    sockets: SockDiag,
+    reach: Reach,
+    telling: Option<Telling>,
     /// By [`InterfaceId`].
     interfaces: Vec<Interface>,
     announcer: Announcer,
     vips: Vec<VipSettings>,
     askers: Askers,
     cannot_reset_told: bool,
+    cannot_drop_told: bool,
     /// Since when, and for which VIP first, connections have been reset in this pass.
     resetting: Option<(Instant, VipId)>,
 }
@@ -62,11 +92,22 @@ struct Interface {
 
 impl Actuator {
     /// Takes over the sockets, which belong to the network namespace of the thread that opened them.
-    pub fn new(kernel: Kernel, sockets: SockDiag, announcer: Announcer, settings: &Settings, askers: Askers) -> Self {
+    pub fn new(kernel: Kernel, reach: Reach, announcer: Announcer, settings: &Settings, askers: Askers) -> Self {
         let interfaces =
             settings.interfaces.iter().map(|name| Interface { name: name.clone(), voices: None }).collect();
         let vips = settings.vips.clone();
-        Self { kernel, sockets, interfaces, announcer, vips, askers, cannot_reset_told: false, resetting: None }
+        Self {
+            kernel,
+            reach,
+            telling: None,
+            interfaces,
+            announcer,
+            vips,
+            askers,
+            cannot_reset_told: false,
+            cannot_drop_told: false,
+            resetting: None,
+        }
     }
 
     /// The socket for requests to the kernel, for those who only want to know.
@@ -107,6 +148,9 @@ impl Actuator {
             Output::UnbindStrays { vip, keep } => self.unbind_strays(vip, keep),
             Output::Reset { vip, budget } => self.reset(vip, budget),
             Output::CountConnections { vip } => self.count(vip),
+            Output::DropSyns { vip, lifetime } => self.drop_syns(vip, lifetime),
+            Output::AcceptSyns { vip } => self.accept_syns(vip),
+            Output::Tickle { vip, first, count, last, not_after } => self.tickle(vip, first, count, last, not_after),
             Output::Advertise { vip, priority, source, checksum, not_after } => {
                 self.advertise(vip, priority, source, checksum, not_after)
             }
@@ -186,11 +230,7 @@ impl Actuator {
     ///
     /// A link-local address is another one on each link, so which links are the VIP's has to be known before it is said to be
     /// absent.
-    fn remove(
-        &mut self,
-        vip: VipId,
-        keep: impl Fn(u8) -> Option<(u32, u8)>,
-    ) -> Option<Result<usize, pgvrrp_netlink::Error>> {
+    fn remove(&mut self, vip: VipId, keep: impl Fn(u8) -> Option<(u32, u8)>) -> Option<Result<usize, Error>> {
         let settings = self.vips.get(vip.0)?;
         let mut links = Vec::new();
         if settings.addresses.iter().any(|net| is_link_local(net.addr())) {
@@ -223,7 +263,7 @@ impl Actuator {
         }
         let (mut destroyed, mut answered) = (0, false);
         for address in tcp_addresses(settings) {
-            match self.sockets.destroy(address, until.since(clock::now())) {
+            match self.reach.sockets.destroy(address, until.since(clock::now())) {
                 Ok(reset) => {
                     if !reset.supported && !self.cannot_reset_told {
                         self.cannot_reset_told = true;
@@ -245,9 +285,81 @@ impl Actuator {
     fn count(&mut self, vip: VipId) -> Option<Outcome> {
         let settings = self.vips.get(vip.0)?;
         let until = clock::now() + COUNT;
-        let counts =
-            tcp_addresses(settings).map(|address| self.sockets.established(address, until.since(clock::now())).ok());
+        let counts = tcp_addresses(settings)
+            .map(|address| self.reach.sockets.established(address, until.since(clock::now())).ok());
         Some(Outcome::Connections { vip, count: counts.sum() })
+    }
+
+    fn drop_syns(&mut self, vip: VipId, lifetime: Duration) -> Option<Outcome> {
+        let addresses: Vec<_> = tcp_addresses(self.vips.get(vip.0)?).collect();
+        let begun = match &mut self.reach.newcomers {
+            Some(newcomers) => newcomers.begin(&addresses, lifetime, DROP).map_err(Some),
+            None => Err(None),
+        };
+        // It is not to be had at all: told once.
+        let unsupported = matches!(begun, Err(None | Some(Error::Unsupported { .. })));
+        if unsupported && !self.cannot_drop_told {
+            self.cannot_drop_told = true;
+            warn!(
+                "this kernel cannot drop new connections (nf_tables, Linux 5.12): while PostgreSQL shuts down, some are refused"
+            );
+        } else if let (Err(Some(error)), false) = (&begun, unsupported) {
+            warn!(%error, "new connections are not dropped");
+        }
+        Some(Outcome::SynsDropped { vip, works: begun.is_ok() })
+    }
+
+    fn accept_syns(&mut self, vip: VipId) -> Option<Outcome> {
+        let addresses: Vec<_> = tcp_addresses(self.vips.get(vip.0)?).collect();
+        if let Some(Err(error)) = self.reach.newcomers.as_mut().map(|newcomers| newcomers.end(&addresses, DROP)) {
+            warn!(%error, "new connections are still dropped, for a second at most");
+        }
+        None
+    }
+
+    /// Only while the node holds the VIP does it say so, and not later than it says.
+    fn tickle(&mut self, vip: VipId, first: usize, count: usize, last: bool, not_after: Instant) -> Option<Outcome> {
+        if first == 0 || self.telling.as_ref().is_none_or(|telling| telling.vip != vip) {
+            match self.whom_to_tell(vip) {
+                Ok(telling) => self.telling = Some(telling),
+                // Who is served here is not known, so nobody is told now.
+                Err(error) => return Some(Outcome::SendFailed { vip, error: format!("telling clients: {error}") }),
+            }
+        }
+        let Telling { clients, served, .. } = self.telling.as_ref()?;
+        if clock::now() > not_after {
+            return None;
+        }
+        let (mut sent, total) = (0, clients.len());
+        let mut failure = None;
+        for client in clients.iter().skip(first).take(count).filter(|client| !served.contains(client)) {
+            match self.reach.tickler.send(client.local, client.remote) {
+                Ok(()) => sent += 1,
+                Err(error) => failure = Some((client.remote, error)),
+            }
+        }
+        if let Some((client, error)) = failure {
+            warn!(%client, %error, "a client of the former holder could not be told");
+        }
+        if last && first + count >= total {
+            self.reach.book.lock().unwrap_or_else(PoisonError::into_inner).told(vip.0);
+            self.telling = None;
+        }
+        Some(Outcome::Tickled { vip, sent, total })
+    }
+
+    fn whom_to_tell(&mut self, vip: VipId) -> Result<Telling, Error> {
+        let clients = self.reach.book.lock().unwrap_or_else(PoisonError::into_inner).heirloom(vip.0);
+        let mut served = HashSet::new();
+        if !clients.is_empty() {
+            let until = clock::now() + COUNT;
+            for address in self.vips.get(vip.0).into_iter().flat_map(tcp_addresses) {
+                self.reach.sockets.clients(address, &[], until.since(clock::now()), &mut |client| {
+                    served.insert(Client { local: client.local, remote: client.remote });
+                })?;
+            }
+        }
+        Ok(Telling { vip, clients, served })
     }
 
     fn advertise(

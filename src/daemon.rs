@@ -5,6 +5,7 @@
 //! | `pgvrrp` (main) | waits |
 //! | `pgvrrp-protocol` | reactor, node and actuator; opens every socket itself, so all are of one network namespace |
 //! | `pgvrrp-evidence` | the askers of etcd, PostgreSQL and Patroni |
+//! | `pgvrrp-clients` | lists of the VIPs' clients, to and from the other nodes |
 //! | `pgvrrp-observe` | HTTP, control socket, systemd |
 //! | `pgvrrp-log` | writes log lines |
 //! | `pgvrrp-record` | writes the recording, if one is wanted |
@@ -12,23 +13,24 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{io, thread};
 
 use ipnet::IpNet;
 use pgvrrp_config::{Config, Fence, Mac};
-use pgvrrp_netlink::{Kernel, Link, Monitor, SockDiag, promote_secondaries};
+use pgvrrp_netlink::{Kernel, Link, Monitor, SockDiag, SynDrop, promote_secondaries};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tracing::{error, info, warn};
 
-use crate::actuator::{Actuator, Askers};
+use crate::actuator::{Actuator, Askers, Reach};
 use crate::capabilities::Capabilities;
+use crate::clients::{self, Book};
 use crate::clock;
 use crate::evidence::{etcd, patroni, postgres};
-use crate::gate::evidence::{EtcdReport, EtcdRequest, PatroniReport, RoleReport};
+use crate::gate::evidence::{EtcdReport, EtcdRequest, PatroniReport};
 use crate::node::status::Status;
 use crate::node::{Identity, InterfaceId, Node, Settings};
 use crate::observe::{control, http, logging, systemd};
@@ -37,8 +39,8 @@ use crate::realtime;
 use crate::recording::recorder::Recorder;
 use crate::runtime_dir::{self, RuntimeDir};
 use crate::segment::{self, Obstacle, Segment};
-use crate::settings::{etcd_settings, node_settings, postgres_settings};
-use crate::transport::Announcer;
+use crate::settings::{client_settings, etcd_settings, node_settings, postgres_settings};
+use crate::transport::{Announcer, Tickler};
 use crate::vip_lock::{self, VipLock};
 use crate::virtual_mac;
 
@@ -141,6 +143,7 @@ pub fn run(config: Config, record: Option<&Path>) -> Result<(), Failure> {
     let (role_reports, role_reports_out) = mpsc::channel(4);
     let (patroni_url, patroni_url_out) = watch::channel(None);
     let (patroni_reports, patroni_reports_out) = mpsc::channel(4);
+    let (client_reports, client_reports_out) = mpsc::channel(4);
     let (commands, commands_out) = mpsc::channel(4);
     let (status, status_out) = watch::channel(Arc::new(Status::default()));
     let askers = Askers { etcd: etcd_requests, cadence, patroni: patroni_url };
@@ -148,6 +151,7 @@ pub fn run(config: Config, record: Option<&Path>) -> Result<(), Failure> {
         etcd: etcd_reports_out,
         postgres: role_reports_out,
         patroni: patroni_reports_out,
+        clients: client_reports_out,
         commands: commands_out,
         status,
     };
@@ -155,18 +159,30 @@ pub fn run(config: Config, record: Option<&Path>) -> Result<(), Failure> {
     let (started, has_started) = oneshot::channel();
     let settings = node_settings(&config, me, &drained);
     let owner = virtual_mac::owner(&config.runtime_dir);
-    let protocol = spawn("pgvrrp-protocol", move || protocol(settings, owner, recorder, askers, lines, started))?;
+    let sharing = client_settings(&config);
+    let book = Arc::new(Mutex::new(Book::new(sharing.vips.iter().cloned())));
+    let known = book.clone();
+    let protocol =
+        spawn("pgvrrp-protocol", move || protocol(settings, owner, recorder, askers, known, lines, started))?;
     // Its failures to start are the daemon's; nothing else is begun before it stands.
     if has_started.blocking_recv().is_err() {
         return join(protocol);
     }
     if let (Some(cluster), Some(postgres)) = (&config.cluster, postgres) {
         let settings = etcd_settings(&config.node, cluster, &config.vips);
+        let ((keyring, keyring_out), (peers, peers_out)) = (watch::channel(Vec::new()), watch::channel(Vec::new()));
+        let bystanders = etcd::Bystanders { keyring, peers };
         let etcd = Asker { settings, wanted: etcd_requests_out, reports: etcd_reports };
         let postgres = Asker { settings: postgres, wanted: cadence_out, reports: role_reports };
         let settings = patroni::Settings { scope: cluster.patroni.scope.clone(), member: config.node.clone() };
         let patroni = Asker { settings, wanted: patroni_url_out, reports: patroni_reports };
-        spawn("pgvrrp-evidence", move || evidence(etcd, postgres, patroni))?;
+        spawn("pgvrrp-evidence", move || evidence(etcd, bystanders, postgres, patroni))?;
+        let status = status_out.clone();
+        let lines = clients::Lines { keyring: keyring_out, peers: peers_out, status, reports: client_reports, book };
+        spawn("pgvrrp-clients", move || {
+            runtime()?.block_on(clients::run(sharing, lines));
+            Ok(())
+        })?;
     }
     let control = config.runtime_dir.clone();
     let listen = config.http.listen;
@@ -187,6 +203,7 @@ fn protocol(
     owner: String,
     mut recorder: Option<Recorder>,
     askers: Askers,
+    book: Arc<Mutex<Book>>,
     lines: Lines,
     started: oneshot::Sender<()>,
 ) -> Result<(), Failure> {
@@ -196,11 +213,13 @@ fn protocol(
         // The monitor first, the dump after it: nothing that happens in between is missed.
         let monitor = Monitor::open().map_err(refused)?;
         let mut kernel = Kernel::open().map_err(refused)?;
+        let newcomers = SynDrop::open().inspect_err(|error| warn!(%error, "new connections cannot be dropped")).ok();
         let sockets = SockDiag::open().map_err(refused)?;
+        let reach = Reach { sockets, newcomers, tickler: Tickler::open(), book };
         let announcer = Announcer::open().map_err(Failure::system("cannot open a packet socket"))?;
         let mut segments = Segment::all(&settings, &owner);
         make_virtual_macs(&mut segments, &mut kernel, &owner)?;
-        let actuator = Actuator::new(kernel, sockets, announcer, &settings, askers);
+        let actuator = Actuator::new(kernel, reach, announcer, &settings, askers);
         let now = clock::now();
         if let Some(recorder) = &mut recorder {
             recorder.begin(&settings, now);
@@ -257,13 +276,14 @@ struct Asker<Settings, Wanted, Reports> {
 
 fn evidence(
     etcd: Asker<etcd::Settings, mpsc::UnboundedReceiver<EtcdRequest>, mpsc::UnboundedSender<EtcdReport>>,
-    postgres: Asker<postgres::Settings, watch::Receiver<Duration>, mpsc::Sender<RoleReport>>,
+    bystanders: etcd::Bystanders,
+    postgres: Asker<postgres::Settings, watch::Receiver<Duration>, mpsc::Sender<postgres::Report>>,
     patroni: Asker<patroni::Settings, watch::Receiver<Option<String>>, mpsc::Sender<PatroniReport>>,
 ) -> Result<(), Failure> {
     let tasks = LocalSet::new();
     tasks.spawn_local(postgres::run(postgres.settings, postgres.wanted, postgres.reports));
     tasks.spawn_local(patroni::run(patroni.settings, patroni.wanted, patroni.reports));
-    tasks.block_on(&runtime()?, etcd::run(etcd.settings, etcd.wanted, etcd.reports));
+    tasks.block_on(&runtime()?, etcd::run(etcd.settings, etcd.wanted, etcd.reports, bystanders));
     Ok(())
 }
 

@@ -37,7 +37,7 @@ use crate::gate::verdict::Evidence;
 use discards::Discards;
 use election::Election;
 use etcd_view::{EtcdView, Read};
-use io::{Discarded, Input, Level, Notice, Output};
+use io::{ClientsReport, Discarded, Input, Level, Notice, Output};
 use kernel_view::KernelView;
 pub use kernel_view::is_link_local;
 pub use lock::Identity;
@@ -72,6 +72,7 @@ pub struct Node {
     patroni: Option<PatroniReport>,
     asking_patroni: Option<String>,
     kernel: KernelView,
+    clients: ClientsReport,
     /// Those that follow the primary. A [`VipId`] is a position in these, and goes on in `elections`.
     vips: Vec<Vip>,
     /// Those that follow nobody.
@@ -120,6 +121,7 @@ impl Node {
             patroni: None,
             asking_patroni: None,
             kernel,
+            clients: ClientsReport::default(),
             vips,
             elections,
             round: Round { under_way: false, next: now, again: false, leader_lease: None },
@@ -159,7 +161,7 @@ impl Node {
     fn turn(&self, output: &Output) -> u8 {
         match output {
             Output::Advertise { vip, priority: 1.., .. } if self.speaks_first(*vip) => 0,
-            Output::Announce { .. } => 2,
+            Output::Announce { .. } | Output::Tickle { .. } => 2,
             _ => 1,
         }
     }
@@ -288,6 +290,13 @@ impl Node {
                     self.postgres = Some(report);
                 }
             }
+            Input::PostgresParted => self.each_vip(now, out, Vip::postgres_parted),
+            Input::Clients(report) => {
+                for (vip, clients) in self.vips.iter_mut().zip(&report.vips) {
+                    vip.met_clients |= clients.connected.is_some_and(|connected| connected > 0);
+                }
+                self.clients = report;
+            }
             Input::Patroni(report) => self.patroni = Some(report).filter(|_| self.asking_patroni.is_some()),
             Input::Done(outcomes) => {
                 for outcome in &outcomes {
@@ -319,6 +328,10 @@ impl Node {
     fn take_etcd(&mut self, now: Instant, report: EtcdReport, out: &mut Vec<Output>) {
         match report {
             EtcdReport::Hint => self.look_again(now),
+            EtcdReport::Switchover { leader, revision } => {
+                let leader = leader.as_deref();
+                self.each_vip(now, out, |vip, around, out| vip.switchover_asked(around, leader, revision, out));
+            }
             EtcdReport::Round { kept, observation } => {
                 self.round.under_way = false;
                 let before = self.etcd.error.is_some();

@@ -16,9 +16,10 @@ use vrrp::wire::ipv4::Discard;
 
 use crate::actuator::Actuator;
 use crate::clock;
+use crate::evidence::postgres;
 use crate::gate::evidence::VipId;
-use crate::gate::evidence::{EtcdReport, PatroniReport, RoleReport};
-use crate::node::io::{Address, Discarded, Input, Link, Output, Version2};
+use crate::gate::evidence::{EtcdReport, PatroniReport};
+use crate::node::io::{Address, ClientsReport, Discarded, Input, Link, Output, Version2};
 use crate::node::status::Status;
 use crate::node::{InterfaceId, Node};
 use crate::recording::recorder::Recorder;
@@ -51,9 +52,11 @@ pub struct Lines {
     /// From etcd's asker.
     pub etcd: mpsc::UnboundedReceiver<EtcdReport>,
     /// From PostgreSQL's.
-    pub postgres: mpsc::Receiver<RoleReport>,
+    pub postgres: mpsc::Receiver<postgres::Report>,
     /// From Patroni's.
     pub patroni: mpsc::Receiver<PatroniReport>,
+    /// About the VIPs' clients.
+    pub clients: mpsc::Receiver<ClientsReport>,
     /// From whoever asks for something on the control socket.
     pub commands: mpsc::Receiver<Command>,
     /// To everybody who looks.
@@ -221,12 +224,16 @@ impl Reactor {
             biased;
             _ = self.signals.terminate.recv(), if !stopping => Ok(Wake::Stop("SIGTERM")),
             _ = self.signals.interrupt.recv(), if !stopping => Ok(Wake::Stop("SIGINT")),
-            Some(report) = self.lines.postgres.recv() => Ok(Wake::Input(Input::Postgres(report))),
+            Some(report) = self.lines.postgres.recv() => Ok(Wake::Input(match report {
+                postgres::Report::Parted => Input::PostgresParted,
+                postgres::Report::Role(report) => Input::Postgres(report),
+            })),
             Some(report) = self.lines.etcd.recv() => Ok(Wake::Input(Input::Etcd(report))),
             Some(report) = self.lines.patroni.recv() => Ok(Wake::Input(Input::Patroni(report))),
             events = self.monitor.next() => Ok(Wake::Kernel(events.map_err(io::Error::other)?)),
             fired = self.timer.fired() => fired.map(|()| Wake::Timer),
             Some(command) = self.lines.commands.recv() => Ok(Wake::Command(command)),
+            Some(report) = self.lines.clients.recv() => Ok(Wake::Input(Input::Clients(report))),
             (interface, heard) = segment::hear(segments) => Ok(Wake::Heard(interface, heard)),
             _ = self.signals.hang_up.recv() => Ok(Wake::HangUp),
         }

@@ -7,6 +7,7 @@ use ipnet::{IpNet, Ipv6Net};
 use pgvrrp_config::{Checksum, Cluster, Config, Fence, Follows, Mac, SslMode};
 use vrrp::router::{ChecksumPolicy, Preempt};
 
+use crate::clients;
 use crate::evidence::{etcd, postgres};
 use crate::gate::policy;
 use crate::node::{self, Family, Identity, InterfaceId, Rules, Settings, VipSettings};
@@ -119,6 +120,22 @@ pub(crate) fn etcd_settings(node: &str, config: &Cluster, vips: &[pgvrrp_config:
             .map(|(user, password)| etcd::Credentials { user: user.clone(), password: password.expose().to_owned() }),
         timeout: config.etcd.request_timeout,
         keys: etcd::keys::Keys::new(&patroni.namespace, &patroni.scope, patroni.group, node, &vips),
+    }
+}
+
+/// What the exchange of clients has to know.
+pub(crate) fn client_settings(config: &Config) -> clients::Settings {
+    let vips = config.vips.iter().filter(|vip| vip.follows.is_primary());
+    // A link-local one may be another host's on another link, and is nobody's choice for that.
+    let addresses = |vip: &pgvrrp_config::Vip| {
+        vip.addresses.iter().map(IpNet::addr).filter(|address| !node::is_link_local(*address)).collect()
+    };
+    clients::Settings {
+        member: config.node.clone(),
+        port: config.cluster.as_ref().and_then(|cluster| cluster.clients.port),
+        services: config.cluster.as_ref().map(|cluster| cluster.clients.services.clone()).unwrap_or_default(),
+        vips: vips.map(addresses).collect(),
+        has_locks: config.cluster.as_ref().is_some_and(|cluster| cluster.fence == Fence::Lock),
     }
 }
 

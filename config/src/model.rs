@@ -51,6 +51,18 @@ pub struct Cluster {
     pub postgres: Postgres,
     /// `[policy]`.
     pub policy: Policy,
+    /// `[clients]`.
+    pub clients: Clients,
+}
+
+/// How nodes tell each other of a VIP's clients, so that these can be told when its holder is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clients {
+    /// `port`: the UDP port on which each node's daemon listens, the same on every node. Default 9155. `None` with
+    /// `tell = false`.
+    pub port: Option<u16>,
+    /// `services`: the TCP ports on a VIP whose connections matter, each once. Empty, the default, for all.
+    pub services: Vec<u16>,
 }
 
 /// Where Patroni's keys are: `<namespace>/<scope>[/<group>]/`.

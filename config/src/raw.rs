@@ -208,6 +208,37 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A list of whole numbers in `range`.
+    pub(crate) fn integers(
+        &self,
+        key: &str,
+        range: RangeInclusive<u32>,
+        example: &str,
+        report: &mut Report,
+    ) -> Result<Option<Vec<Spanned<u32>>>, Reported> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let help = format!("write {key} = {example}");
+        let wanted = Wanted { what: "a list of whole numbers", help: help.clone() };
+        let Some(values) = value.get_ref().as_array() else {
+            return Err(self.wrong_type(key, value, &wanted, report));
+        };
+        let numbers = values.iter().map(|value| {
+            let Some(integer) = value.get_ref().as_integer() else {
+                return Err(self.wrong_type(key, value, &wanted, report));
+            };
+            match to_number(integer).filter(|number| range.contains(number)) {
+                Some(number) => Ok(Spanned::new(value.span(), number)),
+                None => {
+                    let message = format!("each of {key} must be {} to {}", range.start(), range.end());
+                    Err(report.add(value.span(), message, help.as_str()))
+                }
+            }
+        });
+        // Every one is looked at before the first that is wrong ends it.
+        let numbers: Vec<_> = numbers.collect();
+        numbers.into_iter().collect::<Result<_, _>>().map(Some)
+    }
+
     /// A duration in `range`.
     pub(crate) fn duration(
         &self,

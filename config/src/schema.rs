@@ -24,7 +24,20 @@ pub(crate) struct Foreign {
 
 pub(crate) const TOP: Schema = Schema {
     header: "",
-    keys: &["node", "interface", "runtime_dir", "fence", "patroni", "etcd", "postgres", "http", "policy", "log", "vip"],
+    keys: &[
+        "node",
+        "interface",
+        "runtime_dir",
+        "fence",
+        "patroni",
+        "etcd",
+        "postgres",
+        "http",
+        "policy",
+        "clients",
+        "log",
+        "vip",
+    ],
     not_yet: &[],
     known_elsewhere: &[
         Foreign {
@@ -134,6 +147,16 @@ pub(crate) const POLICY: Schema = Schema {
     known_elsewhere: &[],
 };
 
+pub(crate) const CLIENTS: Schema = Schema {
+    header: "[clients]",
+    keys: &["tell", "port", "services"],
+    not_yet: &[],
+    known_elsewhere: &[
+        Foreign { keys: &["listen"], means: None, help: "write port = 9155: it is the same on every node" },
+        Foreign { keys: &["ports", "service"], means: Some("services"), help: "write services = [5432]" },
+    ],
+};
+
 pub(crate) const LOG: Schema = Schema { header: "[log]", keys: &["level"], not_yet: &[], known_elsewhere: &[] };
 
 pub(crate) const VIP: Schema = Schema {
@@ -219,7 +242,7 @@ pub(crate) const VIP: Schema = Schema {
 };
 
 /// Every table there is.
-pub(crate) const ALL: [&Schema; 8] = [&TOP, &PATRONI, &ETCD, &POSTGRES, &HTTP, &POLICY, &LOG, &VIP];
+pub(crate) const ALL: [&Schema; 9] = [&TOP, &PATRONI, &ETCD, &POSTGRES, &HTTP, &POLICY, &CLIENTS, &LOG, &VIP];
 
 #[cfg(test)]
 mod tests {

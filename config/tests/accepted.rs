@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pgvrrp_config::{
-    Checksum, Cluster, Config, Etcd, Failsafe, Fence, Follows, ForeignActive, Http, LogLevel, Mac, Patroni, Paused,
-    Policy, Postgres, PostgresDown, SslMode, Tls, Vip,
+    Checksum, Clients, Cluster, Config, Etcd, Failsafe, Fence, Follows, ForeignActive, Http, LogLevel, Mac, Patroni,
+    Paused, Policy, Postgres, PostgresDown, SslMode, Tls, Vip,
 };
 use vrrp::types::{Interval, Vrid};
 
@@ -78,6 +78,7 @@ fn ten_lines_are_enough() {
                 foreign_active: ForeignActive::AdvertiseFirst,
                 failsafe: Failsafe::Auto,
             },
+            clients: Clients { port: Some(9155), services: vec![] },
         }),
         http: Http { listen: Some("[::]:9155".parse().unwrap()) },
         log_level: LogLevel::Info,

@@ -20,7 +20,7 @@ fn taken_or_refused(text: &str) {
 }
 
 fn key() -> impl Strategy<Value = String> {
-    let keys = "node interface runtime_dir fence patroni etcd postgres http policy log vip namespace scope group \
+    let keys = "node interface runtime_dir fence patroni etcd postgres http policy clients tell port services log vip namespace scope group \
                 endpoints username password_file request_timeout connection timeout listen postgres_down paused \
                 foreign_active failsafe level name address virtual_router_id follows advertisement_interval checksum \
                 mac addresses priority preempt preempt_delay track_interfaces unicast_peers x";

@@ -289,6 +289,11 @@ impl<'a> World<'a> {
                 Output::UnbindStrays { .. } => Outcome::StraysRemoved { vip, removed: 1 },
                 Output::Reset { .. } => Outcome::Reset { vip, destroyed: 0 },
                 Output::CountConnections { .. } => Outcome::Connections { vip, count: Some(usize::from(fate >> 5)) },
+                Output::DropSyns { .. } => Outcome::SynsDropped { vip, works: fate & 16 != 0 },
+                Output::AcceptSyns { .. } => continue,
+                Output::Tickle { count, .. } => {
+                    Outcome::Tickled { vip, sent: *count, total: usize::from(fate >> 4) * 16 }
+                }
                 Output::Advertise { .. } | Output::Announce { .. } if fate & 8 != 0 => {
                     Outcome::SendFailed { vip, error }
                 }

@@ -58,8 +58,14 @@ fn with_actuator(test: impl AsyncFnOnce(Actuator, Monitor) + Send + 'static) {
                 cadence: watch::channel(QUIET).0,
                 patroni: watch::channel(None).0,
             };
-            let (kernel, sockets) = (Kernel::open().unwrap(), SockDiag::open().unwrap());
-            let actuator = Actuator::new(kernel, sockets, Announcer::open().unwrap(), &settings(), askers);
+            let reach = Reach {
+                sockets: SockDiag::open().unwrap(),
+                newcomers: SynDrop::open().ok(),
+                tickler: Tickler::open(),
+                book: Arc::new(Mutex::new(Book::new([]))),
+            };
+            let kernel = Kernel::open().unwrap();
+            let actuator = Actuator::new(kernel, reach, Announcer::open().unwrap(), &settings(), askers);
             test(actuator, Monitor::open().unwrap()).await;
         });
     });

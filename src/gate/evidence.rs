@@ -190,6 +190,14 @@ pub enum Expect {
 pub enum EtcdReport {
     /// A watch saw K or V change, or lost its stream: look again. Carries no evidence.
     Hint,
+    /// Somebody has asked Patroni for a switchover or a failover, not for a later time. Carries no evidence: Patroni may
+    /// refuse.
+    Switchover {
+        /// From which member; `None`: from whoever leads.
+        leader: Option<String>,
+        /// When it was asked for, as etcd counts.
+        revision: i64,
+    },
     /// The end of a round.
     Round {
         /// The keepalives that were answered. A lease that is missing here got no answer, which says nothing about it.

@@ -13,6 +13,9 @@ use crate::gate::evidence::VipId;
 const BURST: [Duration; 3] = [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(4)];
 const REFRESH: Duration = Duration::from_secs(30);
 
+/// Announcements until nobody is expected any more who has not come.
+const UNHEARD: usize = 30;
+
 /// Rivals make this node announce again, but not more often than this; nor is an announcement that could not be sent tried
 /// again sooner.
 pub(super) const REPLY: Duration = Duration::from_secs(1);
@@ -67,14 +70,15 @@ impl Announcing {
         Output::Announce { vip, link, first: self.first, count: SLICE, not_after: deadline::not_after(now) }
     }
 
-    /// A slice has been sent.
-    pub(super) fn sent(&mut self, now: Instant, settings: &VipSettings) {
+    /// A slice has been sent. As long as nobody has come, one a second: whoever has a stale entry for the address does not.
+    pub(super) fn sent(&mut self, now: Instant, settings: &VipSettings, met_clients: bool) {
         if self.first + SLICE < settings.addresses.len() {
             self.first += SLICE;
             self.due = now + PAUSE;
         } else {
             self.first = 0;
-            self.due = now + BURST.get(self.bursts).copied().unwrap_or(REFRESH);
+            let refresh = if met_clients || self.bursts >= UNHEARD { REFRESH } else { REPLY };
+            self.due = now + BURST.get(self.bursts).copied().unwrap_or(refresh);
             self.bursts += 1;
         }
     }

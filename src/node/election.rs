@@ -359,13 +359,14 @@ impl Election {
                 }
             }
             Outcome::StraysRemoved { removed, .. } => counters.expelled += *removed as u64,
+            Outcome::SynsDropped { .. } | Outcome::Tickled { .. } => {}
             Outcome::Reset { destroyed, .. } => counters.connections_reset += *destroyed as u64,
             Outcome::Connections { .. } => {}
             Outcome::Advertised { .. } => counters.adverts_sent += 1,
             Outcome::Announced { .. } => {
                 counters.announcements += 1;
                 if let Hold::Bound { announcing, .. } = &mut self.hold {
-                    announcing.sent(now, &self.settings);
+                    announcing.sent(now, &self.settings, true);
                 }
             }
             Outcome::SendFailed { .. } => counters.send_errors += 1,

@@ -1,6 +1,7 @@
 //! What goes into the node and what comes out of it. There is no other way in or out.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -53,8 +54,12 @@ pub enum Input {
     Etcd(EtcdReport),
     /// From PostgreSQL.
     Postgres(RoleReport),
+    /// PostgreSQL has ended the session with it: it may be about to go. No evidence; that follows.
+    PostgresParted,
     /// From Patroni's REST API.
     Patroni(PatroniReport),
+    /// What is known of the VIPs' clients.
+    Clients(ClientsReport),
     /// What came of the [`Output`]s of one pass, all of it: a decision that knew of one outcome and not yet of the next would
     /// be about a world that is gone.
     Done(Vec<Outcome>),
@@ -125,6 +130,41 @@ pub struct Version2 {
     pub priority: u8,
 }
 
+/// Who is connected to the VIPs, here and by the word of those that held them before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientsReport {
+    /// By VIP.
+    pub vips: Vec<VipClients>,
+    /// Datagrams that brought no list, by reason.
+    pub refused: BTreeMap<Cow<'static, str>, u64>,
+    /// Why no lists can be had or given away, if that is so.
+    pub trouble: Option<String>,
+}
+
+/// The clients of one VIP.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VipClients {
+    /// Established connections to it; `None` while it is not here.
+    pub connected: Option<u64>,
+    /// Lists given to peers, one per peer and time.
+    pub sent: u64,
+    /// Whole lists taken from peers.
+    pub received: u64,
+    /// The last one.
+    pub list: Option<ReceivedList>,
+}
+
+/// A list of a VIP's clients, as its holder had it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceivedList {
+    /// The holder's member name.
+    pub from: String,
+    /// How many clients there were.
+    pub clients: u64,
+    /// When it was complete.
+    pub at: Instant,
+}
+
 /// Something to do. The actuator carries outputs out in order. After a [`Bind`](Self::Bind) or an
 /// [`Unbind`](Self::Unbind) that failed, it skips what the same list still holds for that VIP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,6 +204,33 @@ pub enum Output {
     CountConnections {
         /// Which VIP.
         vip: VipId,
+    },
+    /// Drop new connections to the addresses, so that their SYNs come again and meet the next holder; after `lifetime` the
+    /// kernel lets them in by itself.
+    DropSyns {
+        /// Which VIP.
+        vip: VipId,
+        /// For so long.
+        lifetime: Duration,
+    },
+    /// Let new connections in again.
+    AcceptSyns {
+        /// Which VIP.
+        vip: VipId,
+    },
+    /// Send an acknowledgement that fits no connection to each of the clients that the last holder had, so that they learn
+    /// that it is gone. Not to those that are connected here.
+    Tickle {
+        /// Which VIP.
+        vip: VipId,
+        /// Position of the first client in the list.
+        first: usize,
+        /// How many of them, if there are so many.
+        count: usize,
+        /// The list is not needed any more after its end.
+        last: bool,
+        /// Not to be sent later than this.
+        not_after: Instant,
     },
     /// Send an advertisement of the VIP's addresses of the source's family, to the group or to each unicast peer.
     Advertise {
@@ -216,6 +283,9 @@ impl Output {
             | Self::UnbindStrays { vip, .. }
             | Self::Reset { vip, .. }
             | Self::CountConnections { vip }
+            | Self::DropSyns { vip, .. }
+            | Self::AcceptSyns { vip }
+            | Self::Tickle { vip, .. }
             | Self::Advertise { vip, .. }
             | Self::Announce { vip, .. } => Some(*vip),
             Self::Etcd(_) | Self::AskPostgres { .. } | Self::AskPatroni { .. } | Self::Tell(_) => None,
@@ -308,6 +378,22 @@ pub enum Outcome {
         /// How many.
         count: Option<usize>,
     },
+    /// New connections are dropped; or cannot be, and are refused by a PostgreSQL that goes.
+    SynsDropped {
+        /// Which VIP.
+        vip: VipId,
+        /// They are dropped.
+        works: bool,
+    },
+    /// Clients of the last holder were told.
+    Tickled {
+        /// Which VIP.
+        vip: VipId,
+        /// How many, by this.
+        sent: usize,
+        /// How many there are in all.
+        total: usize,
+    },
     /// An advertisement went out.
     Advertised {
         /// Which VIP.
@@ -339,6 +425,8 @@ impl Outcome {
             | Self::StraysRemoved { vip, .. }
             | Self::Reset { vip, .. }
             | Self::Connections { vip, .. }
+            | Self::SynsDropped { vip, .. }
+            | Self::Tickled { vip, .. }
             | Self::Advertised { vip }
             | Self::Announced { vip }
             | Self::SendFailed { vip, .. } => *vip,

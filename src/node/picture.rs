@@ -6,19 +6,21 @@ use vrrp::time::Instant;
 
 use super::election::Election;
 use super::status::{
-    EtcdStatus, FailsafeStatus, FollowsLabel, InterfaceStatus, LockStatus, NodeCounters, PostgresStatus, Status,
-    VipStatus, VrrpStatus,
+    ClientsStatus, EtcdStatus, FailsafeStatus, FollowsLabel, InterfaceStatus, ListStatus, LockStatus, NodeCounters,
+    PostgresStatus, Status, VipStatus, VrrpStatus,
 };
 use super::vip::Vip;
 use super::{InterfaceId, Node, Surroundings};
 use crate::gate::policy::Fence;
+use crate::node::io::VipClients;
 use crate::node::lock::holder_name;
 
 impl Node {
     /// The node as it is now.
     pub fn status(&self, now: Instant) -> Status {
         let around = self.surroundings(now);
-        let vips = self.vips.iter().map(|vip| vip.status(&around));
+        let mut clients = self.clients.vips.iter();
+        let vips = self.vips.iter().map(|vip| vip.status(&around, clients.next()));
         let elections = self.elections.iter().map(|election| election.status(&around));
         let follows_primary = !self.vips.is_empty();
         Status {
@@ -42,7 +44,9 @@ impl Node {
             }),
             interfaces: self.kernel.interfaces().map(|interface| self.interface_status(interface)).collect(),
             vips: vips.chain(elections).collect(),
+            clients_trouble: self.clients.trouble.clone(),
             counters: NodeCounters {
+                client_lists_refused: self.clients.refused.clone(),
                 discards: self.discards.counts(),
                 stalls: self.stalls,
                 etcd_errors: self.etcd.errors,
@@ -90,7 +94,7 @@ impl Node {
 }
 
 impl Vip {
-    fn status(&self, around: &Surroundings<'_>) -> VipStatus {
+    fn status(&self, around: &Surroundings<'_>, clients: Option<&VipClients>) -> VipStatus {
         let now = around.evidence.now;
         let settings = &self.settings;
         let held = self.lock.held();
@@ -125,6 +129,7 @@ impl Vip {
                 proof_age: held.map(|held| now.since(held.proven)),
             }),
             peers: self.peers.status(now, settings),
+            clients: Some(clients.map(|clients| clients_status(now, clients)).unwrap_or_default()),
             moves: self.record.moves(now),
             counters: self.record.counters.clone(),
         }
@@ -154,8 +159,19 @@ impl Election {
             since: now.since(self.since()),
             lock: None,
             peers: self.peers.status(now, settings),
+            clients: None,
             moves: self.record.moves(now),
             counters: self.record.counters.clone(),
         }
+    }
+}
+
+fn clients_status(now: Instant, clients: &VipClients) -> ClientsStatus {
+    let list = clients.list.as_ref();
+    ClientsStatus {
+        connected: clients.connected,
+        lists_sent: clients.sent,
+        lists_received: clients.received,
+        list: list.map(|list| ListStatus { from: list.from.clone(), clients: list.clients, age: now.since(list.at) }),
     }
 }

@@ -38,6 +38,8 @@ pub struct Status {
     pub interfaces: Vec<InterfaceStatus>,
     /// Each VIP, those that follow the primary first.
     pub vips: Vec<VipStatus>,
+    /// Why lists of clients cannot be given away or taken, if that is so.
+    pub clients_trouble: Option<String>,
     /// Counters that belong to no single VIP.
     pub counters: NodeCounters,
 }
@@ -61,6 +63,9 @@ impl Status {
                 older(&mut lock.waiting);
                 older(&mut lock.proof_age);
                 lock.deadline_in = lock.deadline_in.map(|left| left.saturating_sub(passed));
+            }
+            if let Some(list) = vip.clients.as_mut().and_then(|clients| clients.list.as_mut()) {
+                list.age += passed;
             }
             vip.peers.iter_mut().for_each(|peer| older(&mut peer.age));
             vip.moves.iter_mut().for_each(|done| done.age += passed);
@@ -241,6 +246,8 @@ pub struct VipStatus {
     pub lock: Option<LockStatus>,
     /// VRRP routers heard on this virtual router, newest first.
     pub peers: Vec<PeerStatus>,
+    /// Its clients; `None` where VRRP elects.
+    pub clients: Option<ClientsStatus>,
     /// The last moves of this VIP on this node, newest first, bounded.
     pub moves: Vec<Move>,
     /// What was counted.
@@ -269,6 +276,31 @@ pub struct LockStatus {
     /// Age of the last proof round that moved D, from when it was asked.
     #[serde(serialize_with = "opt_seconds")]
     pub proof_age: Option<Duration>,
+}
+
+/// A VIP's clients, as this node knows them.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ClientsStatus {
+    /// Established connections to it; `None` while it is not here, or before they were counted.
+    pub connected: Option<u64>,
+    /// Lists given to peers since the daemon started: one per peer and time.
+    pub lists_sent: u64,
+    /// Whole lists taken from peers since the daemon started.
+    pub lists_received: u64,
+    /// The last one that was taken; `None` before the first.
+    pub list: Option<ListStatus>,
+}
+
+/// A list of clients from a peer.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ListStatus {
+    /// Whose: the member that held the VIP.
+    pub from: String,
+    /// How many clients it has.
+    pub clients: u64,
+    /// How old it is.
+    #[serde(serialize_with = "seconds")]
+    pub age: Duration,
 }
 
 /// Where a VIP is in its life on this node.
@@ -473,6 +505,10 @@ pub struct VipCounters {
     pub arp_conflicts: u64,
     /// Client connections reset.
     pub connections_reset: u64,
+    /// Times that new connections were dropped for a while, so that they meet the next holder.
+    pub syn_drops: u64,
+    /// Clients of former holders that were told: packets, each client gets two.
+    pub tickles_sent: u64,
     /// Adverts sent.
     pub adverts_sent: u64,
     /// Adverts heard.
@@ -541,6 +577,8 @@ impl Histogram {
 pub struct NodeCounters {
     /// Packets discarded, by reason.
     pub discards: BTreeMap<Cow<'static, str>, u64>,
+    /// Datagrams that brought no list of clients, by reason.
+    pub client_lists_refused: BTreeMap<Cow<'static, str>, u64>,
     /// Passes of the loop that came more than 2 s after the one before.
     pub stalls: u64,
     /// etcd rounds that failed.

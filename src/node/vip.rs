@@ -15,8 +15,10 @@
 
 mod advance;
 mod claim;
+mod newcomers;
 mod outputs;
 mod tell;
+mod tickling;
 
 use std::time::Duration;
 
@@ -38,14 +40,11 @@ use crate::gate::evidence::{Acquisition, Expect, Kept, LeaseId, Observation, Vip
 use crate::gate::guard::{Guard, stands};
 use crate::gate::reason::Reason;
 use crate::gate::verdict::{Evidence, Held};
+use newcomers::Newcomers;
+use tickling::Tickling;
 
 /// The address's lifetime is renewed, and V's lease is proved, this often.
 pub(super) const RENEW: Duration = Duration::from_secs(1);
-
-/// How long PostgreSQL may say goodbye to its clients while the address is still there. Its listening socket stays open
-/// for that long and refuses new clients, who had better meet the next primary; so much shorter than the 300 ms that P2
-/// allows. Whoever is still connected then is reset, and learns of the move by that.
-const DRAIN: Duration = Duration::from_millis(60);
 
 /// How often the connections are counted while draining.
 const DRAIN_PROBE: Duration = Duration::from_millis(5);
@@ -95,7 +94,7 @@ enum Phase {
     /// Advertising already, to be bound at `until`.
     Displacing { until: Instant },
     /// Bound. `confirmed`: the kernel has said so.
-    Active { confirmed: bool, renew: Instant, announcing: Announcing },
+    Active { confirmed: bool, renew: Instant, announcing: Announcing, tickling: Tickling },
     /// Still bound.
     Draining { until: Instant, probe: Instant, reason: Reason },
     /// Being removed; `again` is set when that failed.
@@ -167,6 +166,9 @@ pub(super) struct Vip {
     /// When V could last not be acquired.
     failed_at: Option<Instant>,
     announced: Option<Instant>,
+    newcomers: Newcomers,
+    /// Somebody has connected since the address was bound.
+    pub(super) met_clients: bool,
     /// When etcd was last asked again because of a rival.
     disputed: Option<Instant>,
     slow_promotion_told: bool,
@@ -207,6 +209,8 @@ impl Vip {
             acquire_failure: None,
             failed_at: None,
             announced: None,
+            newcomers: Newcomers::default(),
+            met_clients: false,
             disputed: None,
             slow_promotion_told: false,
             split_brain: false,
@@ -321,6 +325,19 @@ impl Vip {
             }
             Outcome::StraysRemoved { removed, .. } => counters.expelled += *removed as u64,
             Outcome::Reset { destroyed, .. } => counters.connections_reset += *destroyed as u64,
+            Outcome::SynsDropped { works, .. } => {
+                counters.syn_drops += u64::from(*works);
+                self.newcomers.dropped(*works);
+                if let Phase::Draining { until, .. } = &mut self.phase {
+                    *until = (*until).min(self.phase_since + self.newcomers.drain());
+                }
+            }
+            Outcome::Tickled { sent, total, .. } => {
+                counters.tickles_sent += *sent as u64;
+                if let Phase::Active { tickling, .. } = &mut self.phase {
+                    tickling.sent(now, *total);
+                }
+            }
             Outcome::Connections { count, .. } => {
                 // Everybody was told: nothing is left to wait for.
                 if let (Phase::Draining { until, .. }, Some(0)) = (&mut self.phase, count) {
@@ -330,8 +347,9 @@ impl Vip {
             Outcome::Advertised { .. } => counters.adverts_sent += 1,
             Outcome::Announced { .. } => {
                 counters.announcements += 1;
-                if let Phase::Active { announcing, .. } = &mut self.phase {
-                    announcing.sent(now, &self.settings);
+                if let Phase::Active { announcing, tickling, .. } = &mut self.phase {
+                    announcing.sent(now, &self.settings, self.met_clients);
+                    tickling.announced(now);
                 }
             }
             Outcome::SendFailed { .. } => counters.send_errors += 1,
@@ -353,7 +371,7 @@ impl Vip {
     /// A bind, or a renewal, came too late. One that the kernel had not done yet leaves an address that was there with
     /// the rest of its lifetime; one that was undone took the address along.
     fn came_late(&mut self, now: Instant, removed: bool, out: &mut Vec<Output>) {
-        let Phase::Active { confirmed, renew, announcing } = &mut self.phase else { return };
+        let Phase::Active { confirmed, renew, announcing, .. } = &mut self.phase else { return };
         let confirmed = *confirmed;
         if confirmed && !removed {
             *renew = now + LOOK_AGAIN;
@@ -486,7 +504,9 @@ impl Vip {
                 [self.adopt_until, refused, self.late, failed].into_iter().flatten().min()
             }
             Phase::Displacing { until } => Some(*until),
-            Phase::Active { renew, announcing, .. } => Some((*renew).min(announcing.due())),
+            Phase::Active { renew, announcing, tickling, .. } => {
+                Some(tickling.due().into_iter().fold((*renew).min(announcing.due()), Instant::min))
+            }
             Phase::Draining { until, probe, .. } => Some((*until).min(*probe)),
             Phase::Releasing { again, .. } => *again,
         };
@@ -501,6 +521,6 @@ impl Vip {
         // Nothing is revoked while the address is here.
         let absent = !around.kernel.is_present(&self.settings) || !stands(Guard::RevokeAbsent);
         let revoke = self.lock.deadline().filter(|_| absent);
-        [phase, leave, revoke, self.router.deadline()].into_iter().flatten().min()
+        [phase, leave, revoke, self.router.deadline(), self.newcomers.deadline()].into_iter().flatten().min()
     }
 }

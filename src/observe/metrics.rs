@@ -72,6 +72,10 @@ impl Writer<'_> {
         self.count("loop_stalls", "Passes of the loop more than 2 s after the one before", counters.stalls)?;
         self.count("kernel_resyncs", "Dumps of all addresses after lost notifications", counters.resyncs)?;
         self.count("log_lines_dropped", "Log lines dropped, since they were not taken in time", logging::dropped())?;
+        let refused = counters.client_lists_refused.iter();
+        let refused = refused.map(|(reason, count)| (vec![("reason", reason.as_ref())], *count as f64));
+        let help = "Datagrams to the port for lists of clients that were not used, by reason";
+        self.series("client_lists_refused", help, MetricType::Counter, &refused.collect::<Vec<_>>())?;
         let discards =
             counters.discards.iter().map(|(reason, count)| (vec![("reason", reason.as_ref())], *count as f64));
         let help = "Packets that were not used, by reason";
@@ -130,6 +134,7 @@ impl Writer<'_> {
             Some(vip.vrrp.active_down_interval.as_secs_f64())
         })?;
         self.peers(vips)?;
+        self.clients(vips)?;
 
         let moves = |counters: &VipCounters| vec![("gained", counters.gained), ("lost", counters.lost)];
         self.counts(vips, "transitions", "Moves of the VIP to and from this node", "direction", moves)?;
@@ -167,6 +172,23 @@ impl Writer<'_> {
         let ages = ages.filter_map(|(index, (_, peer))| peer.age.map(|age| (label(index), age.as_secs_f64())));
         let help = "Age of the last advertisement of each router on the VIP's virtual router";
         self.series("peer_age_seconds", help, MetricType::Gauge, &ages.collect::<Vec<_>>())
+    }
+
+    fn clients(&mut self, vips: &[VipStatus]) -> fmt::Result {
+        let clients = |vip: &VipStatus| vip.clients.clone().unwrap_or_default();
+        let help = "Established connections to the VIP, while it is here; 16384 are counted at most";
+        self.each(vips, "clients", help, |vip| clients(vip).connected.map(|count| count as f64))?;
+        let help = "Clients that another holder has told of, to be told when it is gone";
+        self.each(vips, "listed_clients", help, |vip| clients(vip).list.map(|list| list.clients as f64))?;
+        let help = "Age of what another holder has told of its clients";
+        self.each(vips, "client_list_age_seconds", help, |vip| clients(vip).list.map(|list| list.age.as_secs_f64()))?;
+        let lists = vips.iter().filter_map(|vip| vip.clients.as_ref().map(|clients| (vip.name.as_str(), clients)));
+        let lists = lists.flat_map(|(vip, clients)| {
+            [("sent", clients.lists_sent), ("received", clients.lists_received)]
+                .map(|(direction, count)| (vec![("vip", vip), ("direction", direction)], count as f64))
+        });
+        let help = "Lists of clients given to other nodes and taken from them";
+        self.series("client_lists", help, MetricType::Counter, &lists.collect::<Vec<_>>())
     }
 
     fn phases(&mut self, vips: &[VipStatus]) -> fmt::Result {
@@ -265,8 +287,12 @@ fn encode(metric: &mut MetricEncoder<'_>, kind: MetricType, value: f64) -> fmt::
 type Pick = fn(&VipCounters) -> u64;
 
 /// Counters without a label of their own.
-const PLAIN: [(&str, &str, Pick); 15] = [
+const PLAIN: [(&str, &str, Pick); 17] = [
     ("connections_reset", "Client connections that were reset", |counters| counters.connections_reset),
+    ("syn_drops", "Times that new connections were dropped for a moment, to meet the next holder", |counters| {
+        counters.syn_drops
+    }),
+    ("tickles_sent", "Packets that told a former holder's clients of its end", |counters| counters.tickles_sent),
     ("announcements", "Gratuitous ARP and neighbour advertisements sent", |counters| counters.announcements),
     ("vrrp_master_transitions", "Times the router became Active (RFC 8347)", |counters| counters.became_active),
     ("vrrp_interval_errors", "Adverts heard with another interval than this node's (RFC 8347)", |counters| {

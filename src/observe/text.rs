@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::{STUCK, harmless};
 use crate::gate::evidence::Role;
 use crate::node::status::{
-    EtcdStatus, FailsafeStatus, FollowsLabel, InterfaceStatus, LockStatus, MoveKind, PeerStatus, PostgresStatus,
-    RouterLabel, Status, VipStatus,
+    ClientsStatus, EtcdStatus, FailsafeStatus, FollowsLabel, InterfaceStatus, LockStatus, MoveKind, PeerStatus,
+    PostgresStatus, RouterLabel, Status, VipStatus,
 };
 
 /// How many of the last moves are shown.
@@ -48,6 +48,14 @@ fn draw(out: &mut String, status: &Status) -> std::fmt::Result {
         draw_failsafe(out, failsafe)?;
     }
     status.interfaces.iter().try_for_each(|interface| draw_interface(out, interface))?;
+    if let Some(trouble) = &status.clients_trouble {
+        writeln!(out, "  clients      not known to other nodes: {}", harmless(trouble))?;
+    }
+    let refused = &status.counters.client_lists_refused;
+    if !refused.is_empty() {
+        let list: Vec<_> = refused.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        writeln!(out, "  refused      lists of clients: {}", list.join(", "))?;
+    }
     let discards = &status.counters.discards;
     if !discards.is_empty() {
         let list: Vec<_> = discards.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
@@ -73,6 +81,9 @@ fn draw_vip(out: &mut String, vip: &VipStatus) -> std::fmt::Result {
     }
     draw_vrrp(out, vip)?;
     vip.peers.iter().try_for_each(|peer| draw_peer(out, peer))?;
+    if let Some(clients) = &vip.clients {
+        draw_clients(out, clients)?;
+    }
     let counters = &vip.counters;
     let counted: Vec<_> = [
         ("advert conflicts", counters.advert_conflicts),
@@ -84,6 +95,8 @@ fn draw_vip(out: &mut String, vip: &VipStatus) -> std::fmt::Result {
         ("repaired", counters.repaired),
         ("expelled", counters.expelled),
         ("connections reset", counters.connections_reset),
+        ("times new ones kept waiting", counters.syn_drops),
+        ("clients of others told", counters.tickles_sent),
         ("binds refused", counters.bind_refused),
         ("late", counters.late),
         ("locks lost", counters.locks_lost),
@@ -157,6 +170,15 @@ fn draw_peer(out: &mut String, peer: &PeerStatus) -> std::fmt::Result {
     let version = if peer.version == 2 { ", version 2: not obeyed" } else { "" };
     let (address, priority, age) = (peer.address, peer.priority, span(age));
     writeln!(out, "  heard        {address} priority {priority}, {age} ago{interval}{addresses}{version}")
+}
+
+fn draw_clients(out: &mut String, clients: &ClientsStatus) -> std::fmt::Result {
+    let connected = clients.connected.map(|connected| format!("{connected} connected"));
+    let list = clients.list.as_ref().map(|list| {
+        format!("{} known from {} ({} ago), to be told if it dies", list.clients, harmless(&list.from), span(list.age))
+    });
+    let known: Vec<_> = [connected, list].into_iter().flatten().collect();
+    if known.is_empty() { Ok(()) } else { writeln!(out, "  clients      {}", known.join("; ")) }
 }
 
 fn draw_interface(out: &mut String, interface: &InterfaceStatus) -> std::fmt::Result {

@@ -1,7 +1,7 @@
 //! Inputs and outputs in a few words, for people who read a replay.
 
 use crate::gate::evidence::{Acquisition, EtcdReport, EtcdRequest, LockHolder, Observation};
-use crate::node::io::{Address, Input, Outcome, Output};
+use crate::node::io::{Address, ClientsReport, Input, Outcome, Output};
 
 /// What the node was told.
 pub fn input(input: &Input) -> String {
@@ -29,6 +29,8 @@ pub fn input(input: &Input) -> String {
         Input::Drain { drained: false, .. } => "undrain".to_owned(),
         Input::Etcd(report) => format!("etcd: {}", etcd(report)),
         Input::Postgres(report) => format!("PostgreSQL: {} ({})", report.role.as_str(), report.detail),
+        Input::PostgresParted => "PostgreSQL: has ended the session".to_owned(),
+        Input::Clients(report) => format!("clients: {}", clients(report)),
         Input::Patroni(report) => match &report.answer {
             Ok(state) => format!("Patroni: primary {}, failsafe active {}", state.primary, state.failsafe_active),
             Err(error) => format!("Patroni: {error}"),
@@ -47,6 +49,9 @@ pub fn output(output: &Output) -> String {
         Output::UnbindStrays { .. } => "unbind strays".to_owned(),
         Output::Reset { .. } => "reset connections".to_owned(),
         Output::CountConnections { .. } => "count connections".to_owned(),
+        Output::DropSyns { .. } => "drop new connections".to_owned(),
+        Output::AcceptSyns { .. } => "let new connections in".to_owned(),
+        Output::Tickle { first, .. } => format!("tickle from {first}"),
         Output::Advertise { priority, .. } => format!("advertise {priority}"),
         Output::Announce { .. } => "announce".to_owned(),
         Output::Etcd(EtcdRequest::Round { keep_alive, .. }) if keep_alive.is_empty() => "ask etcd".to_owned(),
@@ -65,9 +70,21 @@ fn address(address: &Address) -> String {
     format!("{}/{} on {}{lifetime}", address.address, address.prefix_len, address.link)
 }
 
+fn clients(report: &ClientsReport) -> String {
+    let vips = report.vips.iter().map(|vip| {
+        let connected = vip.connected.map_or_else(|| "not here".to_owned(), |connected| format!("{connected} here"));
+        let list = vip.list.as_ref().map(|list| format!(", {} by the word of {}", list.clients, list.from));
+        connected + &list.unwrap_or_default()
+    });
+    vips.collect::<Vec<_>>().join("; ")
+}
+
 fn etcd(report: &EtcdReport) -> String {
     match report {
         EtcdReport::Hint => "something changed".to_owned(),
+        EtcdReport::Switchover { leader, .. } => {
+            format!("a switchover from {} is asked for", leader.as_deref().unwrap_or("whoever leads"))
+        }
         EtcdReport::Round { observation: Err(error), .. } => error.clone(),
         EtcdReport::Round { kept, observation: Ok(observation) } => {
             let kept: Vec<_> = kept.iter().map(|kept| format!(", V's lease {} s", kept.ttl)).collect();
@@ -108,6 +125,9 @@ fn done(outcome: &Outcome) -> String {
         Outcome::Reset { destroyed, .. } => format!("{destroyed} connections reset"),
         Outcome::Connections { count: Some(count), .. } => format!("{count} connections"),
         Outcome::Connections { count: None, .. } => "connections unknown".to_owned(),
+        Outcome::SynsDropped { works: true, .. } => "new connections are dropped".to_owned(),
+        Outcome::SynsDropped { works: false, .. } => "new connections cannot be dropped".to_owned(),
+        Outcome::Tickled { sent, total, .. } => format!("{sent} of {total} clients told"),
         Outcome::Advertised { .. } => "advertised".to_owned(),
         Outcome::Announced { .. } => "announced".to_owned(),
         Outcome::SendFailed { error, .. } => format!("not sent: {error}"),

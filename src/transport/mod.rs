@@ -5,6 +5,7 @@ mod filter;
 mod neighbour;
 #[cfg(test)]
 mod tests;
+mod tickle;
 pub mod v4;
 pub mod v6;
 
@@ -17,6 +18,7 @@ use vrrp::wire::ipv4::Discard;
 
 pub use neighbour::link_address;
 pub use neighbour::{Announcer, ClaimReceiver};
+pub use tickle::Tickler;
 
 /// Most packets taken per wake-up: a flood delays neither timers nor evidence.
 pub const BUDGET: usize = 32;

@@ -531,6 +531,12 @@ impl World {
                 self.send_advert(h, priority, source, checksum);
                 Some(Outcome::Advertised { vip })
             }
+            Output::DropSyns { vip, .. } => Some(Outcome::SynsDropped { vip, works: self.dice.chance(500_000) }),
+            // As with an announcement: only who holds the VIP speaks for it.
+            Output::Tickle { vip, .. } => {
+                self.check_announcement(h, timely);
+                Some(Outcome::Tickled { vip, sent: 64, total: 100 })
+            }
             Output::Announce { vip, .. } => {
                 if !self.hosts[h].kernel.link {
                     return Some(Outcome::SendFailed { vip, error: "no link".to_owned() });
@@ -581,9 +587,10 @@ fn gate(node: &Node) -> (&'static str, &'static str) {
 
 fn not_after(output: &Output) -> Option<Instant> {
     match output {
-        Output::Bind { not_after, .. } | Output::Advertise { not_after, .. } | Output::Announce { not_after, .. } => {
-            Some(*not_after)
-        }
+        Output::Bind { not_after, .. }
+        | Output::Advertise { not_after, .. }
+        | Output::Announce { not_after, .. }
+        | Output::Tickle { not_after, .. } => Some(*not_after),
         _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! What VIPs that follow the primary need: `fence`, `[patroni]`, `[etcd]`, `[postgres]` and `[policy]`.
+//! What VIPs that follow the primary need: `fence`, `[patroni]`, `[etcd]`, `[postgres]`, `[policy]` and `[clients]`.
 
 use std::path::Path;
 
@@ -6,12 +6,12 @@ use toml::Spanned;
 
 use super::{etcd, path_part, postgres};
 use crate::diagnose::{Report, Reported};
-use crate::model::{Cluster, Failsafe, Fence, ForeignActive, Patroni, Paused, Policy, PostgresDown};
+use crate::model::{Clients, Cluster, Failsafe, Fence, ForeignActive, Patroni, Paused, Policy, PostgresDown};
 use crate::raw::Meaning::Is;
 use crate::raw::Section;
 use crate::schema;
 
-const KEYS: [&str; 5] = ["fence", "patroni", "etcd", "postgres", "policy"];
+const KEYS: [&str; 6] = ["fence", "patroni", "etcd", "postgres", "policy", "clients"];
 
 /// Whether the VIPs need a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,9 @@ fn cluster(top: &Section<'_>, base_dir: &Path, report: &mut Report) -> Result<Cl
     let postgres = top.section("postgres", &schema::POSTGRES, report);
     let postgres = postgres.and_then(|section| postgres::read(&section, base_dir, report));
     let policy = top.section("policy", &schema::POLICY, report).and_then(|section| policy(&section, fence, report));
-    Ok(Cluster { fence: fence?, patroni: patroni?, etcd: etcd?, postgres: postgres?, policy: policy? })
+    let clients = top.section("clients", &schema::CLIENTS, report).and_then(|section| clients(&section, report));
+    let (fence, patroni, etcd, postgres) = (fence?, patroni?, etcd?, postgres?);
+    Ok(Cluster { fence, patroni, etcd, postgres, policy: policy?, clients: clients? })
 }
 
 fn fence(top: &Section<'_>, report: &mut Report) -> Result<Fence, Reported> {
@@ -116,4 +118,27 @@ fn policy(section: &Section<'_>, fence: Result<Fence, Reported>, report: &mut Re
     let failsafe =
         section.choice("failsafe", failsafe, [("auto", Is(Failsafe::Auto)), ("drop", Is(Failsafe::Drop))], report);
     Ok(Policy { postgres_down: postgres_down?, paused: paused?, foreign_active: foreign_active?, failsafe: failsafe? })
+}
+
+fn clients(section: &Section<'_>, report: &mut Report) -> Result<Clients, Reported> {
+    const PORT: u16 = 9155;
+    let tell = section.boolean("tell", true, report);
+    let help = format!("write port = {PORT}, which is the default, and the same on every node");
+    let port = section.integer("port", 1..=u32::from(u16::MAX), &help, report);
+    let services = section.integers("services", 1..=u32::from(u16::MAX), "[5432]", report);
+    let port = port?.map_or(PORT, |port| to_port(*port.get_ref()));
+    let mut ports: Vec<u16> = Vec::new();
+    for service in services?.unwrap_or_default() {
+        let port = to_port(*service.get_ref());
+        if ports.contains(&port) {
+            return Err(report.add(service.span(), format!("{port} stands twice in services"), "remove one of them"));
+        }
+        ports.push(port);
+    }
+    Ok(Clients { port: tell?.then_some(port), services: ports })
+}
+
+/// Of a number that is known to be one.
+fn to_port(number: u32) -> u16 {
+    u16::try_from(number).unwrap_or(u16::MAX)
 }

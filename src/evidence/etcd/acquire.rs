@@ -5,6 +5,7 @@ use tokio::time::timeout;
 
 use super::endpoints::Endpoints;
 use super::failed::describe;
+use super::keyring::{Secret, seal};
 use super::keys::Keys;
 use crate::clock;
 use crate::gate::evidence::{Acquisition, Expect, LeaseId, LockValue, VipId};
@@ -18,7 +19,7 @@ pub(super) async fn acquire(
     ttl: u64,
     expect: Expect,
 ) -> Acquisition {
-    let (Some(key), Ok(json)) = (keys.locks.get(vip.0), serde_json::to_vec(value)) else {
+    let (Some(key), Ok(json)) = (keys.locks.get(vip.0), seal(value, Secret::random().as_ref())) else {
         return Acquisition::Failed { reason: "this VIP has no key".to_owned() };
     };
     let limit = endpoints.timeout();

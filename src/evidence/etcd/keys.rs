@@ -13,6 +13,10 @@ pub struct Keys {
     pub initialize: String,
     /// This node's member key.
     pub member: String,
+    /// The prefix of all member keys.
+    pub members: String,
+    /// Patroni's request for a change of leader.
+    pub failover: String,
     /// V of each VIP, in the order of the configuration. Outside Patroni's prefix, which `patronictl remove` deletes.
     pub locks: Vec<String>,
 }
@@ -27,6 +31,8 @@ impl Keys {
             config: format!("{path}/config"),
             initialize: format!("{path}/initialize"),
             member: format!("{path}/members/{member}"),
+            members: format!("{path}/members/"),
+            failover: format!("{path}/failover"),
             locks: vips.iter().map(|vip| format!("/pgvrrp/v1{path}/{vip}")).collect(),
         }
     }

@@ -4,10 +4,12 @@
 mod acquire;
 mod endpoints;
 mod failed;
+pub mod keyring;
 pub mod keys;
 mod member;
 pub mod parse;
 mod round;
+pub mod surroundings;
 mod version;
 mod watch;
 
@@ -21,9 +23,11 @@ use tokio::task::spawn_local;
 use crate::gate::evidence::{EtcdReport, EtcdRequest};
 use endpoints::Endpoints;
 pub(crate) use failed::{describe, is_broken, tls_trouble};
+use keyring::Keyring;
 use keys::Keys;
 pub use member::Credentials;
 pub(crate) use member::Member;
+pub use surroundings::Peer;
 pub(crate) use version::Version;
 
 /// What the asker has to know.
@@ -41,6 +45,15 @@ pub struct Settings {
     pub keys: Keys,
 }
 
+/// What others than the gate want to know of the cluster.
+#[derive(Debug)]
+pub struct Bystanders {
+    /// By whose word to go about each VIP's clients, as of the last read.
+    pub keyring: tokio::sync::watch::Sender<Keyring>,
+    /// Who else there is.
+    pub peers: tokio::sync::watch::Sender<Vec<Peer>>,
+}
+
 /// Serves requests until their channel is closed. Each runs by itself, so that a slow one delays no other; how many
 /// there can be is bounded by the node, which has one round and per VIP one other request under
 /// way. Has to be run within a [`tokio::task::LocalSet`].
@@ -48,18 +61,25 @@ pub async fn run(
     settings: Settings,
     mut requests: mpsc::UnboundedReceiver<EtcdRequest>,
     reports: mpsc::UnboundedSender<EtcdReport>,
+    bystanders: Bystanders,
 ) {
     let keys = Arc::new(settings.keys);
     let endpoints = Arc::new(Endpoints::new(settings.endpoints, settings.tls, settings.credentials, settings.timeout));
-    let watch = spawn_local(watch::run(endpoints.clone(), keys.clone(), reports.clone()));
     let resolver = Arc::new(parse::Resolver::default());
+    let Bystanders { keyring, peers } = bystanders;
+    let keyring = Arc::new(keyring);
+    let tasks = [
+        spawn_local(watch::run(endpoints.clone(), keys.clone(), reports.clone())),
+        spawn_local(surroundings::members(endpoints.clone(), keys.clone(), resolver.clone(), peers)),
+        spawn_local(surroundings::switchovers(endpoints.clone(), keys.clone(), reports.clone())),
+    ];
     while let Some(request) = requests.recv().await {
         let (endpoints, keys, reports) = (endpoints.clone(), keys.clone(), reports.clone());
-        let resolver = resolver.clone();
+        let (resolver, keyring) = (resolver.clone(), keyring.clone());
         spawn_local(async move {
             let report = match request {
                 EtcdRequest::Round { keep_alive, leader_lease } => {
-                    round::round(&endpoints, &keys, &resolver, keep_alive, leader_lease).await
+                    round::round(&endpoints, &keys, &resolver, &keyring, keep_alive, leader_lease).await
                 }
                 EtcdRequest::Acquire { vip, value, ttl, expect } => {
                     let outcome = acquire::acquire(&endpoints, &keys, vip, &value, ttl, expect).await;
@@ -74,5 +94,5 @@ pub async fn run(
             let _ = reports.send(report);
         });
     }
-    watch.abort();
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
 }

@@ -1,20 +1,25 @@
 //! A proof round: the keepalives, or what is left of K's lease, and then one linearizable read of everything.
 
 use etcd_client::{Client, Error, GetResponse, KeyValue, Txn, TxnOp, TxnOpResponse};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::endpoints::Endpoints;
 use super::failed::Failed;
+use super::keyring::{Keyring, LockSecret, secret_of};
 use super::keys::Keys;
 use super::parse::{Resolver, lock_holder, patroni_config};
 use crate::clock;
-use crate::gate::evidence::{EtcdReport, Kept, LeaderKey, LeaseId, LockKey, Observation, Remaining, VipId};
+use crate::gate::evidence::{
+    EtcdReport, Kept, LeaderKey, LeaseId, LockHolder, LockKey, LockValue, Observation, Remaining, VipId,
+};
 
 /// Keeps the leases alive and then reads. The read is sent to the endpoint that answered the keepalives, after it did.
 pub(super) async fn round(
     endpoints: &Endpoints,
     keys: &Keys,
     resolver: &Resolver,
+    keyring: &watch::Sender<Keyring>,
     keep_alive: Vec<(VipId, LeaseId)>,
     leader_lease: Option<LeaseId>,
 ) -> EtcdReport {
@@ -30,7 +35,8 @@ pub(super) async fn round(
                 Some(lease) => timeout(limit, time_to_live(&mut client, lease)).await.map_err(late)??,
                 None => None,
             };
-            let mut observation = timeout(limit, read(&mut client, keys, resolver, url)).await.map_err(late)??;
+            let mut observation =
+                timeout(limit, read(&mut client, keys, resolver, keyring, url)).await.map_err(late)??;
             // What is left of another lease than the one that K has now says nothing about K.
             if let Some(leader) = observation.leader.as_mut().filter(|leader| Some(leader.lease) == leader_lease) {
                 leader.remaining = remaining;
@@ -72,7 +78,13 @@ async fn time_to_live(client: &mut Client, lease: LeaseId) -> Result<Option<Rema
 }
 
 /// Everything at one revision. A transaction of reads alone is linearizable unless its reads ask not to be.
-async fn read(client: &mut Client, keys: &Keys, resolver: &Resolver, url: &str) -> Result<Observation, Failed> {
+async fn read(
+    client: &mut Client,
+    keys: &Keys,
+    resolver: &Resolver,
+    keyring: &watch::Sender<Keyring>,
+    url: &str,
+) -> Result<Observation, Failed> {
     let asked = clock::now();
     let names = [&keys.leader, &keys.member, &keys.config, &keys.initialize].into_iter().chain(&keys.locks);
     let operations: Vec<_> = names.map(|name| TxnOp::get(name.as_str(), None)).collect();
@@ -99,6 +111,8 @@ async fn read(client: &mut Client, keys: &Keys, resolver: &Resolver, url: &str) 
         Some(kv) => Some(resolver.member(kv.value()).await),
         None => None,
     };
+    let secrets = (0..keys.locks.len()).map(|lock| value(4 + lock).and_then(lock_secret)).collect();
+    keyring.send_if_modified(|known| std::mem::replace(known, secrets) != *known);
     Ok(Observation {
         asked,
         endpoint: url.to_owned(),
@@ -124,4 +138,11 @@ async fn read(client: &mut Client, keys: &Keys, resolver: &Resolver, url: &str) 
         member,
         member_key: keys.member.clone(),
     })
+}
+
+/// By whose word to go about the clients of a VIP with this V.
+fn lock_secret(kv: &KeyValue) -> Option<LockSecret> {
+    let LockHolder::Known(LockValue { member, .. }) = lock_holder(kv.value()) else { return None };
+    let secret = secret_of(kv.value())?;
+    Some(LockSecret { member, mod_revision: kv.mod_revision(), secret })
 }

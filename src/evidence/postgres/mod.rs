@@ -44,6 +44,15 @@ pub struct Settings {
     pub timeout: Duration,
 }
 
+/// What the asker has to say.
+#[derive(Debug)]
+pub enum Report {
+    /// The server has ended the session: it may be about to go.
+    Parted,
+    /// An answer.
+    Role(RoleReport),
+}
+
 /// What the last session leaves to the next.
 #[derive(Debug)]
 enum Before {
@@ -57,7 +66,7 @@ enum Before {
 
 /// Asks for as long as somebody listens. `cadence` is the pause between two questions; a new value, be it the same, asks
 /// at once.
-pub async fn run(settings: Settings, mut cadence: watch::Receiver<Duration>, reports: mpsc::Sender<RoleReport>) {
+pub async fn run(settings: Settings, mut cadence: watch::Receiver<Duration>, reports: mpsc::Sender<Report>) {
     let target = Target::new(settings.connection, settings.tls);
     let mut before = Before::Nothing;
     while !reports.is_closed() {
@@ -93,7 +102,7 @@ fn attempt_limit(before: &Before, limit: Duration) -> Duration {
 }
 
 /// An attempt to connect was refused in words or by the kernel.
-async fn explain(before: Before, failure: Failure, asked: Instant, reports: &mpsc::Sender<RoleReport>) -> Before {
+async fn explain(before: Before, failure: Failure, asked: Instant, reports: &mpsc::Sender<Report>) -> Before {
     match failure {
         Failure::Down(detail) => {
             report(reports, asked, Role::Down, detail, None).await;
@@ -129,7 +138,7 @@ async fn explain(before: Before, failure: Failure, asked: Instant, reports: &mps
 }
 
 /// An attempt to connect got no answer in time.
-async fn silence(before: Before, limit: Duration, asked: Instant, reports: &mpsc::Sender<RoleReport>) -> Before {
+async fn silence(before: Before, limit: Duration, asked: Instant, reports: &mpsc::Sender<Report>) -> Before {
     match before {
         Before::Ended { at, .. } => {
             if clock::now() < at + DECIDE {
@@ -152,7 +161,7 @@ async fn converse(
     mut ended: Ended,
     limit: Duration,
     cadence: &mut watch::Receiver<Duration>,
-    reports: &mpsc::Sender<RoleReport>,
+    reports: &mpsc::Sender<Report>,
 ) -> Before {
     loop {
         let every = *cadence.borrow_and_update();
@@ -167,7 +176,7 @@ async fn converse(
                 let detail = if in_recovery { "in recovery" } else { "accepts writes" };
                 report(reports, asked, role, detail.to_owned(), session.system_identifier.clone()).await;
             }
-            Ok(Err(_)) => return Before::Ended { at: clock::now(), postmaster: session.postmaster() },
+            Ok(Err(_)) => return parted(session, reports).await,
             Err(_) => {
                 report(reports, asked, Role::Unknown, format!("no answer within {limit:?}"), None).await;
                 return Before::Stalled;
@@ -181,20 +190,24 @@ async fn converse(
                     return Before::Nothing;
                 }
             }
-            _ = ended.wait() => {
-                return Before::Ended { at: clock::now(), postmaster: session.postmaster() };
-            }
+            _ = ended.wait() => return parted(session, reports).await,
         }
     }
 }
 
+/// The server has ended the session. What that means is found out next; that it may be the end is told at once.
+async fn parted(session: &Session, reports: &mpsc::Sender<Report>) -> Before {
+    let _ = reports.send(Report::Parted).await;
+    Before::Ended { at: clock::now(), postmaster: session.postmaster() }
+}
+
 async fn report(
-    reports: &mpsc::Sender<RoleReport>,
+    reports: &mpsc::Sender<Report>,
     asked: Instant,
     role: Role,
     detail: String,
     system_identifier: Option<String>,
 ) {
     // A closed channel ends the loop above.
-    let _ = reports.send(RoleReport { asked, role, system_identifier, detail }).await;
+    let _ = reports.send(Report::Role(RoleReport { asked, role, system_identifier, detail })).await;
 }

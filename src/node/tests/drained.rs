@@ -17,7 +17,7 @@ fn drain(world: &mut World, drained: bool) {
 fn it_leaves_at_once_and_the_lock_after_it() {
     let mut world = World::holding();
     drain(&mut world, true);
-    assert_eq!(world.deeds(), ["reset", "unbind", "reset", "goodbye", "revoke"]);
+    assert_eq!(world.deeds(), ["drop SYNs", "reset", "unbind", "reset", "goodbye", "revoke", "accept SYNs"]);
     assert_eq!((world.is_bound(), world.lock.as_ref()), (false, None));
     assert_eq!((world.vip().reason, world.vip().drained), ("drained", true));
     let told = world.vip().moves[0].reason.clone();

@@ -58,7 +58,7 @@ fn they_come_and_go_as_one() {
     world.role = Role::Standby;
     world.postgres(Role::Standby);
     assert!(!world.is_bound(), "not one is left");
-    assert_eq!(world.deeds()[..3], ["reset", "unbind", "reset"]);
+    assert_eq!(world.deeds()[..4], ["drop SYNs", "reset", "unbind", "reset"]);
     assert_eq!(world.lock, None);
 }
 

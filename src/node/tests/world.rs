@@ -92,6 +92,10 @@ pub(super) struct World {
     ask_next: Instant,
     // kernel
     pub(super) addresses: Vec<Address>,
+    /// Clients of the last holder, to be told.
+    pub(super) heirloom: usize,
+    pub(super) drops_syns: bool,
+    pub(super) cannot_drop_syns: bool,
     pub(super) connections: usize,
     pub(super) bind_refused: bool,
     /// etcd reads, and writes nothing.
@@ -172,6 +176,9 @@ impl World {
             asked_every: Duration::from_secs(1),
             ask_next: START,
             addresses: [vec![own], addresses].concat(),
+            heirloom: 0,
+            drops_syns: false,
+            cannot_drop_syns: false,
             connections: 0,
             bind_refused: false,
             no_space: false,
@@ -385,6 +392,21 @@ impl World {
             }
             Output::Reset { .. } => Outcome::Reset { vip, destroyed: std::mem::take(&mut self.connections) },
             Output::CountConnections { .. } => Outcome::Connections { vip, count: Some(self.connections) },
+            Output::DropSyns { .. } => {
+                self.drops_syns = !self.cannot_drop_syns;
+                Outcome::SynsDropped { vip, works: self.drops_syns }
+            }
+            Output::AcceptSyns { .. } => {
+                self.drops_syns = false;
+                return None;
+            }
+            Output::Tickle { first, count, last, .. } => {
+                let total = self.heirloom;
+                if last && first + count >= total {
+                    self.heirloom = 0;
+                }
+                Outcome::Tickled { vip, sent: total.saturating_sub(first).min(count), total }
+            }
             Output::Advertise { .. } => Outcome::Advertised { vip },
             Output::Announce { .. } => Outcome::Announced { vip },
         };
@@ -518,6 +540,9 @@ pub(super) fn deed(output: &Output) -> &'static str {
         Output::Advertise { priority: 0, .. } => "goodbye",
         Output::Advertise { .. } => "advertise",
         Output::Announce { .. } => "announce",
+        Output::DropSyns { .. } => "drop SYNs",
+        Output::AcceptSyns { .. } => "accept SYNs",
+        Output::Tickle { .. } => "tickle",
         Output::Etcd(EtcdRequest::Acquire { .. }) => "acquire",
         Output::Etcd(EtcdRequest::Revoke { .. }) => "revoke",
         Output::CountConnections { .. }

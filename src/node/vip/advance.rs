@@ -2,7 +2,8 @@
 
 use vrrp::router::Event;
 
-use super::{Claim, DISPLACE, DRAIN, DRAIN_PROBE, LOOK_AGAIN, Leaving, Phase, RENEW, Surroundings, Vip};
+use super::tickling::Tickling;
+use super::{Claim, DISPLACE, DRAIN_PROBE, LOOK_AGAIN, Leaving, Phase, RENEW, Surroundings, Vip};
 use crate::gate::deadline;
 use crate::gate::evidence::Role;
 use crate::gate::guard::{Guard, stands};
@@ -34,6 +35,8 @@ impl Vip {
             out.push(Output::Etcd(request));
         }
         self.advertise(around, out);
+        // Last: the next holder waits for the lock, and nobody for this.
+        self.look_after_newcomers(around, out);
     }
 
     pub(super) fn advance_closed(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
@@ -125,12 +128,14 @@ impl Vip {
                 self.told = reason.label();
                 self.reason = reason;
                 self.leave_vrrp(around);
+                self.let_newcomers_in(out);
                 if let Some(held) = self.lock.held()
                     && self.bind(around, held.deadline, out)
                 {
                     let actions = self.router.handle(now, Event::Startup);
-                    let announcing = Announcing::begin(now);
-                    self.enter(now, Phase::Active { confirmed: false, renew: now + RENEW, announcing });
+                    let (announcing, tickling) = (Announcing::begin(now), Tickling::default());
+                    self.met_clients = false;
+                    self.enter(now, Phase::Active { confirmed: false, renew: now + RENEW, announcing, tickling });
                     self.carry_out(around, actions, out);
                 }
             }
@@ -143,7 +148,9 @@ impl Vip {
             Verdict::Open(reason) => self.keep(around, reason, out),
             Verdict::Drain(reason) => {
                 self.record.drain_began(now);
-                self.enter(now, Phase::Draining { until: now + DRAIN, probe: now, reason: reason.clone() });
+                let until = now + self.newcomers.drain();
+                self.enter(now, Phase::Draining { until, probe: now, reason: reason.clone() });
+                self.keep_newcomers_waiting(now, out);
                 self.explain(reason, out);
                 self.advance_draining(around, out);
             }
@@ -173,10 +180,11 @@ impl Vip {
             if around.kernel.is_unlimited(&self.settings) && stands(Guard::Unlimited) {
                 return self.release(around, Reason::Stalled, out);
             }
-            if let Phase::Active { renew, announcing, .. } = &mut self.phase {
+            if let Phase::Active { renew, announcing, tickling, .. } = &mut self.phase {
                 let later = now + LOOK_AGAIN;
                 *renew = (*renew).max(later);
                 announcing.wait(later);
+                tickling.wait(later);
             }
             return self.explain(Reason::Stalled, out);
         }
@@ -191,7 +199,12 @@ impl Vip {
         // Put back at once; if that came late, after a while, and without a word.
         let deleted = missing && self.late.is_none_or(|until| until <= now);
         let is_news = deleted && self.late.is_none();
-        let Phase::Active { confirmed, renew, announcing } = &mut self.phase else { return };
+        let Phase::Active { confirmed, renew, announcing, tickling } = &mut self.phase else { return };
+        // Never before the kernel has said that the address is here, nor while it is not.
+        let tickle = if *confirmed && !missing { tickling.output(now, self.id) } else { None };
+        if missing {
+            tickling.wait(now + LOOK_AGAIN);
+        }
         let announce_due = *confirmed && (deleted || now >= announcing.due());
         // What is announced has been renewed just before: its lifetime does not end in between. The slices of a long list
         // follow each other within milliseconds.
@@ -215,6 +228,7 @@ impl Vip {
         if announce_due {
             self.announce(around, out);
         }
+        out.extend(tickle);
     }
 
     pub(super) fn advance_draining(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {

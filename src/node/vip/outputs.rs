@@ -49,6 +49,7 @@ impl Vip {
         // Past D another node may be holding the VIP: resetting connections first would only prolong that.
         let overdue = self.lock.held().is_none_or(|held| now >= held.stays_until(&around.evidence));
         if !overdue {
+            self.keep_newcomers_waiting(now, out);
             out.push(Output::Reset { vip: self.id, budget: RESET_BEFORE });
         }
         if !stands(Guard::RevokeAfterUnbind) {

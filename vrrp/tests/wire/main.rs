@@ -12,6 +12,7 @@ mod heard;
 mod ipv4;
 mod naive;
 mod ndisc;
+mod tickle;
 
 use std::net::Ipv4Addr;
 

@@ -309,6 +309,9 @@ impl Host {
             Output::Announce { vip, .. } => Outcome::Announced { vip },
             Output::Tell(_) => return None,
             Output::CountConnections { .. }
+            | Output::DropSyns { .. }
+            | Output::AcceptSyns { .. }
+            | Output::Tickle { .. }
             | Output::Etcd(_)
             | Output::AskPostgres { .. }
             | Output::AskPatroni { .. } => panic!("an election wants {output:?}"),

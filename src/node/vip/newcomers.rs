@@ -1,0 +1,120 @@
+//! New connections while the VIP leaves, or may be about to: they are kept waiting instead of refused.
+//!
+//! A PostgreSQL that is shutting down refuses whoever comes, and its listening socket is there until its end. A SYN that is
+//! dropped instead is sent again by the client's kernel, a second later, and meets the next primary. What drops them ends
+//! by itself after [`LIFETIME`], in the kernel.
+//!
+//! When it begins: as soon as Patroni is asked for a switchover (it then takes tens of milliseconds at least until it stops
+//! PostgreSQL, in which connections that are being made get through), when PostgreSQL ends the session with this daemon,
+//! and at the latest when the VIP drains or is released.
+
+use std::time::Duration;
+
+use vrrp::time::Instant;
+
+use super::{Phase, Surroundings, Vip};
+use crate::gate::evidence::Role;
+use crate::gate::policy::PostgresDown;
+use crate::node::io::Output;
+
+/// The longest that new connections wait for something that does not come: one second step of a client's SYN.
+const LIFETIME: Duration = Duration::from_secs(1);
+
+/// With what it takes to see that PostgreSQL is down, within the 300 ms that P2 allows. Whoever is still connected then is
+/// reset, and learns of the move by that.
+const DRAIN: Duration = Duration::from_millis(200);
+const SHORT_DRAIN: Duration = Duration::from_millis(60);
+
+/// What keeps new connections of one VIP waiting.
+#[derive(Debug, Default)]
+pub(super) struct Newcomers {
+    /// They are dropped until then.
+    until: Option<Instant>,
+    /// Since when because PostgreSQL has ended its session; its next word ends it.
+    parted: Option<Instant>,
+    /// The revision of the last switchover that was taken notice of.
+    switchover: i64,
+    /// The kernel cannot drop them.
+    refused: bool,
+}
+
+impl Newcomers {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// What came of dropping them.
+    pub(super) fn dropped(&mut self, works: bool) {
+        self.refused = !works;
+    }
+
+    /// How long PostgreSQL may say goodbye to its clients while the address is still there. Where the kernel cannot drop new
+    /// connections, PostgreSQL's listening socket refuses them for that long, and they had better meet the next primary.
+    pub(super) fn drain(&self) -> Duration {
+        if self.refused { SHORT_DRAIN } else { DRAIN }
+    }
+}
+
+impl Vip {
+    /// PostgreSQL has ended the session with this daemon, and with others perhaps.
+    pub(in crate::node) fn postgres_parted(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
+        let leaves = around.evidence.policy.postgres_down == PostgresDown::Release;
+        if leaves && matches!(self.phase, Phase::Active { confirmed: true, .. }) {
+            self.newcomers.parted = Some(around.evidence.now);
+            self.keep_newcomers_waiting(around.evidence.now, out);
+        }
+    }
+
+    /// Patroni has been asked for a switchover. Each is taken notice of once: one that is refused costs clients a second.
+    pub(in crate::node) fn switchover_asked(
+        &mut self,
+        around: &Surroundings<'_>,
+        leader: Option<&str>,
+        revision: i64,
+        out: &mut Vec<Output>,
+    ) {
+        let here = leader.is_none_or(|leader| leader == around.me.member);
+        let leaves = around.evidence.policy.postgres_down == PostgresDown::Release;
+        let bound = matches!(self.phase, Phase::Active { confirmed: true, .. });
+        if here && leaves && bound && revision > self.newcomers.switchover {
+            self.newcomers.switchover = revision;
+            self.newcomers.parted = None;
+            self.keep_newcomers_waiting(around.evidence.now, out);
+        }
+    }
+
+    /// Drops new connections from now on.
+    pub(super) fn keep_newcomers_waiting(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let enough = now + LIFETIME / 2;
+        if self.newcomers.until.is_some_and(|until| until >= enough) {
+            return;
+        }
+        self.newcomers.until = Some(now + LIFETIME);
+        out.push(Output::DropSyns { vip: self.id, lifetime: LIFETIME });
+    }
+
+    /// Lets them in, if they were kept waiting.
+    pub(super) fn let_newcomers_in(&mut self, out: &mut Vec<Output>) {
+        self.newcomers.parted = None;
+        if self.newcomers.until.take().is_some() {
+            out.push(Output::AcceptSyns { vip: self.id });
+        }
+    }
+
+    /// Lets them in if there is nothing left to wait for: PostgreSQL goes on, the address is gone, or nothing came of it in
+    /// time.
+    pub(super) fn look_after_newcomers(&mut self, around: &Surroundings<'_>, out: &mut Vec<Output>) {
+        let goes_on = self.newcomers.parted.is_some_and(|parted| {
+            around.evidence.postgres.is_some_and(|report| report.role == Role::Primary && report.asked > parted)
+        });
+        let over = self.newcomers.until.is_some_and(|until| until <= around.evidence.now);
+        let is_done = match self.phase {
+            Phase::Active { .. } => over || goes_on,
+            Phase::Closed | Phase::Displacing { .. } => true,
+            Phase::Draining { .. } | Phase::Releasing { .. } => over,
+        };
+        if is_done {
+            self.let_newcomers_in(out);
+        }
+    }
+}
