@@ -92,6 +92,7 @@ impl Channel {
         set_receive_timeout(&self.socket, deadline.left().clamp(Duration::from_millis(1), RECEIVE_TIMEOUT))?;
         match self.exchange(write, deadline, &mut |_, _| Ok(())) {
             Ok(()) => Ok(()),
+            Err(Broken::Failed(Failure::Timeout(_))) => Err(Failure::Timeout(deadline.within().min(RECEIVE_TIMEOUT))),
             Err(Broken::Failed(failure)) => Err(failure),
             // The answer did not fit; there is no table here that could have been interrupted.
             Err(Broken::Again) => Err(io::Error::from_raw_os_error(libc::ENOBUFS).into()),

@@ -106,6 +106,9 @@ impl SockDiag {
     /// Reports the connections to `local` that [`established`](Self::established) counts: those on these local ports, or on
     /// any if none are named. In no order; one that begins or ends meanwhile may be missing.
     ///
+    /// Takes some 0.3 ms, a microsecond for each that is reported, and 0.2 microseconds for each other connection of the
+    /// machine, in whatever network namespace: the kernel has them all in one table, which it has to read to its end.
+    ///
     /// # Errors
     ///
     /// As [`established`](Self::established). Some may have been reported by then.

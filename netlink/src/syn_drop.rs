@@ -215,7 +215,59 @@ fn unsupported(what: &str, source: io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
+    use nix::sched::{CloneFlags, unshare};
+
     use super::*;
+
+    const AMPLE: Duration = Duration::from_secs(5);
+
+    fn rules() -> String {
+        let output = Command::new("nft").args(["list", "ruleset"]).output().expect("run nft (nftables)");
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[test]
+    fn an_answer_that_does_not_come_is_waited_for_no_longer_than_allowed_and_the_next_call_starts_afresh() {
+        let test = || {
+            unshare(CloneFlags::CLONE_NEWNET).expect("make a network namespace (needs root)");
+            let (first, second) = (IpAddr::from([10, 0, 20, 155]), IpAddr::from([10, 0, 20, 156]));
+            let mut drop = SynDrop::open().unwrap();
+            drop.begin(&[first], AMPLE, AMPLE).unwrap();
+            let table = drop.table.unwrap();
+
+            let waiting = Deadline::after(AMPLE);
+            let to_nobody = Batch::about("unknown".into()).delete_table();
+            let allowed = Duration::from_millis(20);
+            let outcome = drop.channel.batch(|sequence| to_nobody.written(sequence + 1), Deadline::after(allowed));
+            assert!(matches!(outcome, Err(Failure::Timeout(time)) if time == allowed), "{outcome:?}");
+            assert!(AMPLE - waiting.left() < Duration::from_millis(100));
+
+            drop.begin(&[second], AMPLE, AMPLE).unwrap();
+            assert_ne!(drop.table, Some(table), "another socket, another table");
+            let rules = rules();
+            assert!(!rules.contains(&format!("pgvrrp-{table} ")), "{rules}");
+            assert!(rules.contains("10.0.20.155") && rules.contains("10.0.20.156"), "{rules}");
+        };
+        std::thread::spawn(test).join().unwrap();
+    }
+
+    #[test]
+    fn a_batch_of_which_a_part_is_refused_leaves_nothing() {
+        let test = || {
+            unshare(CloneFlags::CLONE_NEWNET).expect("make a network namespace (needs root)");
+            let mut channel = Channel::open(NETLINK_NETFILTER).unwrap();
+            let elements = [(IpAddr::from([10, 0, 20, 155]), AMPLE)];
+            let batch =
+                with_table("pgvrrp-test".into(), &elements).flush_set("unknown").add_to_set(SETS[0].1, &elements);
+            let refused = channel.batch(|sequence| batch.written(sequence), Deadline::after(AMPLE)).unwrap_err();
+            assert!(refused.is(libc::ENOENT), "{refused:?}");
+            assert_eq!(rules(), "");
+        };
+        std::thread::spawn(test).join().unwrap();
+    }
 
     #[test]
     fn what_the_kernel_cannot_do_is_told_apart_from_what_it_would_not() {
