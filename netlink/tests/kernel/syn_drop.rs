@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
@@ -337,7 +338,33 @@ fn how_long_dropping_takes() {
             other.as_mut().unwrap().begin(&[VIP], AMPLE, AMPLE).unwrap();
             time(&mut close, &mut || std::mem::drop(other.take()));
         }
+        // Others who change the rules of the same namespace: by a tool, and by questions, which keep them all waiting.
+        let enough = AtomicBool::new(false);
+        let mut among = [const { Vec::new() }; 2];
+        for (times, questions) in among.iter_mut().zip([false, true]) {
+            enough.store(false, Relaxed);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    let mut other = SynDrop::open().unwrap();
+                    while !enough.load(Relaxed) {
+                        if questions {
+                            assert!(other.supported(AMPLE).unwrap());
+                        } else {
+                            nft("add table inet of_another ; delete table inet of_another");
+                        }
+                    }
+                });
+                for _ in 0..50 {
+                    time(times, &mut || drop.begin(&[VIP, VIP6], AMPLE, AMPLE).unwrap());
+                    drop.end(&[VIP, VIP6], AMPLE).unwrap();
+                    thread::sleep(Duration::from_millis(7));
+                }
+                enough.store(true, Relaxed);
+            });
+        }
         report("begin, making the table", &mut first);
+        report("the same while nft keeps changing a table", &mut among[0]);
+        report("the same while somebody keeps asking", &mut among[1]);
         report("begin right after an end", &mut at_once);
         report("begin again", &mut again);
         report("end of one of two", &mut one);
