@@ -296,15 +296,16 @@ impl Actuator {
             Some(newcomers) => newcomers.begin(&addresses, lifetime, DROP).map_err(Some),
             None => Err(None),
         };
-        // It is not to be had at all: told once.
-        let unsupported = matches!(begun, Err(None | Some(Error::Unsupported { .. })));
-        if unsupported && !self.cannot_drop_told {
-            self.cannot_drop_told = true;
-            warn!(
-                "this kernel cannot drop new connections (nf_tables, Linux 5.12): while PostgreSQL shuts down, some are refused"
-            );
-        } else if let (Err(Some(error)), false) = (&begun, unsupported) {
-            warn!(%error, "new connections are not dropped");
+        match &begun {
+            Err(Some(error)) => warn!(%error, "new connections are not dropped"),
+            Err(None) if !self.cannot_drop_told => {
+                self.cannot_drop_told = true;
+                warn!(
+                    "this kernel cannot drop new connections (it lacks nf_tables with owned tables, Linux 5.12): while \
+                     PostgreSQL shuts down, some are refused"
+                );
+            }
+            Ok(()) | Err(None) => {}
         }
         Some(Outcome::SynsDropped { vip, works: begun.is_ok() })
     }

@@ -213,7 +213,7 @@ fn protocol(
         // The monitor first, the dump after it: nothing that happens in between is missed.
         let monitor = Monitor::open().map_err(refused)?;
         let mut kernel = Kernel::open().map_err(refused)?;
-        let newcomers = SynDrop::open().inspect_err(|error| warn!(%error, "new connections cannot be dropped")).ok();
+        let newcomers = syn_drop();
         let sockets = SockDiag::open().map_err(refused)?;
         let reach = Reach { sockets, newcomers, tickler: Tickler::open(), book };
         let announcer = Announcer::open().map_err(Failure::system("cannot open a packet socket"))?;
@@ -230,6 +230,20 @@ fn protocol(
         let _ = started.send(());
         reactor.run().await.map_err(Failure::system("the loop ended"))
     })
+}
+
+/// What keeps new connections waiting; `None` where the kernel has no such thing. Asked now, since that loads modules.
+fn syn_drop() -> Option<SynDrop> {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let mut syn_drop = SynDrop::open().ok()?;
+    match syn_drop.supported(PATIENCE) {
+        Ok(supported) => supported.then_some(syn_drop),
+        // It may be another time.
+        Err(error) => {
+            warn!(%error, "it is not known whether new connections can be dropped");
+            Some(syn_drop)
+        }
+    }
 }
 
 /// The interfaces with virtual MACs, so that what cannot be is refused before anything starts; and away with those that a

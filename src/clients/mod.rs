@@ -1,9 +1,9 @@
 //! The clients of a VIP, told of by its holder to those that may follow it, so that they can be told when it is gone.
 //!
-//! The holder reads its established connections from the kernel about once a second and sends the whole list to the daemon
+//! The holder reads its established connections from the kernel several times a second and sends the whole list to the daemon
 //! of every other member, by UDP. *By UDP*, since a list is worth nothing when the next one is there: nothing has to be
 //! repeated, no connection has to be kept or watched, a peer that is dead costs nothing, and nobody can hold this daemon's
-//! attention by holding a connection. *Directly*, not through etcd, whose history would grow by gigabytes a day.
+//! attention by holding a connection. *Directly*, not through etcd, whose history would grow by gigabytes a day: it gets nothing of this.
 //!
 //! Each datagram is signed with the secret in V, which whoever reads V knows and nobody else; it names the V, and has to come
 //! from an address of the member that holds it. What a forged list could do is little (see `vrrp::wire::tickle`: a living

@@ -339,6 +339,9 @@ impl World {
         if !host.patroni.alive || !self.patroni_reaches(h) || !self.etcd.leads(&host.member) || !host.pg.is_primary() {
             return false;
         }
+        if !ends {
+            self.tell_switchover(h);
+        }
         let task = self.begin_task(h);
         let stop = self.dice.between(20 * MS, S);
         let delete = stop + self.dice.between(1200 * MS, 3 * S);

@@ -90,6 +90,10 @@ impl World {
         if before == State::Down {
             self.hosts[h].pg.postmaster += 1;
         }
+        if state == State::Down && self.hosts[h].pg.session.is_some() && self.hosts[h].process.is_some() {
+            self.hosts[h].inbox.parted = true;
+            self.wake(h);
+        }
         self.say(&format!("db{}", h + 1), || format!("PostgreSQL {before:?} -> {state:?}"));
         if state == State::Primary && before == State::Promoting && !self.lock_is_of(h) {
             self.count("primary before V was acquired");

@@ -28,6 +28,8 @@ const V: VipId = VipId(0);
 pub(crate) struct Inbox {
     pub(crate) stop: bool,
     pub(crate) hand_over: bool,
+    /// PostgreSQL has ended the session.
+    pub(crate) parted: bool,
     pub(crate) postgres: VecDeque<RoleReport>,
     pub(crate) etcd: VecDeque<EtcdReport>,
     pub(crate) patroni: VecDeque<PatroniReport>,
@@ -284,6 +286,9 @@ impl World {
         if p.node.deadline() <= now {
             return Some(Input::Timer);
         }
+        if std::mem::take(&mut inbox.parted) {
+            return Some(Input::PostgresParted);
+        }
         if let Some(report) = inbox.postgres.pop_front() {
             return Some(Input::Postgres(report));
         }
@@ -531,7 +536,7 @@ impl World {
                 self.send_advert(h, priority, source, checksum);
                 Some(Outcome::Advertised { vip })
             }
-            Output::DropSyns { vip, .. } => Some(Outcome::SynsDropped { vip, works: self.dice.chance(500_000) }),
+            Output::DropSyns { vip, .. } => Some(Outcome::SynsDropped { vip, works: h == 0 }),
             // As with an announcement: only who holds the VIP speaks for it.
             Output::Tickle { vip, .. } => {
                 self.check_announcement(h, timely);

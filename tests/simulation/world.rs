@@ -512,6 +512,24 @@ impl World {
         });
     }
 
+    /// Patroni is asked to take the leadership from this host.
+    pub(crate) fn tell_switchover(&mut self, from: usize) {
+        let (leader, revision) = (self.hosts[from].member.clone(), self.etcd.state.revision);
+        for h in 0..self.hosts.len() {
+            let host = &self.hosts[h];
+            if host.silent_watch || host.cut_answers || !host.life_is_running() {
+                continue;
+            }
+            let (life, leader) = (host.life, Some(leader.clone()));
+            self.after(2 * MS, move |w| {
+                if w.hosts[h].life == life {
+                    w.hosts[h].inbox.etcd.push_back(EtcdReport::Switchover { leader, revision });
+                    w.wake(h);
+                }
+            });
+        }
+    }
+
     /// The asker opens another one after a pause, for as long as it takes. What happened meanwhile is not told by that: the
     /// creation of the stream, of each of its three keys, says "look again".
     pub(crate) fn watch_ended(&mut self, h: usize, life: u64) {
