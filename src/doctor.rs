@@ -12,6 +12,7 @@ mod daemon;
 mod endpoints;
 mod etcd;
 mod etcd_rights;
+mod firewall;
 mod interface;
 mod keys;
 mod listen;
@@ -35,6 +36,12 @@ use crate::settings::{etcd_settings, postgres_settings};
 use login::Login;
 pub use report::{Finding, Level, Report};
 
+/// PostgreSQL's, where it does not say which one it has.
+const POSTGRES_PORT: u16 = 5432;
+
+/// UDP: where the daemons hand each other the lists of clients.
+const CLIENTS_PORT: u16 = 9155;
+
 /// Looks at everything, within 8 s. `path` is where the configuration came from.
 ///
 /// # Errors
@@ -54,13 +61,18 @@ async fn examine(config: &Config, path: &Path) -> Report {
             None => None,
         }
     };
-    let (cluster, daemon) = tokio::join!(ask_cluster, daemon::ask(config.runtime_dir.clone()));
+    let (cluster, daemon, firewall) =
+        tokio::join!(ask_cluster, daemon::ask(config.runtime_dir.clone()), firewall::ask(config));
     let host = interface::ask(config);
 
     let mut findings = vec![configuration(config, path)];
     findings.extend(process::judge(daemon.running()));
     findings.extend(interface::judge(config, &host));
     findings.push(interface::reset());
+    if let Some(firewall) = firewall {
+        let postgres = cluster.as_ref().and_then(|asked| postgres::port(&asked.server)).unwrap_or(POSTGRES_PORT);
+        findings.extend(firewall::judge(config, &firewall, firewall::Ports { postgres, clients: CLIENTS_PORT }));
+    }
     if let (Some(cluster), Some(asked)) = (&config.cluster, cluster) {
         findings.extend(judge_cluster(config, cluster, &asked, &host, daemon.postgres_role()).await);
     }

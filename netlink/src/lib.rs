@@ -38,4 +38,4 @@ pub use macvlan::Macvlan;
 pub use monitor::{Event, Monitor};
 pub use sock_diag::{Client, Reset, SockDiag};
 pub use syn_drop::SynDrop;
-pub use sysctl::{arp_announce, arp_filter, arp_ignore, promote_secondaries};
+pub use sysctl::{arp_announce, arp_filter, arp_ignore, promote_secondaries, rp_filter};

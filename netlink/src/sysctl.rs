@@ -56,6 +56,16 @@ pub fn arp_filter(interface: &str) -> io::Result<bool> {
     Ok(ipv4(interface, "arp_filter")? != 0)
 }
 
+/// How the kernel filters what comes in at `interface` by the way back to its source: 0 not at all, 1 strictly, by the same
+/// interface only, 2 loosely, by any. The larger one of the interface's own value and that for all, as the kernel has it.
+///
+/// # Errors
+///
+/// As [`promote_secondaries`].
+pub fn rp_filter(interface: &str) -> io::Result<i32> {
+    Ok(ipv4(interface, "rp_filter")?.max(ipv4("all", "rp_filter")?))
+}
+
 /// The value below `net.ipv4.conf` in the network namespace of the calling thread.
 fn ipv4(interface: &str, key: &str) -> io::Result<i32> {
     if interface.is_empty() || interface.contains('/') || interface == "." || interface == ".." {

@@ -4,6 +4,7 @@ pub(super) const CONFIGURATION: &str = "configuration";
 pub(super) const CAPABILITIES: &str = "capabilities";
 pub(super) const INTERFACE: &str = "interface";
 pub(super) const SOCKETS: &str = "sockets";
+pub(super) const FIREWALL: &str = "firewall";
 pub(super) const ETCD: &str = "etcd";
 pub(super) const ETCD_RIGHTS: &str = "etcd-rights";
 pub(super) const PATRONI: &str = "patroni";

@@ -78,6 +78,11 @@ pub(super) async fn ask(settings: Settings) -> Seen {
     })
 }
 
+/// On which it listens, if it said so.
+pub(super) fn port(seen: &Seen) -> Option<u16> {
+    seen.as_ref().ok()?.port.as_deref()?.parse().ok()
+}
+
 /// `initialize` is the cluster's system identifier according to etcd, if it is known; `daemon` is what a running daemon
 /// says of PostgreSQL's role, if it says so.
 pub(super) fn judge(
