@@ -123,6 +123,62 @@ fn names_what_is_wrong_and_the_fix() {
     });
 }
 
+#[test]
+fn rules_that_keep_clients_from_being_told() {
+    play_with(Options::default(), |stage| {
+        let config = Config::reference(stage.lab, Node::Db1);
+        let namespace = stage.lab.namespace(Node::Db1);
+        let loose =
+            |value: &str| namespace.run(|| std::fs::write("/proc/sys/net/netfilter/nf_conntrack_tcp_loose", value));
+        let examined = examine(stage, Node::Db1, "no-rules", &config, &[])?;
+        examined.says("firewall", "ok", "no rules", "")?;
+        examined.says("firewall", "ok", "the kernel has nf_tables", "")?;
+
+        // The lab's etcd and its PostgreSQL have connections already, which conntrack then picks up.
+        namespace
+            .nft("table inet filter { chain input { type filter hook input priority 0; ct state invalid drop; }; }")?;
+        let examined = examine(stage, Node::Db1, "invalid-loose", &config, &[])?;
+        examined.says(
+            "firewall",
+            "ok",
+            "no rule was seen that keeps packets from a VIP (nf_conntrack_tcp_loose = 1)",
+            "",
+        )?;
+        loose("0")??;
+        let examined = examine(stage, Node::Db1, "invalid-strict", &config, &[])?;
+        let text = "inet filter input drops what clients answer when told that the primary's host died (ct state invalid drop, \
+                    and net.netfilter.nf_conntrack_tcp_loose is 0)";
+        examined.says("firewall", "warning", text, "nf_conntrack_tcp_loose = 1")?;
+        examined.is_well()?;
+        // The rule that is recommended, by the words in which it is.
+        let fixes = examined.of("firewall", "warning");
+        let rule =
+            fixes.iter().find_map(|(_, fix)| fix.split_once("`nft '")?.1.split('\'').next()).context("no rule")?;
+        namespace.nft(rule)?;
+        let examined = examine(stage, Node::Db1, "mended", &config, &[])?;
+        examined.says(
+            "firewall",
+            "ok",
+            "no rule was seen that keeps packets from a VIP (nf_conntrack_tcp_loose = 0)",
+            "",
+        )?;
+        loose("1")??;
+
+        namespace.nft("flush ruleset; table ip closed { chain out { type filter hook output priority 0; udp dport 9155 drop; }; }")?;
+        let examined = examine(stage, Node::Db1, "closed", &config, &[])?;
+        examined.says(
+            "firewall",
+            "note",
+            "lets the lists of clients out, UDP port 9155 (udp dport 9155 drop)",
+            "insert rule ip closed out",
+        )?;
+        namespace.nft("flush ruleset")?;
+        examine(stage, Node::Db1, "no-rules-again", &config, &[])?.says("firewall", "ok", "no rules", "")?;
+        let nobody = ["setpriv", "--reuid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"];
+        examine(stage, Node::Db1, "hidden", &config, &nobody)?.says("firewall", "note", "needs CAP_NET_ADMIN", "")
+    });
+}
+
 fn healthy_without_a_daemon(stage: &Stage<'_>) -> Result<()> {
     let before = revision(stage)?;
     for node in Node::DATABASES {

@@ -102,26 +102,33 @@ impl Purpose {
 
 /// Everything that these rules keep from this host's VIPs. Nothing if they keep nothing.
 pub(super) fn judge(config: &Config, tables: &[Table], ports: Ports, loose: bool) -> Vec<Finding> {
-    let mut told = BTreeSet::new();
-    let mut findings = Vec::new();
+    let mut kept: Vec<Kept<'_>> = Vec::new();
     for vip in &config.vips {
         let cluster = Purpose::CLUSTER.into_iter().filter(|_| vip.follows.is_primary());
-        for purpose in cluster.chain(Purpose::ALL) {
-            for address in [IpAddr::is_ipv4, IpAddr::is_ipv6].iter().filter_map(|is| {
-                let mut addresses = vip.addresses.iter().map(ipnet::IpNet::addr);
-                addresses.find(is)
-            }) {
-                let subject = Subject { purpose, vip, address, ports, loose, tables };
-                for (table, chain) in on_the_way(&subject) {
-                    let place = place(table, chain);
-                    let finding = subject.finding(table, chain, &place);
-                    // A tickle and a RST that one rule drops are one finding.
-                    findings.extend(finding.filter(|_| told.insert((place, subject.kind()))));
+        for (purpose, net) in cluster.chain(Purpose::ALL).flat_map(|of| vip.addresses.iter().map(move |net| (of, net)))
+        {
+            let subject = Subject { purpose, vip, address: net.addr(), ports, loose, tables };
+            for (table, chain) in on_the_way(&subject) {
+                let fate = subject.packet(loose).in_chain(table, chain);
+                if fate == Fate::Passes || !purpose.is_to_tell() && !matches!(fate, Fate::Dropped(_)) {
+                    continue;
+                }
+                // A tickle and a RST, or two addresses, that are dropped at the same place are one finding.
+                let is_same = |kept: &&mut Kept<'_>| {
+                    let same = std::ptr::eq(kept.chain, chain) && kept.subject.kind() == subject.kind();
+                    same && std::mem::discriminant(&kept.fate) == std::mem::discriminant(&fate)
+                };
+                match kept.iter_mut().find(is_same) {
+                    Some(kept) => drop(kept.addresses.insert(subject.address)),
+                    None => {
+                        let addresses = BTreeSet::from([subject.address]);
+                        kept.push(Kept { subject, table, chain, fate, addresses });
+                    }
                 }
             }
         }
     }
-    findings
+    kept.iter().map(Kept::finding).collect()
 }
 
 fn on_the_way<'a>(subject: &Subject<'a>) -> impl Iterator<Item = (&'a Table, &'a Chain)> + use<'a> {
@@ -177,88 +184,118 @@ impl Subject<'_> {
             Purpose::Advert { .. } => "advert",
         }
     }
+}
 
-    fn finding(&self, table: &Table, chain: &Chain, place: &str) -> Option<Finding> {
-        let fate = self.packet(self.loose).in_chain(table, chain);
-        if !self.purpose.is_to_tell() {
-            let Fate::Dropped(by) = fate else { return None };
-            return Some(Finding {
+/// What does not come through a chain.
+struct Kept<'a> {
+    /// The first of its kind.
+    subject: Subject<'a>,
+    table: &'a Table,
+    chain: &'a Chain,
+    fate: Fate,
+    addresses: BTreeSet<IpAddr>,
+}
+
+impl Kept<'_> {
+    fn finding(&self) -> Finding {
+        let Self { subject, table, chain, .. } = self;
+        let place = place(table, chain);
+        let (level, verb, by) = match &self.fate {
+            Fate::Dropped(by) => (Level::Warning, "drops", by.as_str()),
+            Fate::MayBeDropped(by) => (Level::Note, "may drop", by.as_str()),
+            Fate::Passes => (Level::Ok, "lets through", ""),
+        };
+        if !subject.purpose.is_to_tell() {
+            return Finding {
                 area: AREA,
                 level: Level::Note,
                 text: format!("firewall: {place}: could not see a rule that lets {} ({by})", self.what()),
-                fix: Some(self.rule(table, chain)),
-            });
+                fix: Some(self.fix()),
+            };
         }
-        let (level, verb, by) = match fate {
-            Fate::Passes => return None,
-            Fate::Dropped(by) => (Level::Warning, "drops", by),
-            Fate::MayBeDropped(by) => (Level::Note, "may drop", by),
-        };
         // Is it conntrack's strictness alone?
-        let is_strict = !self.loose && self.packet(true).in_chain(table, chain) == Fate::Passes;
-        let strict = if is_strict { ", and net.netfilter.nf_conntrack_tcp_loose is 0" } else { "" };
-        let mut fix = self.rule(table, chain);
-        if is_strict {
-            fix = format!(
-                "net.netfilter.nf_conntrack_tcp_loose = 1 in /etc/sysctl.d and by `sysctl -w`, as is the kernel's default; or {fix}"
-            );
-        }
+        let is_strict = !subject.loose && subject.packet(true).in_chain(table, chain) == Fate::Passes;
+        let (strict, sysctl) = if is_strict {
+            let sysctl = "net.netfilter.nf_conntrack_tcp_loose = 1, the kernel's default, in /etc/sysctl.d and by \
+                          `sysctl -w`; or ";
+            (", and net.netfilter.nf_conntrack_tcp_loose is 0", sysctl)
+        } else {
+            ("", "")
+        };
         let text = format!(
             "firewall: {place} {verb} {} ({by}{strict}): they wait for their own time-outs instead",
             self.what()
         );
-        Some(Finding { area: AREA, level, text, fix: Some(fix) })
+        Finding { area: AREA, level, text, fix: Some(format!("{sysctl}{}", self.fix())) }
     }
 
     fn what(&self) -> String {
+        let Ports { postgres, clients } = self.subject.ports;
         let way = |inwards| if inwards { "in" } else { "out" };
-        match self.purpose {
-            Purpose::Tickle | Purpose::Reset => "what tells the clients of a primary whose host died".to_owned(),
-            Purpose::Answer => "what clients answer who are told that the primary's host died".to_owned(),
-            Purpose::Connection => format!("connections to {} in, TCP port {}", self.address, self.ports.postgres),
-            Purpose::List { inwards } => {
-                format!("the lists of clients {}, UDP port {}", way(inwards), self.ports.clients)
+        match self.subject.purpose {
+            Purpose::Tickle | Purpose::Reset => "what tells clients that the primary's host died".to_owned(),
+            Purpose::Answer => "what clients answer when told that the primary's host died".to_owned(),
+            Purpose::Connection => {
+                format!("connections to {} in, TCP port {postgres}", list(&self.addresses, |_| true))
             }
+            Purpose::List { inwards } => format!("the lists of clients {}, UDP port {clients}", way(inwards)),
             Purpose::Advert { inwards } => format!("VRRP {}, protocol 112", way(inwards)),
         }
     }
 
-    /// A rule before all others, so it has to be as narrow as can be: what it lets in beside is answered by a RST.
-    fn rule(&self, table: &Table, chain: &Chain) -> String {
-        let family = if self.address.is_ipv4() { "ip" } else { "ip6" };
-        let Self { address, ports: Ports { postgres, clients }, .. } = self;
-        let command = match table.tool {
-            Tool::Nft => {
-                let rule = match self.purpose {
-                    Purpose::Tickle | Purpose::Reset => format!("{family} saddr {address} tcp sport {postgres}"),
-                    Purpose::Answer => {
-                        format!("{family} daddr {address} tcp dport {postgres} tcp flags & (syn | rst | ack) == ack")
-                    }
-                    Purpose::Connection => format!("{family} daddr {address} tcp dport {postgres}"),
-                    Purpose::List { .. } => format!("udp dport {clients}"),
-                    Purpose::Advert { .. } => "meta l4proto 112".to_owned(),
-                };
-                format!("nft 'insert rule {} {} {rule} accept'", table.name, chain.name)
-            }
-            tool => {
-                let rule = match self.purpose {
-                    Purpose::Tickle | Purpose::Reset => format!("-s {address} -p tcp --sport {postgres}"),
-                    Purpose::Answer => {
-                        format!("-d {address} -p tcp --dport {postgres} --tcp-flags SYN,RST,ACK ACK")
-                    }
-                    Purpose::Connection => format!("-d {address} -p tcp --dport {postgres}"),
-                    Purpose::List { .. } => format!("-p udp --dport {clients}"),
-                    Purpose::Advert { .. } => "-p 112".to_owned(),
-                };
-                let of = if table.name == "filter" { String::new() } else { format!("-t {} ", table.name) };
-                format!("{} {of}-I {} {rule} -j ACCEPT", program(tool), chain.name)
-            }
-        };
-        let kept = if table.name == "inet firewalld" {
+    /// Rules before all others, so they have to be as narrow as can be: what they let in beside is answered by a RST.
+    fn fix(&self) -> String {
+        let needs_address = !matches!(self.subject.purpose, Purpose::List { .. } | Purpose::Advert { .. });
+        let families = [("ip", IpAddr::is_ipv4 as fn(&IpAddr) -> bool), ("ip6", IpAddr::is_ipv6)];
+        let families = families.into_iter().filter(|(_, is)| self.addresses.iter().any(is));
+        let commands = families.map(|(family, is)| format!("`{}`", self.command(family, &list(&self.addresses, is))));
+        let commands: Vec<_> = commands.take(if needs_address { 2 } else { 1 }).collect();
+        let kept = if self.table.name == "inet firewalld" {
             "; firewalld forgets it when it reloads"
         } else {
             ", and the same where the rules are kept"
         };
-        format!("`{command}`{kept}")
+        format!("{}{kept}", commands.join(" and "))
     }
+
+    fn command(&self, family: &str, addresses: &str) -> String {
+        let Ports { postgres, clients } = self.subject.ports;
+        let (table, chain) = (&self.table.name, &self.chain.name);
+        let purpose = self.subject.purpose;
+        match self.table.tool {
+            Tool::Nft => {
+                let addresses =
+                    if addresses.contains(',') { format!("{{ {addresses} }}") } else { addresses.to_owned() };
+                let rule = match purpose {
+                    Purpose::Tickle | Purpose::Reset => format!("{family} saddr {addresses} tcp sport {postgres}"),
+                    Purpose::Answer => {
+                        format!("{family} daddr {addresses} tcp dport {postgres} tcp flags & (syn | rst | ack) == ack")
+                    }
+                    Purpose::Connection => format!("{family} daddr {addresses} tcp dport {postgres}"),
+                    Purpose::List { .. } => format!("udp dport {clients}"),
+                    Purpose::Advert { .. } => "meta l4proto 112".to_owned(),
+                };
+                format!("nft 'insert rule {table} {chain} {rule} accept'")
+            }
+            tool => {
+                let addresses = addresses.replace(' ', "");
+                let rule = match purpose {
+                    Purpose::Tickle | Purpose::Reset => format!("-s {addresses} -p tcp --sport {postgres}"),
+                    Purpose::Answer => {
+                        format!("-d {addresses} -p tcp --dport {postgres} --tcp-flags SYN,RST,ACK ACK")
+                    }
+                    Purpose::Connection => format!("-d {addresses} -p tcp --dport {postgres}"),
+                    Purpose::List { .. } => format!("-p udp --dport {clients}"),
+                    Purpose::Advert { .. } => "-p 112".to_owned(),
+                };
+                let of = if table == "filter" { String::new() } else { format!("-t {table} ") };
+                format!("{} {of}-I {chain} {rule} -j ACCEPT", program(tool))
+            }
+        }
+    }
+}
+
+fn list(addresses: &BTreeSet<IpAddr>, which: impl Fn(&IpAddr) -> bool) -> String {
+    let addresses = addresses.iter().filter(|address| which(address)).map(ToString::to_string);
+    addresses.collect::<Vec<_>>().join(", ")
 }

@@ -64,7 +64,10 @@ mod tests {
 
     const HEAD: &str = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n";
 
-    fn table(routes: &[(&str, [u8; 4], [u8; 4], u32, u32)]) -> String {
+    /// Interface, net, mask, flags and metric.
+    type Line = (&'static str, [u8; 4], [u8; 4], u32, u32);
+
+    fn table(routes: &[Line]) -> String {
         let lines = routes.iter().map(|(interface, net, mask, flags, metric)| {
             let [net, mask] = [net, mask].map(|bytes| u32::from_ne_bytes(*bytes));
             format!("{interface}\t{net:08X}\t0114000A\t{flags:04X}\t0\t0\t{metric}\t{mask:08X}\t0\t0\t0\n")
