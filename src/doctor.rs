@@ -39,9 +39,6 @@ pub use report::{Finding, Level, Report};
 /// PostgreSQL's, where it does not say which one it has.
 const POSTGRES_PORT: u16 = 5432;
 
-/// UDP: where the daemons hand each other the lists of clients.
-const CLIENTS_PORT: u16 = 9155;
-
 /// Looks at everything, within 8 s. `path` is where the configuration came from.
 ///
 /// # Errors
@@ -71,7 +68,8 @@ async fn examine(config: &Config, path: &Path) -> Report {
     findings.push(interface::reset());
     if let Some(firewall) = firewall {
         let postgres = cluster.as_ref().and_then(|asked| postgres::port(&asked.server)).unwrap_or(POSTGRES_PORT);
-        findings.extend(firewall::judge(config, &firewall, firewall::Ports { postgres, clients: CLIENTS_PORT }));
+        let clients = config.cluster.as_ref().and_then(|cluster| cluster.clients.port);
+        findings.extend(firewall::judge(config, &firewall, firewall::Ports { postgres, clients }));
     }
     if let (Some(cluster), Some(asked)) = (&config.cluster, cluster) {
         findings.extend(judge_cluster(config, cluster, &asked, &host, daemon.postgres_role()).await);

@@ -333,7 +333,7 @@ impl Vip {
                 }
             }
             Outcome::Tickled { sent, total, .. } => {
-                counters.tickles_sent += *sent as u64;
+                counters.clients_told += *sent as u64;
                 if let Phase::Active { tickling, .. } = &mut self.phase {
                     tickling.sent(now, *total);
                 }

@@ -292,7 +292,9 @@ const PLAIN: [(&str, &str, Pick); 17] = [
     ("syn_drops", "Times that new connections were dropped for a moment, to meet the next holder", |counters| {
         counters.syn_drops
     }),
-    ("tickles_sent", "Packets that told a former holder's clients of its end", |counters| counters.tickles_sent),
+    ("clients_told", "Clients of a former holder that were told of its end, each of them twice", |counters| {
+        counters.clients_told
+    }),
     ("announcements", "Gratuitous ARP and neighbour advertisements sent", |counters| counters.announcements),
     ("vrrp_master_transitions", "Times the router became Active (RFC 8347)", |counters| counters.became_active),
     ("vrrp_interval_errors", "Adverts heard with another interval than this node's (RFC 8347)", |counters| {

@@ -96,7 +96,7 @@ fn draw_vip(out: &mut String, vip: &VipStatus) -> std::fmt::Result {
         ("expelled", counters.expelled),
         ("connections reset", counters.connections_reset),
         ("times new ones kept waiting", counters.syn_drops),
-        ("clients of others told", counters.tickles_sent),
+        ("clients of others told", counters.clients_told),
         ("binds refused", counters.bind_refused),
         ("late", counters.late),
         ("locks lost", counters.locks_lost),

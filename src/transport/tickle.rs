@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use vrrp::wire::tickle::packet;
+use vrrp::wire::tickle::{NUMBERS, packet};
 
 /// Protocol 255: a raw socket that only sends, and is given the IP header.
 const RAW: i32 = 255;
@@ -22,16 +22,19 @@ impl Tickler {
         Self { v4: raw(Domain::IPV4), v6: raw(Domain::IPV6) }
     }
 
-    /// Sends one, without waiting for room.
+    /// Sends one with each pair of numbers, without waiting for room.
     ///
     /// # Errors
     /// As the kernel reports them: no route to the client, no room left (ENOBUFS, EAGAIN), EPERM from a firewall that drops it.
     pub fn send(&self, vip: SocketAddr, client: SocketAddr) -> io::Result<()> {
         let socket = if client.is_ipv4() { &self.v4 } else { &self.v6 };
         let socket = socket.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
-        let packet = packet(vip, client).ok_or(io::ErrorKind::InvalidInput)?;
         // The kernel wants no port of a raw socket's destination (EINVAL for IPv6).
-        socket.send_to(&packet, &SocketAddr::new(client.ip(), 0).into()).map(drop)
+        let destination = SocketAddr::new(client.ip(), 0).into();
+        NUMBERS.iter().try_for_each(|numbers| {
+            let packet = packet(vip, client, *numbers).ok_or(io::ErrorKind::InvalidInput)?;
+            socket.send_to(&packet, &destination).map(drop)
+        })
     }
 }
 

@@ -14,8 +14,8 @@ use crate::doctor::report::{Finding, Level};
 #[derive(Clone, Copy, Debug)]
 pub(in crate::doctor) struct Ports {
     pub(in crate::doctor) postgres: u16,
-    /// UDP: where daemons hand each other the lists of clients.
-    pub(in crate::doctor) clients: u16,
+    /// UDP: where daemons hand each other the lists of clients; `None` if they do not.
+    pub(in crate::doctor) clients: Option<u16>,
 }
 
 /// A packet's purpose.
@@ -72,7 +72,7 @@ impl Purpose {
             _ => packet::TCP,
         };
         let (here, port) = match self {
-            Self::List { .. } => (None, Some(ports.clients)),
+            Self::List { .. } => (None, ports.clients),
             Self::Advert { .. } => (None, None),
             _ => (Some(address), Some(ports.postgres)),
         };
@@ -104,7 +104,8 @@ impl Purpose {
 pub(super) fn judge(config: &Config, tables: &[Table], ports: Ports, loose: bool) -> Vec<Finding> {
     let mut kept: Vec<Kept<'_>> = Vec::new();
     for vip in &config.vips {
-        let cluster = Purpose::CLUSTER.into_iter().filter(|_| vip.follows.is_primary());
+        let gives_lists = |of: &Purpose| ports.clients.is_some() || !matches!(of, Purpose::List { .. });
+        let cluster = Purpose::CLUSTER.into_iter().filter(|of| vip.follows.is_primary() && gives_lists(of));
         for (purpose, net) in cluster.chain(Purpose::ALL).flat_map(|of| vip.addresses.iter().map(move |net| (of, net)))
         {
             let subject = Subject { purpose, vip, address: net.addr(), ports, loose, tables };
@@ -231,6 +232,7 @@ impl Kept<'_> {
 
     fn what(&self) -> String {
         let Ports { postgres, clients } = self.subject.ports;
+        let clients = clients.unwrap_or_default();
         let way = |inwards| if inwards { "in" } else { "out" };
         match self.subject.purpose {
             Purpose::Tickle | Purpose::Reset => "what tells clients that the primary's host died".to_owned(),
@@ -260,6 +262,7 @@ impl Kept<'_> {
 
     fn command(&self, family: &str, addresses: &str) -> String {
         let Ports { postgres, clients } = self.subject.ports;
+        let clients = clients.unwrap_or_default();
         let (table, chain) = (&self.table.name, &self.chain.name);
         let purpose = self.subject.purpose;
         match self.table.tool {

@@ -36,7 +36,7 @@ fn seen(loose: i32) -> Seen {
 }
 
 fn judged(seen: &Seen) -> Vec<Finding> {
-    let findings = judge(&config(), seen, Ports { postgres: 5432, clients: 9155 });
+    let findings = judge(&config(), seen, Ports { postgres: 5432, clients: Some(9155) });
     // The kernel's nf_tables is another matter.
     findings.into_iter().filter(|finding| !finding.text.contains("the kernel has")).collect()
 }
@@ -225,7 +225,7 @@ fn every_address_is_in_the_fix() {
     let config = Config::parse(Path::new("pgvrrp.toml"), both, Path::new("/")).unwrap();
     let judged = |rules: &[&str]| {
         let seen = nft(0, &[("output", "output", "accept", rules)]);
-        let findings = judge(&config, &seen, Ports { postgres: 5432, clients: 9155 });
+        let findings = judge(&config, &seen, Ports { postgres: 5432, clients: Some(9155) });
         findings.into_iter().filter(|finding| finding.level == Level::Warning).collect::<Vec<_>>()
     };
     let [finding] = judged(&[INVALID]).try_into().unwrap();

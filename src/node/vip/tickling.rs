@@ -13,9 +13,9 @@ use crate::gate::deadline;
 use crate::gate::evidence::VipId;
 use crate::node::io::Output;
 
-/// Clients that are told in one go, and the pause before the next ones: some 0.3 ms of sending, so that thousands of them
-/// delay no advert, and 64 an interrupt of the switch's.
-const SLICE: usize = 64;
+/// Clients that are told in one go, and the pause before the next ones: 64 packets and some 0.3 ms of sending, so that thousands
+/// of them delay no advert and fill no queue.
+const SLICE: usize = 16;
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Pauses before everybody is told once more: the first packet, or its answer, may have been lost.
@@ -94,8 +94,8 @@ mod tests {
 
     #[test]
     fn everybody_is_told_twice_and_in_slices() {
-        assert_eq!(run(65), [(0, 0, false), (1, 64, false), (1001, 0, true), (1002, 64, true)]);
-        assert_eq!(run(64), [(0, 0, false), (1000, 0, true)]);
+        assert_eq!(run(17), [(0, 0, false), (1, 16, false), (1001, 0, true), (1002, 16, true)]);
+        assert_eq!(run(16), [(0, 0, false), (1000, 0, true)]);
     }
 
     #[test]

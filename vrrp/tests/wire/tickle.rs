@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use etherparse::{NetHeaders, PacketHeaders, TransportHeader};
-use vrrp::wire::tickle::packet;
+use vrrp::wire::tickle::{NUMBERS, packet};
 
 fn parse(source: &str, destination: &str) -> (PacketHeaders<'static>, Vec<u8>) {
     let (source, destination): (SocketAddr, SocketAddr) = (source.parse().unwrap(), destination.parse().unwrap());
-    let bytes = packet(source, destination).unwrap();
+    let bytes = packet(source, destination, NUMBERS[2]).unwrap();
     let leaked: &'static [u8] = Box::leak(bytes.clone().into_boxed_slice());
     (PacketHeaders::from_ip_slice(leaked).unwrap(), bytes)
 }
@@ -22,7 +22,7 @@ fn it_acknowledges_nothing_over_ipv4() {
     assert_eq!(usize::from(ip.total_len), bytes.len());
     assert_eq!(ip.header_checksum, ip.calc_header_checksum());
     assert_eq!((tcp.source_port, tcp.destination_port), (5432, 40001));
-    assert_eq!((tcp.sequence_number, tcp.acknowledgment_number, tcp.window_size), (0, 0, 0));
+    assert_eq!((tcp.sequence_number, tcp.acknowledgment_number, tcp.window_size), (1 << 31, 0, 0));
     assert!(tcp.ack && !(tcp.syn || tcp.rst || tcp.fin || tcp.psh || tcp.urg));
     assert_eq!(tcp.checksum, tcp.calc_checksum_ipv4(&ip, &[]).unwrap());
 }
@@ -36,12 +36,12 @@ fn it_acknowledges_nothing_over_ipv6() {
     assert_eq!(ip.source_addr().to_string(), "fd00:20::155");
     assert_eq!(ip.destination_addr().to_string(), "fd00:20::31");
     assert_eq!((ip.hop_limit, ip.payload_length), (64, 20));
-    assert_eq!((tcp.sequence_number, tcp.acknowledgment_number), (0, 0));
+    assert_eq!((tcp.sequence_number, tcp.acknowledgment_number), (1 << 31, 0));
     assert!(tcp.ack && !(tcp.syn || tcp.rst || tcp.fin));
     assert_eq!(tcp.checksum, tcp.calc_checksum_ipv6(&ip, &[]).unwrap());
 }
 
 #[test]
 fn there_is_none_between_the_families() {
-    assert_eq!(packet("10.0.20.155:5432".parse().unwrap(), "[fd00:20::31]:1".parse().unwrap()), None);
+    assert_eq!(packet("10.0.20.155:5432".parse().unwrap(), "[fd00:20::31]:1".parse().unwrap(), (0, 0)), None);
 }
