@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use pgvrrp::gate::evidence::{EtcdReport, PatroniReport, RoleReport, VipId};
-use pgvrrp::node::io::{Address, Input, Link, Outcome, Output};
+use pgvrrp::node::io::{Address, ClientsReport, Input, Link, Outcome, Output, VipClients};
 use pgvrrp::node::{Follows, Identity, InterfaceId, Node, Settings, VipSettings};
 use vrrp::router::ChecksumPolicy;
 use vrrp::time::Instant;
@@ -36,6 +36,8 @@ pub(crate) struct Inbox {
     pub(crate) kernel: VecDeque<Told>,
     pub(crate) adverts: VecDeque<Advert>,
     pub(crate) claims: VecDeque<[u8; 6]>,
+    /// Somebody has connected to the VIP.
+    pub(crate) client: bool,
 }
 
 /// A notification of the kernel's.
@@ -317,6 +319,10 @@ impl World {
         if let Some(mac) = inbox.claims.pop_front() {
             return Some(Input::Claim { interface: InterfaceId(0), address: VIP.into(), mac });
         }
+        if std::mem::take(&mut inbox.client) {
+            let vips = vec![VipClients { connected: Some(1), ..VipClients::default() }];
+            return Some(Input::Clients(ClientsReport { vips, ..ClientsReport::default() }));
+        }
         std::mem::take(&mut inbox.hand_over).then_some(Input::HandOver)
     }
 
@@ -572,6 +578,13 @@ impl World {
         }
         if new {
             self.binds += 1;
+            let life = self.hosts[h].life;
+            self.after(500 * MS, move |w| {
+                if w.hosts[h].life == life && w.hosts[h].process.is_some() {
+                    w.hosts[h].inbox.client = true;
+                    w.wake(h);
+                }
+            });
         }
         self.hosts[h].bound_late |= !timely;
         self.address_added(h, bound);
