@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test bench reads the environment and any clock")]
 
 mod address;
+mod clients;
 mod conflicts;
 mod daemon;
 mod doctor;

@@ -37,6 +37,8 @@ pub struct Options {
     pub postgres_tls: bool,
     /// Patroni's `failsafe_mode`.
     pub failsafe_mode: bool,
+    /// How many connections PostgreSQL takes.
+    pub max_connections: u32,
 }
 
 impl Default for Options {
@@ -50,6 +52,7 @@ impl Default for Options {
             etcd_tls: false,
             postgres_tls: false,
             failsafe_mode: false,
+            max_connections: 100,
         }
     }
 }
@@ -128,6 +131,11 @@ impl Lab {
     #[must_use]
     pub fn dir(&self) -> PathBuf {
         self.site.dir()
+    }
+
+    /// Makes a directory below it, for the account that PostgreSQL and the applications run as.
+    pub(crate) fn make_dir(&self, name: &str) -> Result<PathBuf> {
+        self.site.make_dir(name, Some(self.tools.account))
     }
 
     /// The programs in use.

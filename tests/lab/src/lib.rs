@@ -35,6 +35,7 @@
 #![warn(missing_docs)]
 
 pub mod analysis;
+pub mod application;
 pub mod certificates;
 pub mod clock;
 pub mod cluster;
@@ -51,6 +52,7 @@ pub mod netns;
 pub mod network;
 pub mod patroni;
 pub mod plain;
+mod power;
 pub mod prerequisites;
 pub mod probe;
 pub mod process;
@@ -63,6 +65,7 @@ mod site;
 pub mod speaker;
 
 pub use analysis::Analysis;
+pub use application::Application;
 pub use clock::Time;
 pub use cluster::{Lab, Options, Switchover};
 pub use daemon::Daemon;

@@ -281,7 +281,8 @@ impl Database {
                     "loop_wait": options.timing.loop_wait,
                     "retry_timeout": options.timing.retry_timeout,
                     "failsafe_mode": options.failsafe_mode,
-                    "postgresql": {"use_pg_rewind": true},
+                    // Of the whole cluster: a node's own configuration has no say in this parameter.
+                    "postgresql": {"use_pg_rewind": true, "parameters": {"max_connections": options.max_connections}},
                 },
                 "initdb": [{"encoding": "UTF8"}, {"locale": "C"}, "data-checksums", "no-sync"],
             },
@@ -302,7 +303,6 @@ impl Database {
                 "parameters": {
                     "unix_socket_directories": self.socket_dir(),
                     "lab.node": self.node.name(),
-                    "max_connections": 100,
                     "shared_buffers": "16MB",
                     "min_wal_size": "32MB",
                     "wal_retrieve_retry_interval": "500ms",

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::{
-    PATRONI, Tools, etcd_program, frr_programs, has_patroni, home, keepalived_program, postgres_bin, require_root,
-    succeeds, unpacked_dir, venv_dir,
+    ASYNCPG, PATRONI, PSYCOPG2, Tools, etcd_program, frr_programs, has_drivers, has_patroni, home, keepalived_program,
+    pgbouncer_program, postgres_bin, require_root, succeeds, unpacked_dir, venv_dir,
 };
 
 /// Debian's own interpreter, whatever else may come first in `PATH`: a version manager's below /root could not be run
@@ -36,6 +36,9 @@ pub fn install(progress: &mut dyn FnMut(&str)) -> Result<Tools> {
     install_packages(progress)?;
     if !has_patroni() {
         install_patroni(progress)?;
+    }
+    if !has_drivers() {
+        install_drivers(progress)?;
     }
     Tools::find()
 }
@@ -99,8 +102,12 @@ pub(super) fn missing_frr() -> Vec<&'static str> {
     frr_programs().is_none().then_some("frr").into_iter().collect()
 }
 
+pub(super) fn missing_pgbouncer() -> Vec<&'static str> {
+    pgbouncer_program().is_none().then_some("pgbouncer").into_iter().collect()
+}
+
 fn install_packages(progress: &mut dyn FnMut(&str)) -> Result<()> {
-    let (tools, servers) = (missing_tools(), [missing_servers(), missing_frr()].concat());
+    let (tools, servers) = (missing_tools(), [missing_servers(), missing_frr(), missing_pgbouncer()].concat());
     if tools.is_empty() && servers.is_empty() {
         return Ok(());
     }
@@ -140,8 +147,18 @@ fn install_patroni(progress: &mut dyn FnMut(&str)) -> Result<()> {
     let venv = venv_dir()?;
     progress(&format!("installing {PATRONI} from PyPI into {}", venv.display()));
     run(Command::new(PYTHON).args(["-m", "venv", "--clear"]).arg(&venv))?;
-    let mut pip = Command::new(venv.join("bin/python"));
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", PATRONI, "psycopg2-binary"]);
+    pip(&[PATRONI, PSYCOPG2])
+}
+
+/// Beside Patroni, in its environment.
+fn install_drivers(progress: &mut dyn FnMut(&str)) -> Result<()> {
+    progress(&format!("installing {PSYCOPG2} and {ASYNCPG} from PyPI"));
+    pip(&[PSYCOPG2, ASYNCPG])
+}
+
+fn pip(packages: &[&str]) -> Result<()> {
+    let mut pip = Command::new(venv_dir()?.join("bin/python"));
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages);
     run(&mut pip)
 }
 

@@ -1,8 +1,8 @@
 //! The programs a lab is made of: what is used, and where it comes from.
 //!
-//! Servers (PostgreSQL, etcd, Keepalived, FRR) that the machine does not have are downloaded as Debian packages and unpacked below
+//! Servers (PostgreSQL, etcd, PgBouncer, Keepalived, FRR) that the machine does not have are downloaded as Debian packages and unpacked below
 //! `target/lab`, not installed: no service is started or enabled, no user or cluster is made, and nothing that is
-//! already there is upgraded. Patroni lives in a Python environment in the same place. Only small tools without a
+//! already there is upgraded. Patroni and the applications' drivers live in a Python environment in the same place. Only small tools without a
 //! service (ip, nft, protoc, the venv module) are installed by apt.
 
 mod install;
@@ -21,6 +21,12 @@ pub use install::install;
 
 /// The release of Patroni that the lab uses, as pip understands it.
 pub const PATRONI: &str = "patroni[etcd3]==4.1.*";
+
+/// The driver that Odoo, Patroni and most of Python use. It brings its own libpq.
+pub const PSYCOPG2: &str = "psycopg2-binary==2.9.*";
+
+/// The driver that has no libpq.
+pub const ASYNCPG: &str = "asyncpg==0.32.*";
 
 /// The programs of a lab, found on this machine.
 #[derive(Clone, Debug)]
@@ -101,6 +107,26 @@ impl Rivals {
     }
 }
 
+/// What applications are made of, found on this machine. A cluster needs nothing of it.
+#[derive(Clone, Debug)]
+pub struct Applications {
+    /// `pgbouncer`.
+    pub pgbouncer: PathBuf,
+    /// The interpreter of the Python environment that has the drivers.
+    pub python: PathBuf,
+}
+
+impl Applications {
+    /// Finds it, installs nothing.
+    ///
+    /// # Errors
+    /// With what is missing, and the command that installs it.
+    pub fn find() -> Result<Self> {
+        refuse(&missing_for_applications())?;
+        Ok(Self { pgbouncer: pgbouncer_program().context("no pgbouncer")?, python: venv_dir()?.join("bin/python") })
+    }
+}
+
 /// Lets `command`, which is to run `program`, find its shared libraries if it was unpacked and not installed.
 pub(crate) fn set_libraries(command: &mut Command, program: &Path) -> Result<()> {
     let unpacked = unpacked_dir()?;
@@ -119,14 +145,23 @@ pub(crate) fn set_libraries(command: &mut Command, program: &Path) -> Result<()>
 pub fn missing() -> Vec<String> {
     let mut missing = missing_for_cluster();
     missing.extend(named(&install::missing_frr()));
+    missing.extend(missing_for_applications());
     missing
 }
 
-/// Without what only segments of routers need.
+/// Without what only segments of routers or applications need.
 fn missing_for_cluster() -> Vec<String> {
     let mut missing = named(&install::missing_for_cluster());
     if !has_patroni() {
         missing.push(format!("{PATRONI} (PyPI)"));
+    }
+    missing
+}
+
+fn missing_for_applications() -> Vec<String> {
+    let mut missing = named(&install::missing_pgbouncer());
+    if !has_drivers() {
+        missing.push(format!("{PSYCOPG2} and {ASYNCPG} (PyPI)"));
     }
     missing
 }
@@ -197,8 +232,23 @@ pub(crate) fn frr_programs() -> Option<PathBuf> {
     [PathBuf::from("/usr/lib/frr"), unpacked].into_iter().find(|dir| dir.join("vrrpd").exists())
 }
 
+/// This machine's PgBouncer, or else the unpacked one.
+pub(crate) fn pgbouncer_program() -> Option<PathBuf> {
+    let unpacked = unpacked_dir().ok()?.join("usr/sbin");
+    [PathBuf::from("/usr/sbin"), unpacked].into_iter().map(|dir| dir.join("pgbouncer")).find(|path| path.exists())
+}
+
 fn has_patroni() -> bool {
-    venv_dir().is_ok_and(|dir| succeeds(Command::new(dir.join("bin/python")).args(["-c", "import patroni, psycopg2"])))
+    can_import("patroni, psycopg2")
+}
+
+fn has_drivers() -> bool {
+    can_import("psycopg2, asyncpg")
+}
+
+fn can_import(modules: &str) -> bool {
+    let import = format!("import {modules}");
+    venv_dir().is_ok_and(|dir| succeeds(Command::new(dir.join("bin/python")).args(["-c", &import])))
 }
 
 pub(crate) fn succeeds(command: &mut Command) -> bool {
