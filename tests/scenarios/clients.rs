@@ -61,14 +61,14 @@ impl Cast {
         let cast = Self(cast);
         let at = Time::now();
         stage.lab.wait_until("every worker's first request", 20 * SECOND, || {
-            let accounts = cast.accounts(at);
+            let accounts = cast.accounts(at, at);
             Ok(accounts.iter().all(|account| !account.works || account.all_served().is_some()))
         })?;
         Ok(cast)
     }
 
-    fn accounts(&self, event: Time) -> Vec<Account> {
-        self.0.iter().map(|(application, clients)| Account::of(application, *clients, event)).collect()
+    fn accounts(&self, event: Time, gone: Time) -> Vec<Account> {
+        self.0.iter().map(|(application, clients)| Account::of(application, *clients, event, gone)).collect()
     }
 }
 
@@ -96,15 +96,25 @@ fn report(title: &str, accounts: &[Account], origin: Time, of: &str) {
     }
 }
 
+/// Prints the connections that only the clients know of.
+fn report_forgotten(stage: &Stage<'_>, holder: Node) -> Result<()> {
+    let forgotten = stage.lab.forgotten_connections(holder)?;
+    println!("connections that the clients believe in and no server knows: {}", forgotten.len());
+    for connection in forgotten.values().take(20) {
+        println!("  {connection}");
+    }
+    Ok(())
+}
+
 /// Everybody who can still be told has been: or a while has passed.
-fn watch(stage: &Stage<'_>, cast: &Cast, event: Time) {
+fn watch(stage: &Stage<'_>, cast: &Cast, event: Time, gone: Time) {
     // That it is not so in time is for the figures to show.
     let _ = stage.lab.wait_until("all to know and to work", WATCHED, || {
         let is_done = |account: &Account| match account.works {
             true => account.all_served().is_some(),
             false => account.told.len() >= account.clients,
         };
-        Ok(cast.accounts(event).iter().all(is_done))
+        Ok(cast.accounts(event, gone).iter().all(is_done))
     });
 }
 
@@ -154,14 +164,17 @@ fn clients_in_planned_moves() {
             let from = Time::now();
             let moved = stage.lab.switchover(target)?;
             stage.wait_vip(target, 20 * SECOND)?;
-            watch(stage, &cast, moved.asked);
+            let gone = stage.last_holding(holder)?.to.context("it has not left")?;
+            watch(stage, &cast, moved.asked, gone);
             // Attempts that met no holder wait for their SYN's second or third try.
             thread::sleep(4 * SECOND);
             let movement = stage.analysis().moves().pop().context("the leader key did not move")?;
-            let gone = movement.vip_gone.context("the VIP did not leave")?;
-            let leaves = movement.old_down.map_or(gone, |down| down.min(gone));
+            let bound = movement.vip_bound.context("the VIP was not bound")?;
+            // The role probe's own session may be the last one that PostgreSQL ends.
+            let first_told = cast.accounts(from, gone).iter().filter_map(Account::first_told).min();
+            let leaves = [movement.old_down, first_told].into_iter().flatten().fold(gone, Time::min);
             print!("{}", movement.timeline(moved.asked));
-            let accounts = cast.accounts(leaves);
+            let accounts = cast.accounts(from, gone);
             report(&format!("Planned move {}", turn + 1), &accounts, leaves, "the primary or its VIP began to go");
             let marks = [
                 ("the key's going", movement.key_gone),
@@ -172,7 +185,9 @@ fn clients_in_planned_moves() {
             failed += failures.len();
             println!("patient client, failures: {}", failures.len());
             failures.iter().for_each(|failure| println!("  {failure}"));
+            report_forgotten(stage, target)?;
             ensure_told(&accounts, leaves.plus(TOLD), 100)?;
+            ensure_pool_serves(&accounts, bound.plus(TOLD_BY_SUCCESSOR))?;
             stage.lab.wait_settled(target, 60 * SECOND)?;
             holder = target;
         }
@@ -187,10 +202,11 @@ fn clients_in_planned_moves() {
 fn after_the_loss(stage: &Stage<'_>, cast: &Cast, off: Time, title: &str) -> Result<()> {
     stage.wait_vip(Node::Db2, 60 * SECOND)?;
     let bound = stage.last_holding(Node::Db2)?.from;
-    watch(stage, cast, off);
+    watch(stage, cast, off, off);
     println!("the VIP was on the successor {:.0} ms after the power had gone", bound.millis_after(off));
-    let accounts = cast.accounts(off);
+    let accounts = cast.accounts(off, off);
     report(title, &accounts, bound, "the VIP was bound on the successor");
+    report_forgotten(stage, Node::Db2)?;
     let (told, all) = told_by(&accounts, bound.plus(SECOND));
     println!("told within 1 s: {told} of {all} idle and waiting connections");
     let told = ensure_told(&accounts, bound.plus(TOLD_BY_SUCCESSOR), 99);
@@ -233,9 +249,10 @@ fn after_the_release(
     // So long nobody has it: who is told only by the next holder shows.
     thread::sleep(SECOND);
     back()?;
-    watch(stage, cast, event);
-    let accounts = cast.accounts(event);
+    watch(stage, cast, event, gone);
+    let accounts = cast.accounts(event, gone);
     report(title, &accounts, gone, "the VIP was gone");
+    stage.holders().first().map_or(Ok(()), |holder| report_forgotten(stage, *holder))?;
     ensure_told(&accounts, gone.plus(TOLD), 100)
 }
 

@@ -18,7 +18,7 @@ pub struct Account {
     pub works: bool,
     /// When each client was first told of the end of its connection, or that its request has failed.
     pub told: BTreeMap<u32, (Time, String)>,
-    /// When each worker's first request that began after the event was acknowledged.
+    /// When each worker's first request that began after the old holder was gone was acknowledged.
     pub served: BTreeMap<u32, Time>,
     /// Idle connections that a pool found dead.
     pub dropped: Vec<(Time, String)>,
@@ -27,9 +27,10 @@ pub struct Account {
 }
 
 impl Account {
-    /// Of what happened from `event` on, to `clients` clients.
+    /// Of what happened from `event` on, to `clients` clients. A request counts as served again if it began after `gone`:
+    /// until then the old holder may have served it.
     #[must_use]
-    pub fn of(application: &Application, clients: usize, event: Time) -> Self {
+    pub fn of(application: &Application, clients: usize, event: Time, gone: Time) -> Self {
         let mut account = Self {
             name: application.name().to_owned(),
             clients,
@@ -59,7 +60,7 @@ impl Account {
                 {
                     account.told.insert(sight.client, (sight.at, how));
                 }
-                What::Request { started, error: None } if started >= event => {
+                What::Request { started, error: None } if started >= gone => {
                     account.served.entry(sight.client).or_insert(sight.at);
                 }
                 What::Dropped { how } => account.dropped.push((sight.at, how)),
@@ -75,19 +76,25 @@ impl Account {
         Distribution::of(self.told.values().map(|(at, _)| at.millis_after(origin)))
     }
 
+    /// When the first one was.
+    #[must_use]
+    pub fn first_told(&self) -> Option<Time> {
+        self.told.values().map(|(at, _)| *at).min()
+    }
+
     /// How many clients were told at `limit` at the latest.
     #[must_use]
     pub fn told_by(&self, limit: Time) -> usize {
         self.told.values().filter(|(at, _)| *at <= limit).count()
     }
 
-    /// When a request that began after the event was first acknowledged.
+    /// When a request that began after the old holder was gone was first acknowledged.
     #[must_use]
     pub fn first_served(&self) -> Option<Time> {
         self.served.values().min().copied()
     }
 
-    /// When every worker had a request acknowledged that began after the event; `None` while one has not.
+    /// When every worker had one of those acknowledged; `None` while one has not.
     #[must_use]
     pub fn all_served(&self) -> Option<Time> {
         self.served.values().max().copied().filter(|_| self.served.len() >= self.clients)

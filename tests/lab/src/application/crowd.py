@@ -15,6 +15,10 @@ import report
 
 LONG = "select pg_sleep(600)"
 
+# What a socket says when the other side has closed or reset it. That something can be read is less: the server has
+# said goodbye (57P01), but who asks it something then waits until it has closed.
+ENDED = select.POLLRDHUP | select.POLLHUP | select.POLLERR
+
 
 def wait_for_an_answer(client, connection):
     try:
@@ -25,25 +29,28 @@ def wait_for_an_answer(client, connection):
         report.told(client, report.now(), error)
 
 
+def use(client, connection, at):
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("select 1")
+        report.told(client, at, "nothing of importance")
+    except psycopg2.Error as error:
+        report.told(client, at, error)
+
+
 def watch(connections):
     poller = select.poll()
     open_ones = {connection.fileno(): (client, connection) for client, connection in connections}
     for number in open_ones:
-        poller.register(number, select.POLLIN)
+        poller.register(number, ENDED)
     while True:
-        ready = [number for number, _ in poller.poll()]
+        ended = [number for number, _ in poller.poll()]
         at = report.now()
         # A socket is left alone from here on: its number may be another's once the connection is closed.
-        for number in ready:
+        for number in ended:
             poller.unregister(number)
-        for number in ready:
-            client, connection = open_ones.pop(number)
-            try:
-                with connection.cursor() as cursor:
-                    cursor.execute("select 1")
-                report.told(client, at, "nothing of importance")
-            except psycopg2.Error as error:
-                report.told(client, at, error)
+        for number in ended:
+            use(*open_ones.pop(number), at)
 
 
 def main():
@@ -52,8 +59,8 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     idle, waiting = settings["idle"], settings["waiting"]
     connections = list(enumerate(psycopg2.connect(**settings["connect"]) for _ in range(idle + waiting)))
-    for connection in connections:
-        connection[1].autocommit = True
+    for _, connection in connections:
+        connection.autocommit = True
     for client, connection in connections[idle:]:
         threading.Thread(target=wait_for_an_answer, args=(client, connection), daemon=True).start()
     report.ready()

@@ -5,6 +5,7 @@
 //! of, and know no more of the VIP than its address.
 
 mod account;
+mod forgotten;
 mod kinds;
 mod pgbouncer;
 mod sight;
