@@ -12,20 +12,21 @@ use crate::network::{INTERFACE, Node};
 use crate::process;
 
 impl Lab {
-    /// Takes the power from a database node: its cable first, so that not even the kernel's farewells (FIN, RST) are
-    /// heard, then every process, then its addresses and sockets. Returns the moment of the first.
+    /// Takes the power from a database node: everything stands still, its cable is pulled, so that not even the kernel's
+    /// farewells (FIN, RST) are heard, and every process, its sockets and its addresses are gone. Returns the moment at
+    /// which the cable was pulled.
     ///
     /// # Errors
     /// When the cable cannot be pulled or something survives.
     pub fn power_off(&self, node: Node) -> Result<Time> {
         let namespace = self.namespace(node);
-        // Looked up while everything still runs: what is between the cable and the kill must be short.
+        let signal = |pids: &[u32], signal| pids.iter().try_for_each(|pid| process::signal_pid(*pid, signal));
         let known = namespace.pids()?;
-        // As the machine's init would be gone, too: Patroni must not see its child die, nor anybody restart anything.
-        let kill = |pids: Vec<u32>| pids.into_iter().try_for_each(|pid| process::signal_pid(pid, Signal::SIGKILL));
+        // Nobody may see that the cable is gone, or that another has died, and still do something about it.
+        signal(&known, Signal::SIGSTOP)?;
         self.lan().ip(&["link", "set", node.name(), "down"])?;
         let at = Time::now();
-        kill(known)?;
+        signal(&known, Signal::SIGKILL)?;
         // A process may have forked in between.
         loop {
             let pids: Vec<u32> = namespace.pids()?.into_iter().filter(|pid| process::is_alive(*pid)).collect();
@@ -35,7 +36,7 @@ impl Lab {
             if at.elapsed() > Duration::from_secs(5) {
                 bail!("{} processes survive the loss of power on {node}", pids.len());
             }
-            kill(pids)?;
+            signal(&pids, Signal::SIGKILL)?;
             thread::sleep(Duration::from_millis(1));
         }
         self.database(node).kill_patroni();

@@ -22,19 +22,19 @@ pub struct Account {
     pub served: BTreeMap<u32, Time>,
     /// Idle connections that a pool found dead.
     pub dropped: Vec<(Time, String)>,
-    /// The requests that took longest: when it began and ended.
+    /// The request that took longest: when it began and ended.
     pub longest: Option<(Time, Time)>,
 }
 
 impl Account {
-    /// Of what happened from `event` on, to `clients` clients. A request counts as served again if it began after `gone`:
+    /// Of what happened from `event` on. A request counts as served again if it began after `gone`:
     /// until then the old holder may have served it.
     #[must_use]
-    pub fn of(application: &Application, clients: usize, event: Time, gone: Time) -> Self {
+    pub fn of(application: &Application, event: Time, gone: Time) -> Self {
         let mut account = Self {
             name: application.name().to_owned(),
-            clients,
-            works: false,
+            clients: application.clients(),
+            works: application.works(),
             told: BTreeMap::new(),
             served: BTreeMap::new(),
             dropped: Vec::new(),
@@ -43,7 +43,6 @@ impl Account {
         let mut seen = application.seen();
         seen.sort_by_key(|sight| sight.at);
         for sight in seen {
-            account.works |= matches!(sight.what, What::Request { .. });
             if sight.at < event {
                 continue;
             }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Application, PgBouncer, directory, pgbouncer};
+use super::{Application, PgBouncer, Plan, directory, pgbouncer};
 use crate::cluster::Lab;
 use crate::network::VIP;
 use crate::patroni::POSTGRES_PORT;
@@ -37,7 +37,8 @@ impl Application {
     /// When what it is made of is missing, or when it cannot connect. So for all of these.
     pub fn odoo_like_pool(lab: &Lab, workers: usize, idle: usize) -> Result<Self> {
         let settings = json!({"connect": vip(), "workers": workers, "idle": idle, "period": PERIOD});
-        Self::start(lab, "Odoo-like pool", "odoo_pool.py", &settings, None)
+        let (name, program) = ("Odoo-like pool", "odoo_pool.py");
+        Self::start(lab, Plan { name, program, settings, clients: workers, works: true }, None)
     }
 
     /// Connections of libpq's of which `idle` do nothing and `waiting` wait for the answer to a long query.
@@ -47,7 +48,9 @@ impl Application {
     pub fn crowd(lab: &Lab, idle: usize, waiting: usize, keepalives: bool) -> Result<Self> {
         let settings = json!({"connect": vip_with(keepalives), "idle": idle, "waiting": waiting});
         let what = if waiting == 0 { "idle" } else { "waiting for a long query" };
-        Self::start(lab, &format!("libpq, {what}{}", words(keepalives)), "crowd.py", &settings, None)
+        let name = format!("libpq, {what}{}", words(keepalives));
+        let plan = Plan { name: &name, program: "crowd.py", settings, clients: idle + waiting, works: false };
+        Self::start(lab, plan, None)
     }
 
     /// Threads that hold a connection of libpq's each, and open another when it fails.
@@ -56,7 +59,8 @@ impl Application {
     /// As [`Self::odoo_like_pool`].
     pub fn held(lab: &Lab, workers: usize, keepalives: bool) -> Result<Self> {
         let settings = json!({"connect": vip_with(keepalives), "workers": workers, "period": PERIOD});
-        Self::start(lab, &format!("libpq, held{}", words(keepalives)), "held.py", &settings, None)
+        let name = format!("libpq, held{}", words(keepalives));
+        Self::start(lab, Plan { name: &name, program: "held.py", settings, clients: workers, works: true }, None)
     }
 
     /// The same to a `PgBouncer` on the client's machine, which has the connections to the VIP.
@@ -64,11 +68,11 @@ impl Application {
     /// # Errors
     /// As [`Self::odoo_like_pool`].
     pub fn through_pgbouncer(lab: &Lab, workers: usize) -> Result<Self> {
-        const NAME: &str = "libpq through PgBouncer";
         let pooler = PgBouncer::start(lab)?;
         let connect = json!({"host": "127.0.0.1", "port": pgbouncer::PORT, "user": "app", "dbname": "postgres"});
         let settings = json!({"connect": connect, "workers": workers, "period": PERIOD});
-        Self::start(lab, NAME, "held.py", &settings, Some(pooler))
+        let (name, program) = ("libpq through PgBouncer", "held.py");
+        Self::start(lab, Plan { name, program, settings, clients: workers, works: true }, Some(pooler))
     }
 
     /// Tasks with asyncpg's pool.
@@ -78,7 +82,8 @@ impl Application {
     pub fn asyncpg_pool(lab: &Lab, workers: usize) -> Result<Self> {
         let connect = json!({"host": VIP, "port": POSTGRES_PORT, "user": "app", "database": "postgres"});
         let settings = json!({"connect": connect, "workers": workers, "period": PERIOD});
-        Self::start(lab, "asyncpg pool", "asyncpg_pool.py", &settings, None)
+        let (name, program) = ("asyncpg pool", "asyncpg_pool.py");
+        Self::start(lab, Plan { name, program, settings, clients: workers, works: true }, None)
     }
 
     /// pgbench, which either holds its connections or opens one for each transaction (`-C`).
@@ -98,6 +103,6 @@ impl Application {
             "connect_each": connect_each,
             "period": PERIOD,
         });
-        Self::start(lab, name, "pgbench.py", &settings, None)
+        Self::start(lab, Plan { name, program: "pgbench.py", settings, clients: workers, works: true }, None)
     }
 }

@@ -40,10 +40,22 @@ const PROGRAMS: [(&str, &str); 6] = [
     ("pgbench.py", include_str!("pgbench.py")),
 ];
 
+/// An application that is to be started.
+#[derive(Debug)]
+struct Plan<'a> {
+    name: &'a str,
+    program: &'static str,
+    settings: Value,
+    clients: usize,
+    works: bool,
+}
+
 /// A running application. Ended when it is dropped.
 #[derive(Debug)]
 pub struct Application {
     name: String,
+    clients: usize,
+    works: bool,
     log_path: PathBuf,
     seen: Arc<Mutex<Vec<Sight>>>,
     process: Process,
@@ -52,8 +64,9 @@ pub struct Application {
 }
 
 impl Application {
-    /// Starts one of the programs with its settings. Returns when all that it opens at the beginning is open.
-    fn start(lab: &Lab, name: &str, program: &str, settings: &Value, pooler: Option<PgBouncer>) -> Result<Self> {
+    /// Starts what is planned. Returns when all that it opens at the beginning is open.
+    fn start(lab: &Lab, plan: Plan<'_>, pooler: Option<PgBouncer>) -> Result<Self> {
+        let Plan { name, program, settings, clients, works } = plan;
         let needed = Applications::find()?;
         let dir = directory(lab, name)?;
         for (file, text) in PROGRAMS {
@@ -71,7 +84,7 @@ impl Application {
         let sink = Arc::clone(&seen);
         // Ends with the process, whose end of the pipe is the only one.
         thread::Builder::new().name(name.to_owned()).spawn(move || collect(output, &sink))?;
-        let application = Self { name: name.to_owned(), log_path, seen, process, _pooler: pooler };
+        let application = Self { name: name.to_owned(), clients, works, log_path, seen, process, _pooler: pooler };
         application.wait_ready()?;
         Ok(application)
     }
@@ -92,6 +105,18 @@ impl Application {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How many of its connections lie idle or wait, or how many workers it has.
+    #[must_use]
+    pub const fn clients(&self) -> usize {
+        self.clients
+    }
+
+    /// Whether it works, rather than only having connections.
+    #[must_use]
+    pub const fn works(&self) -> bool {
+        self.works
     }
 
     /// All that it has seen so far.
