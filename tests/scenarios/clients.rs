@@ -84,7 +84,7 @@ fn report(title: &str, accounts: &[Account], origin: Time, of: &str) {
     println!("\n### {title}\n\n{}", table(accounts, origin, of));
     let told = accounts.iter().filter(|account| !account.works).flat_map(|account| account.told.values());
     let told = Distribution::of(told.map(|(at, _)| at.millis_after(origin)));
-    let told = told.map_or("nobody".to_owned(), |told| format!("{told}  p99 {:.2}", told.percentile(99.0)));
+    let told = told.map_or_else(|| "nobody".to_owned(), |told| format!("{told}  p99 {:.2}", told.percentile(99.0)));
     println!("Idle and waiting connections told, ms after {of}: {told}");
     for account in accounts.iter().filter(|account| !account.dropped.is_empty()) {
         let after = Distribution::of(account.dropped.iter().map(|(at, _)| at.millis_after(origin)));
@@ -97,14 +97,15 @@ fn report(title: &str, accounts: &[Account], origin: Time, of: &str) {
     }
 }
 
-/// Prints the connections that only the clients know of.
-fn report_forgotten(stage: &Stage<'_>, holder: Node) -> Result<()> {
+/// Prints the connections that only the clients know of, and says how many there are.
+fn report_forgotten(stage: &Stage<'_>, cast: &Cast, holder: Node) -> Result<usize> {
     let forgotten = stage.lab.forgotten_connections(holder)?;
     println!("connections that the clients believe in and no server knows: {}", forgotten.len());
-    for connection in forgotten.values().take(20) {
-        println!("  {connection}");
+    for connection in forgotten.values().take(5) {
+        let owner = cast.0.iter().find(|application| connection.contains(&format!("pid={},", application.pid())));
+        println!("  {}: {connection}", owner.map_or("another", Application::name));
     }
-    Ok(())
+    Ok(forgotten.len())
 }
 
 /// Everybody who can still be told has been: or a while has passed.
@@ -186,7 +187,8 @@ fn clients_in_planned_moves() {
             failed += failures.len();
             println!("patient client, failures: {}", failures.len());
             failures.iter().for_each(|failure| println!("  {failure}"));
-            report_forgotten(stage, target)?;
+            let forgotten = report_forgotten(stage, &cast, target)?;
+            ensure!(forgotten == 0, "{forgotten} connections were never told of the move");
             ensure_told(&accounts, leaves.plus(TOLD), 100)?;
             ensure_pool_serves(&accounts, bound.plus(TOLD_BY_SUCCESSOR))?;
             stage.lab.wait_settled(target, 60 * SECOND)?;
@@ -207,11 +209,11 @@ fn after_the_loss(stage: &Stage<'_>, cast: &Cast, off: Time, title: &str) -> Res
     println!("the VIP was on the successor {:.0} ms after the power had gone", bound.millis_after(off));
     let accounts = cast.accounts(off, off);
     report(title, &accounts, bound, "the VIP was bound on the successor");
-    report_forgotten(stage, Node::Db2)?;
+    report_forgotten(stage, cast, Node::Db2)?;
     let (told, all) = told_by(&accounts, bound.plus(SECOND));
     println!("told within 1 s: {told} of {all} idle and waiting connections");
-    let told = ensure_told(&accounts, bound.plus(TOLD_BY_SUCCESSOR), 99);
-    told.and(ensure_pool_serves(&accounts, bound.plus(TOLD_BY_SUCCESSOR)))
+    ensure_told(&accounts, bound.plus(TOLD_BY_SUCCESSOR), 99)?;
+    ensure_pool_serves(&accounts, bound.plus(TOLD_BY_SUCCESSOR))
 }
 
 #[test]
@@ -253,7 +255,9 @@ fn after_the_release(
     watch(stage, cast, event, gone);
     let accounts = cast.accounts(event, gone);
     report(title, &accounts, gone, "the VIP was gone");
-    stage.holders().first().map_or(Ok(()), |holder| report_forgotten(stage, *holder))?;
+    let holder = *stage.holders().first().context("nobody has the VIP")?;
+    let forgotten = report_forgotten(stage, cast, holder)?;
+    ensure!(forgotten == 0, "{forgotten} connections were never told that the VIP had left");
     ensure_told(&accounts, gone.plus(TOLD), 100)
 }
 

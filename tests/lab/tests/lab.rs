@@ -161,6 +161,24 @@ fn three_etcd_members_with_passwords_survive_cuts_and_a_kill() {
 
 /// The other half of the next test: a program that starts a lab and is killed.
 #[test]
+fn a_machine_without_power_says_nothing_and_can_come_back() {
+    let lab = Lab::start(Options::default()).unwrap();
+    let mut probes = Probes::watch(&lab).unwrap();
+    vip(&lab, Node::Db1, "add");
+    assert_eq!(probes.open_sessions(5).unwrap(), 0..5);
+    lab.power_off(Node::Db1).unwrap();
+    assert!(lab.namespace(Node::Db1).pids().unwrap().is_empty());
+    lab.wait_primary(Node::Db2, LONG).unwrap();
+    vip(&lab, Node::Db2, "add");
+    assert_eq!(lab.forgotten_connections(Node::Db2).unwrap().len(), 5);
+    lab.power_on(Node::Db1).unwrap();
+    lab.database(Node::Db1).start().unwrap();
+    lab.wait_settled(Node::Db2, LONG).unwrap();
+    // Nor does what was on it speak when it is back.
+    assert_eq!(Analysis::of(&probes.stop()).session_ends().count(), 0);
+}
+
+#[test]
 fn start_a_lab_to_be_killed() {
     if std::env::var("LAB_TO_BE_KILLED").is_err() {
         return;

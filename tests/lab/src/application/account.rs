@@ -119,18 +119,20 @@ pub fn table(accounts: &[Account], origin: Time, of: &str) -> String {
         "| Application | Told | Told, ms after {of}: first / median / last | Served again, ms: first / all | \
          Longest request, s | What it was told |\n|---|---|---|---|---|---|\n"
     );
-    let after = |at: Option<Time>| at.map_or("never".to_owned(), |at| format!("{:.0}", at.millis_after(origin)));
+    let after =
+        |at: Option<Time>| at.map_or_else(|| "never".to_owned(), |at| format!("{:.0}", at.millis_after(origin)));
     for account in accounts {
-        let told = account
-            .told_after(origin)
-            .map_or("never".to_owned(), |told| format!("{:.0} / {:.0} / {:.0}", told.min(), told.median(), told.max()));
+        let told = account.told_after(origin).map_or_else(
+            || "never".to_owned(),
+            |told| format!("{:.0} / {:.0} / {:.0}", told.min(), told.median(), told.max()),
+        );
         let served = if account.works {
             format!("{} / {}", after(account.first_served()), after(account.all_served()))
         } else {
             "-".to_owned()
         };
         let longest =
-            account.longest.map_or("-".to_owned(), |(from, to)| format!("{:.2}", to.since(from).as_secs_f64()));
+            account.longest.map_or_else(|| "-".to_owned(), |(from, to)| format!("{:.2}", to.since(from).as_secs_f64()));
         let (name, count, clients) = (&account.name, account.told.len(), account.clients);
         let _ =
             writeln!(text, "| {name} | {count} of {clients} | {told} | {served} | {longest} | {} |", account.words());

@@ -107,6 +107,12 @@ impl Application {
         &self.name
     }
 
+    /// Its process's id.
+    #[must_use]
+    pub const fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// How many of its connections lie idle or wait, or how many workers it has.
     #[must_use]
     pub const fn clients(&self) -> usize {
