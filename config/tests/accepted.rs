@@ -128,6 +128,10 @@ fn every_setting_arrives() {
         foreign_active = "bind-at-once"
         failsafe = "drop"
 
+        [clients]
+        port = 1
+        services = [5432, 6432]
+
         [log]
         level = "debug"
 
@@ -163,6 +167,9 @@ fn every_setting_arrives() {
         failsafe: Failsafe::Drop,
     };
     assert_eq!(cluster.policy, policy);
+    assert_eq!(cluster.clients, Clients { port: Some(1), services: vec![5432, 6432] });
+    let silent = parse(&text.replace("[clients]", "[clients]\n        tell = false")).cluster.unwrap();
+    assert_eq!(silent.clients.port, None);
     assert_eq!(config.log_level.as_str(), "debug");
     let [odoo, other] = config.vips.as_slice() else { panic!("{:?}", config.vips) };
     assert_eq!((odoo.name.as_str(), shown(odoo)), ("odoo", "10.0.20.155/24".to_owned()));

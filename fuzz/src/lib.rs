@@ -6,6 +6,7 @@
 
 pub mod advert;
 pub mod arp;
+pub mod clients;
 pub mod config;
 pub mod etcd;
 pub mod heard;
@@ -20,9 +21,10 @@ pub mod recording;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("advert", advert::run),
     ("arp", arp::run),
+    ("clients", clients::run),
     ("config", config::run),
     ("etcd", etcd::run),
     ("heard", heard::run),

@@ -114,8 +114,8 @@ pub fn write(header: Header, vip: IpAddr, secret: &Secret, clients: &[Client]) -
     }
     chunks.truncate(MOST_PARTS);
     let parts = chunks.len() as u16;
-    let key = key(secret);
-    (0..).zip(chunks).map(|(part, (address, chunk))| sign(&key, body(header, (part, parts), address, &chunk))).collect()
+    let bodies = (0..).zip(chunks).map(|(part, (address, chunk))| body(header, (part, parts), address, &chunk));
+    bodies.map(|body| sign(body, secret)).collect()
 }
 
 fn body(header: Header, (part, parts): (u16, u16), address: IpAddr, clients: &[&Client]) -> Vec<u8> {
@@ -147,8 +147,9 @@ fn key(secret: &Secret) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, secret.expose())
 }
 
-fn sign(key: &hmac::Key, mut bytes: Vec<u8>) -> Vec<u8> {
-    let tag = hmac::sign(key, &bytes);
+/// A datagram of these bytes.
+pub fn sign(mut bytes: Vec<u8>, secret: &Secret) -> Vec<u8> {
+    let tag = hmac::sign(&key(secret), &bytes);
     bytes.extend(tag.as_ref());
     bytes
 }

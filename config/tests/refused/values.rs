@@ -266,3 +266,23 @@ fn holding_without_postgresql_by_the_leader_key() {
     let alone = with("", "fence = \"leader-key\"").0;
     assert!(pgvrrp_config::Config::parse("pgvrrp.toml".as_ref(), &alone, "/".as_ref()).is_ok());
 }
+
+#[test]
+fn clients() {
+    let port = "write port = 9155, which is the default, and the same on every node";
+    one("[clients]", "port = «0»", "port must be 1 to 65535", port);
+    one("[clients]", "port = «65536»", "port must be 1 to 65535", port);
+    one("[clients]", "port = «\"9155\"»", "port must be a whole number, not a string", port);
+    let services = "write services = [5432]";
+    one("[clients]", "services = «5432»", "services must be a list of whole numbers, not a whole number", services);
+    one("[clients]", "services = [5432, «0»]", "each of services must be 1 to 65535", services);
+    one("[clients]", "services = [«\"5432\"»]", "services must be a list of whole numbers, not a string", services);
+    one("[clients]", "services = [5432, 6432, «5432»]", "5432 stands twice in services", "remove one of them");
+    one("[clients]", "«ports» = [5432]", "unknown key `ports` in [clients]", services);
+    one(
+        "[clients]",
+        "tell = «\"no\"»",
+        "tell must be true or false, not a string",
+        "write tell = true, which is the default",
+    );
+}

@@ -20,7 +20,7 @@ mod tests;
 use std::net::{IpAddr, SocketAddr};
 
 pub use book::Book;
-pub use message::{Header, Part, Refusal, read, write};
+pub use message::{Header, Part, Refusal, read, sign, write};
 pub(crate) use share::{Lines, Settings, run};
 
 /// The most clients of one VIP that are listed. Each takes 64 bytes of memory on each node, so a megabyte per VIP in all;
