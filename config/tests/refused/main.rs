@@ -38,10 +38,15 @@ fn refuse(text: &str) -> String {
     }
 }
 
-/// [`RIGHT`] with a line in place of the one that has its key, or else at the end of its table; and its number.
+/// [`RIGHT`] with a line in place of the one that has its key, or else at the end of its table, which is made if it is not
+/// there; and its number.
 fn with(header: &str, line: &str) -> (String, usize) {
     let key = line.split(" =").next().unwrap_or(line);
     let mut lines: Vec<&str> = RIGHT.lines().collect();
+    if !header.is_empty() && !lines.contains(&header) {
+        let first = lines.iter().position(|line| line.starts_with('[')).unwrap_or(lines.len());
+        lines.insert(first, header);
+    }
     let begin = lines.iter().position(|line| *line == header).map_or(0, |at| at + 1);
     let end = lines.iter().skip(begin).position(|line| line.starts_with('[')).map_or(lines.len(), |at| begin + at);
     let same_key = |line: &&str| line.split(" =").next() == Some(key);
