@@ -3,7 +3,7 @@
 //! A process can be stopped between a decision and its system call. So whatever binds, renews, advertises or announces
 //! carries `not_after`; the clock is read just before the call, and after a bind again: past it, the address goes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -29,6 +29,9 @@ use crate::transport::{Announcer, Tickler, v4, v6};
 
 /// How long counting connections may take.
 const COUNT: Duration = Duration::from_millis(5);
+
+/// How long it may take to find out who is connected already, before the clients of a former holder are told.
+const SERVED: Duration = Duration::from_millis(20);
 
 /// How long the kernel may take to answer that new connections are dropped.
 const DROP: Duration = Duration::from_millis(20);
@@ -71,7 +74,8 @@ struct Telling {
 pub struct Actuator {
     kernel: Kernel,
     reach: Reach,
-    telling: Option<Telling>,
+    /// One for each VIP at most.
+    telling: Vec<Telling>,
     /// By [`InterfaceId`].
     interfaces: Vec<Interface>,
     announcer: Announcer,
@@ -99,7 +103,7 @@ impl Actuator {
         Self {
             kernel,
             reach,
-            telling: None,
+            telling: Vec::new(),
             interfaces,
             announcer,
             vips,
@@ -320,14 +324,15 @@ impl Actuator {
 
     /// Only while the node holds the VIP does it say so, and not later than it says.
     fn tickle(&mut self, vip: VipId, first: usize, count: usize, last: bool, not_after: Instant) -> Option<Outcome> {
-        if first == 0 || self.telling.as_ref().is_none_or(|telling| telling.vip != vip) {
+        if first == 0 {
+            self.telling.retain(|telling| telling.vip != vip);
             match self.whom_to_tell(vip) {
-                Ok(telling) => self.telling = Some(telling),
+                Ok(telling) => self.telling.push(telling),
                 // Who is served here is not known, so nobody is told now.
                 Err(error) => return Some(Outcome::SendFailed { vip, error: format!("telling clients: {error}") }),
             }
         }
-        let Telling { clients, served, .. } = self.telling.as_ref()?;
+        let Telling { clients, served, .. } = self.telling.iter().find(|telling| telling.vip == vip)?;
         if clock::now() > not_after {
             return None;
         }
@@ -344,7 +349,7 @@ impl Actuator {
         }
         if last && first + count >= total {
             self.reach.book.lock().unwrap_or_else(PoisonError::into_inner).told(vip.0);
-            self.telling = None;
+            self.telling.retain(|telling| telling.vip != vip);
         }
         Some(Outcome::Tickled { vip, sent, total })
     }
@@ -352,13 +357,12 @@ impl Actuator {
     fn whom_to_tell(&mut self, vip: VipId) -> Result<Telling, Error> {
         let clients = self.reach.book.lock().unwrap_or_else(PoisonError::into_inner).heirloom(vip.0);
         let mut served = HashSet::new();
-        if !clients.is_empty() {
-            let until = clock::now() + COUNT;
-            for address in self.vips.get(vip.0).into_iter().flat_map(tcp_addresses) {
-                self.reach.sockets.clients(address, &[], until.since(clock::now()), &mut |client| {
-                    served.insert(Client { local: client.local, remote: client.remote });
-                })?;
-            }
+        let addresses: BTreeSet<_> = clients.iter().map(|client| client.local.ip()).collect();
+        let until = clock::now() + SERVED;
+        for address in addresses {
+            self.reach.sockets.clients(address, &[], until.since(clock::now()), &mut |client| {
+                served.insert(Client { local: client.local, remote: client.remote });
+            })?;
         }
         Ok(Telling { vip, clients, served })
     }

@@ -1,5 +1,7 @@
 //! Binding in a network namespace, with time running out.
 
+mod clients;
+
 use std::net::Ipv4Addr;
 use std::panic::resume_unwind;
 use std::thread;
@@ -49,6 +51,10 @@ fn settings() -> Settings {
 
 /// An actuator in a network namespace that goes with the test's thread, and one who listens to the kernel there.
 fn with_actuator(test: impl AsyncFnOnce(Actuator, Monitor) + Send + 'static) {
+    with_book(Arc::new(Mutex::new(Book::new([]))), test);
+}
+
+fn with_book(book: Arc<Mutex<Book>>, test: impl AsyncFnOnce(Actuator, Monitor) + Send + 'static) {
     let thread = thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET).expect("make a network namespace (needs root)");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -62,7 +68,7 @@ fn with_actuator(test: impl AsyncFnOnce(Actuator, Monitor) + Send + 'static) {
                 sockets: SockDiag::open().unwrap(),
                 newcomers: SynDrop::open().ok(),
                 tickler: Tickler::open(),
-                book: Arc::new(Mutex::new(Book::new([]))),
+                book,
             };
             let kernel = Kernel::open().unwrap();
             let actuator = Actuator::new(kernel, reach, Announcer::open().unwrap(), &settings(), askers);
