@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use pgvrrp_config::Config;
+use pgvrrp_config::{Config, Fence};
 use serde_json::Value;
 
 use super::areas::DAEMON as AREA;
@@ -108,7 +108,55 @@ pub(super) fn judge(config: &Config, seen: &Seen) -> Vec<Finding> {
         let held = if vip["held"].as_bool() == Some(true) { "bound here" } else { "not bound here" };
         findings.push(Finding::note(AREA, format!("daemon: VIP {}: {held}: {}", word("address"), word("why"))));
     }
+    findings.extend(clients(config, status));
     findings
+}
+
+/// Whether the nodes know each other's clients.
+fn clients(config: &Config, status: &Value) -> Vec<Finding> {
+    /// A list comes several times a second, and every 10 s from a node with very many clients.
+    const OLD: f64 = 15.0;
+    let Some(port) = config.cluster.as_ref().and_then(|cluster| cluster.clients.port) else { return Vec::new() };
+    if let Some(trouble) = status["clients_trouble"].as_str() {
+        let text = format!("clients: those of a primary whose host dies are not told: {trouble}");
+        let is_fence = config.cluster.as_ref().is_some_and(|cluster| cluster.fence == Fence::LeaderKey);
+        let fix = "let nobody else have that port, or choose another with `port` in [clients], on every node";
+        return vec![if is_fence { Finding::note(AREA, text) } else { Finding::warning(AREA, text, fix) }];
+    }
+    // A daemon that has just started has not heard of anybody yet.
+    if status["uptime"].as_f64().is_none_or(|uptime| uptime < OLD) {
+        return Vec::new();
+    }
+    let vips = status["vips"].as_array().into_iter().flatten().filter(|vip| vip["clients"].is_object());
+    vips.filter_map(|vip| {
+        let (name, clients) = (vip["address"].as_str().unwrap_or_default(), &vip["clients"]);
+        let holder = vip["lock"]["holder"].as_str();
+        if vip["held"] == true {
+            let connected = clients["connected"].as_u64().unwrap_or_default();
+            return Some(match clients["lists_sent"].as_u64() {
+                Some(1..) => {
+                    Finding::ok(AREA, format!("clients of {name}: {connected}; the other nodes are told of them"))
+                }
+                _ => {
+                    let text = format!("clients of {name}: {connected}; no other node could be told of them");
+                    Finding::warning(AREA, text, "nothing, if there is no other node; else see what keeps UDP from it")
+                }
+            });
+        }
+        let holder = holder.filter(|holder| *holder != config.node)?;
+        let list = &clients["list"];
+        Some(match (list["age"].as_f64(), list["clients"].as_u64()) {
+            (Some(age), Some(known)) if age < OLD => {
+                Finding::ok(AREA, format!("clients of {name}: {known} are known from {holder}, should its host die"))
+            }
+            _ => {
+                let text = format!("clients of {name}: {holder} has it, and does not tell of its clients");
+                let fix = format!("let UDP port {port} in from {holder}; its pgvrrp has to be of a version that tells");
+                Finding::warning(AREA, text, fix)
+            }
+        })
+    })
+    .collect()
 }
 
 #[cfg(test)]
@@ -132,5 +180,44 @@ mod tests {
         assert_eq!(holder(dir.path()), None);
         let _held = crate::runtime_dir::RuntimeDir::open(dir.path()).unwrap();
         assert_eq!(holder(dir.path()), i32::try_from(std::process::id()).ok());
+    }
+
+    /// What is found in a status with this VIP, of a daemon that runs for a minute.
+    fn found(vip: &str) -> Vec<String> {
+        let text = "node = \"db1\"\ninterface = \"eth0\"\n[patroni]\nscope = \"odoo\"\n[etcd]\nendpoints = [\"http://10.0.20.13:2379\"]\n\
+                    [[vip]]\naddress = \"10.0.20.155\"\nvirtual_router_id = 155\n";
+        let config = Config::parse(Path::new("pgvrrp.toml"), text, Path::new("/")).unwrap();
+        let status = format!(r#"{{"uptime": 60.0, "clients_trouble": null, "vips": [{vip}]}}"#);
+        let findings = clients(&config, &serde_json::from_str(&status).unwrap());
+        findings.iter().map(|finding| format!("{:?}: {}", finding.level, finding.text)).collect()
+    }
+
+    #[test]
+    fn whether_the_nodes_know_each_others_clients() {
+        let vip = |held: bool, holder: &str, clients: &str| {
+            format!(
+                r#"{{"address": "10.0.20.155", "held": {held}, "lock": {{"holder": {holder}}}, "clients": {clients}}}"#
+            )
+        };
+        let known = r#"{"connected": null, "lists_sent": 0, "list": {"from": "db2", "clients": 7, "age": 0.2}}"#;
+        assert_eq!(
+            found(&vip(false, r#""db2""#, known)),
+            ["Ok: clients of 10.0.20.155: 7 are known from db2, should its host die"]
+        );
+        let old = known.replace("0.2", "20.0");
+        for clients in [old.as_str(), r#"{"connected": null, "lists_sent": 0, "list": null}"#] {
+            let told = "Warning: clients of 10.0.20.155: db2 has it, and does not tell of its clients";
+            assert_eq!(found(&vip(false, r#""db2""#, clients)), [told]);
+        }
+        let given = r#"{"connected": 3, "lists_sent": 9, "list": null}"#;
+        assert_eq!(
+            found(&vip(true, r#""db1""#, given)),
+            ["Ok: clients of 10.0.20.155: 3; the other nodes are told of them"]
+        );
+        let kept = given.replace('9', "0");
+        let told = "Warning: clients of 10.0.20.155: 3; no other node could be told of them";
+        assert_eq!(found(&vip(true, r#""db1""#, &kept)), [told]);
+        assert_eq!(found(&vip(false, "null", known)), [""; 0], "nobody has it");
+        assert_eq!(found(&vip(true, "null", "null")), [""; 0], "VRRP elects");
     }
 }
