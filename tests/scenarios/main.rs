@@ -9,6 +9,9 @@
 
 mod address;
 mod clients;
+mod clients_cost;
+mod clients_forged;
+mod clients_paths;
 mod conflicts;
 mod daemon;
 mod doctor;
