@@ -332,6 +332,7 @@ impl Node {
                 let leader = leader.as_deref();
                 self.each_vip(now, out, |vip, around, out| vip.switchover_asked(around, leader, revision, out));
             }
+            EtcdReport::SwitchoverWithdrawn => self.each_vip(now, out, |vip, _, out| vip.switchover_withdrawn(out)),
             EtcdReport::Round { kept, observation } => {
                 self.round.under_way = false;
                 let before = self.etcd.error.is_some();

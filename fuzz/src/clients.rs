@@ -12,7 +12,7 @@ pub fn run(bytes: &[u8]) {
     let secret = Secret::from([7; 32]);
     assert!(read(bytes, |_| Ok(secret.clone())).is_err(), "nobody guesses a signature");
     let Ok(part) = read(&sign(bytes.to_vec(), &secret), |_| Ok(secret.clone())) else { return };
-    let vip = part.clients.first().map_or(IpAddr::from([10, 0, 20, 155]), |client| client.local.ip());
+    let vip = part.clients.first().map_or_else(|| IpAddr::from([10, 0, 20, 155]), |client| client.local.ip());
     let again = write(part.header, vip, &secret, &part.clients);
     let read = again.iter().map(|datagram| read(datagram, |_| Ok(secret.clone())).expect("it was written here"));
     let clients: Vec<_> = read.flat_map(|part| part.clients).collect();

@@ -198,6 +198,8 @@ pub enum EtcdReport {
         /// When it was asked for, as etcd counts.
         revision: i64,
     },
+    /// The request for it is gone: refused, or carried out.
+    SwitchoverWithdrawn,
     /// The end of a round.
     Round {
         /// The keepalives that were answered. A lease that is missing here got no answer, which says nothing about it.

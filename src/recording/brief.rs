@@ -82,6 +82,7 @@ fn clients(report: &ClientsReport) -> String {
 fn etcd(report: &EtcdReport) -> String {
     match report {
         EtcdReport::Hint => "something changed".to_owned(),
+        EtcdReport::SwitchoverWithdrawn => "no switchover is asked for any more".to_owned(),
         EtcdReport::Switchover { leader, .. } => {
             format!("a switchover from {} is asked for", leader.as_deref().unwrap_or("whoever leads"))
         }

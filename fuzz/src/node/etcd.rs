@@ -138,7 +138,7 @@ impl Etcd {
                 EtcdReport::Acquire { vip, outcome }
             }
             EtcdReport::Revoke { vip, lease, .. } => EtcdReport::Revoke { vip, lease, outcome: Err(failed()) },
-            hint @ (EtcdReport::Hint | EtcdReport::Switchover { .. }) => hint,
+            hint @ (EtcdReport::Hint | EtcdReport::Switchover { .. } | EtcdReport::SwitchoverWithdrawn) => hint,
         })
     }
 }

@@ -107,10 +107,14 @@ async fn watch_failover(endpoints: &Endpoints, keys: &Keys, reports: &mpsc::Unbo
             Ok(None) => return "etcd closed the stream".to_owned(),
             Err(error) => return describe(&error),
         };
-        let puts = message.events().iter().filter(|event| event.event_type() == EventType::Put);
-        for kv in puts.filter_map(|event| event.kv()) {
-            let Some(leader) = switchover(kv.value()) else { continue };
-            if reports.send(EtcdReport::Switchover { leader, revision: kv.mod_revision() }).is_err() {
+        for event in message.events() {
+            let put = event.kv().filter(|_| event.event_type() == EventType::Put);
+            // Patroni takes a request back by deleting it, or by putting an empty one.
+            let report = match put.and_then(|kv| switchover(kv.value()).map(|leader| (leader, kv.mod_revision()))) {
+                Some((leader, revision)) => EtcdReport::Switchover { leader, revision },
+                None => EtcdReport::SwitchoverWithdrawn,
+            };
+            if reports.send(report).is_err() {
                 return "nobody listens".to_owned();
             }
         }

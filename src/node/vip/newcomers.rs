@@ -17,8 +17,16 @@ use crate::gate::evidence::Role;
 use crate::gate::policy::PostgresDown;
 use crate::node::io::Output;
 
-/// The longest that new connections wait for something that does not come: one second step of a client's SYN.
+/// The longest that new connections wait for something that does not come, or for a daemon that is stopped meanwhile: one step
+/// of a client's SYN.
 const LIFETIME: Duration = Duration::from_secs(1);
+
+/// What is needed for longer is renewed when half of that is over.
+const RENEW: Duration = LIFETIME.checked_div(2).unwrap();
+
+/// The longest that they wait for a switchover. Patroni asks the other members first, and makes a checkpoint; a request that it
+/// refuses, it takes back.
+const SWITCHOVER: Duration = Duration::from_secs(3);
 
 /// With what it takes to see that PostgreSQL is down, within the 300 ms that P2 allows. Whoever is still connected then is
 /// reset, and learns of the move by that.
@@ -30,6 +38,8 @@ const SHORT_DRAIN: Duration = Duration::from_millis(60);
 pub(super) struct Newcomers {
     /// They are dropped until then.
     until: Option<Instant>,
+    /// And are to be until then, since a switchover was asked for.
+    wanted: Option<Instant>,
     /// Since when because PostgreSQL has ended its session; its next word ends it.
     parted: Option<Instant>,
     /// The revision of the last switchover that was taken notice of.
@@ -40,7 +50,12 @@ pub(super) struct Newcomers {
 
 impl Newcomers {
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.until
+        let until = self.until?;
+        Some(if self.is_wanted_after(until) { until - RENEW } else { until })
+    }
+
+    fn is_wanted_after(&self, at: Instant) -> bool {
+        self.wanted.is_some_and(|wanted| wanted > at)
     }
 
     /// What came of dropping them.
@@ -79,14 +94,21 @@ impl Vip {
         if here && leaves && bound && revision > self.newcomers.switchover {
             self.newcomers.switchover = revision;
             self.newcomers.parted = None;
+            self.newcomers.wanted = Some(around.evidence.now + SWITCHOVER);
             self.keep_newcomers_waiting(around.evidence.now, out);
+        }
+    }
+
+    /// The request is gone. That a switchover has come about shows otherwise, and earlier.
+    pub(in crate::node) fn switchover_withdrawn(&mut self, out: &mut Vec<Output>) {
+        if self.newcomers.wanted.is_some() && matches!(self.phase, Phase::Active { .. }) {
+            self.let_newcomers_in(out);
         }
     }
 
     /// Drops new connections from now on.
     pub(super) fn keep_newcomers_waiting(&mut self, now: Instant, out: &mut Vec<Output>) {
-        let enough = now + LIFETIME / 2;
-        if self.newcomers.until.is_some_and(|until| until >= enough) {
+        if self.newcomers.until.is_some_and(|until| until > now + RENEW) {
             return;
         }
         self.newcomers.until = Some(now + LIFETIME);
@@ -95,7 +117,7 @@ impl Vip {
 
     /// Lets them in, if they were kept waiting.
     pub(super) fn let_newcomers_in(&mut self, out: &mut Vec<Output>) {
-        self.newcomers.parted = None;
+        (self.newcomers.parted, self.newcomers.wanted) = (None, None);
         if self.newcomers.until.take().is_some() {
             out.push(Output::AcceptSyns { vip: self.id });
         }
@@ -107,7 +129,14 @@ impl Vip {
         let goes_on = self.newcomers.parted.is_some_and(|parted| {
             around.evidence.postgres.is_some_and(|report| report.role == Role::Primary && report.asked > parted)
         });
-        let over = self.newcomers.until.is_some_and(|until| until <= around.evidence.now);
+        let now = around.evidence.now;
+        let over = self.newcomers.until.is_some_and(|until| until <= now);
+        if let (Some(until), Phase::Active { .. }) = (self.newcomers.until, &self.phase)
+            && self.newcomers.is_wanted_after(until)
+            && !goes_on
+        {
+            return self.keep_newcomers_waiting(now, out);
+        }
         let is_done = match self.phase {
             Phase::Active { .. } => over || goes_on,
             Phase::Closed | Phase::Displacing { .. } => true,
