@@ -66,6 +66,19 @@ fn a_switchover_that_does_not_come_keeps_them_waiting_for_some_seconds_once() {
     assert!(world.drops_syns);
 }
 
+/// The address will not go, and the request for the switchover is still there.
+#[test]
+fn a_vip_that_leaves_asks_for_no_time_that_has_passed() {
+    let mut world = World::holding();
+    switchover(&mut world, Some("db1"), 80);
+    world.unbind_fails = true;
+    world.postgres(Role::Down);
+    for _ in 0..20 {
+        world.run(50 * MS);
+        assert!(world.node.deadline() > world.now, "it would be called without a pause");
+    }
+}
+
 #[test]
 fn a_switchover_that_is_refused_lets_them_in_at_once() {
     let mut world = World::holding();

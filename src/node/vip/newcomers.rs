@@ -129,9 +129,11 @@ impl Vip {
         let goes_on = self.newcomers.parted.is_some_and(|parted| {
             around.evidence.postgres.is_some_and(|report| report.role == Role::Primary && report.asked > parted)
         });
+        // Once it leaves, or has left, nothing is renewed for a switchover.
+        self.newcomers.wanted = self.newcomers.wanted.filter(|_| matches!(self.phase, Phase::Active { .. }));
         let now = around.evidence.now;
         let over = self.newcomers.until.is_some_and(|until| until <= now);
-        if let (Some(until), Phase::Active { .. }) = (self.newcomers.until, &self.phase)
+        if let Some(until) = self.newcomers.until
             && self.newcomers.is_wanted_after(until)
             && !goes_on
         {
