@@ -507,7 +507,7 @@ pub struct VipCounters {
     pub connections_reset: u64,
     /// Times that new connections were dropped for a while, so that they meet the next holder.
     pub syn_drops: u64,
-    /// Clients of former holders that were told of their end, each of them twice.
+    /// Clients of former holders that were told of their end, each of them four times.
     pub clients_told: u64,
     /// Adverts sent.
     pub adverts_sent: u64,

@@ -292,7 +292,7 @@ const PLAIN: [(&str, &str, Pick); 17] = [
     ("syn_drops", "Times that new connections were dropped for a moment, to meet the next holder", |counters| {
         counters.syn_drops
     }),
-    ("clients_told", "Clients of a former holder that were told of its end, each of them twice", |counters| {
+    ("clients_told", "Clients of a former holder that were told of its end, each of them four times", |counters| {
         counters.clients_told
     }),
     ("announcements", "Gratuitous ARP and neighbour advertisements sent", |counters| counters.announcements),

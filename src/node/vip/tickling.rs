@@ -18,8 +18,10 @@ use crate::node::io::Output;
 const SLICE: usize = 16;
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Pauses before everybody is told once more: the first packet, or its answer, may have been lost.
-const AGAIN: [Duration; 1] = [Duration::from_secs(1)];
+/// Pauses before everybody is told once more: the first packet, or its answer, may have been lost. A client, or its router, that
+/// has missed the first announcements answers to the former holder's MAC, which nobody has any more: the later ones come after
+/// the announcement of the fifth second, and after ten more.
+const AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_millis(4500), Duration::from_secs(10)];
 
 /// How far the telling has come since the address was bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,9 +95,11 @@ mod tests {
     }
 
     #[test]
-    fn everybody_is_told_twice_and_in_slices() {
-        assert_eq!(run(17), [(0, 0, false), (1, 16, false), (1001, 0, true), (1002, 16, true)]);
-        assert_eq!(run(16), [(0, 0, false), (1000, 0, true)]);
+    fn everybody_is_told_several_times_and_in_slices() {
+        let slices = [0, 1, 1001, 1002, 5502, 5503, 15_503, 15_504];
+        let of_two: Vec<_> = (0..).zip(slices).map(|(i, at)| (at, i % 2 * SLICE, i >= 6)).collect();
+        assert_eq!(run(17), of_two);
+        assert_eq!(run(16), [(0, 0, false), (1000, 0, false), (5500, 0, false), (15_500, 0, true)]);
     }
 
     #[test]
