@@ -22,8 +22,8 @@ use crate::evidence::etcd::keyring::{Keyring, LockSecret};
 use crate::node::io::{ClientsReport, VipClients};
 use crate::node::status::Status;
 
-/// How often the clients are listed: whoever connected since is not known to anybody. Less often where that would take more than
-/// one [`SHARE`]th of a processor; some 5 ms for 5,000 clients.
+/// The pause between two lists of clients: whoever connected since is not known to anybody. Longer where they would take more
+/// than one [`SHARE`]th of a processor; some 2 ms for 5,000 clients.
 const PERIOD: Duration = Duration::from_millis(250);
 const SLOWEST: Duration = Duration::from_secs(10);
 const SHARE: u32 = 200;
@@ -131,9 +131,10 @@ impl Share {
                 return;
             }
             if now >= due {
+                // By what it uses, not by how long it takes: a busy host's clients are listed as often as others.
+                let before = clock::used();
                 self.give(socket.as_ref()).await;
-                let took = clock::now().since(now);
-                due = now + (took * SHARE).clamp(PERIOD, SLOWEST);
+                due = clock::now() + pause(clock::used().saturating_sub(before));
                 self.tell().await;
             }
             let Some(socket) = &socket else {
@@ -274,6 +275,11 @@ impl Share {
     }
 }
 
+/// After a list that took so much of a processor.
+fn pause(used: Duration) -> Duration {
+    (used * SHARE).clamp(PERIOD, SLOWEST)
+}
+
 /// A socket for both families; for IPv4 alone where there is no other.
 fn listen(port: u16) -> io::Result<UdpSocket> {
     let bind = |domain, address: IpAddr| {
@@ -297,5 +303,18 @@ fn target(socket: &UdpSocket, address: IpAddr, port: u16) -> SocketAddr {
     match (address, socket.local_addr()) {
         (IpAddr::V4(address), Ok(SocketAddr::V6(_))) => SocketAddr::new(address.to_ipv6_mapped().into(), port),
         (address, _) => SocketAddr::new(address, port),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_made_as_often_as_they_cost_little() {
+        let of = |micros| pause(Duration::from_micros(micros));
+        assert_eq!(of(100), PERIOD);
+        assert_eq!(of(2000), Duration::from_millis(400));
+        assert_eq!(of(1_000_000), SLOWEST);
     }
 }
