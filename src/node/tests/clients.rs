@@ -195,7 +195,8 @@ fn everybody_is_told_once_more_soon_after_each_of_the_later_announcements() {
     let announcements = world.log.iter().filter(|(_, output)| matches!(output, Output::Announce { .. }));
     let announcements: Vec<_> = announcements.map(|(at, _)| *at).filter(|at| at.since(bound) > 2 * SECOND).collect();
     for (at, ..) in &told[2..] {
-        let since = announcements.iter().filter(|announced| *announced < at).map(|announced| at.since(*announced)).min();
+        let since =
+            announcements.iter().filter(|announced| *announced < at).map(|announced| at.since(*announced)).min();
         assert!(since.is_some_and(|since| since < SECOND), "{told:?} {announcements:?}");
     }
     assert!(world.vip().counters.clients_told == 4 && world.heirloom == 0);
