@@ -5,26 +5,23 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::{Client, EventType, GetOptions};
+use etcd_client::{Client, Event, EventType, GetOptions, WatchResponse};
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tracing::debug;
 
 use super::endpoints::Endpoints;
-use super::failed::describe;
 use super::keys::Keys;
 use super::parse::Resolver;
+use super::watch::keep_watching;
 use crate::gate::evidence::EtcdReport;
 
 /// How often the members are read: one that is new learns of clients by then.
 const MEMBERS: Duration = Duration::from_secs(10);
 
-/// Pause after that, or the watch, failed.
+/// Pause after that failed.
 const AGAIN: Duration = Duration::from_secs(1);
-
-/// A stream is opened anew after this time, so that one which is silently dead does not stay so.
-const LONGEST: Duration = Duration::from_secs(60);
 
 /// A member of the Patroni cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,54 +67,23 @@ pub(super) async fn members(
     }
 }
 
-/// Tells when Patroni is asked for a switchover or a failover.
+/// Tells when Patroni is asked for a switchover or a failover. On a stream of its own: a user who may not watch this key still
+/// watches the others.
 pub(super) async fn switchovers(
     endpoints: Arc<Endpoints>,
     keys: Arc<Keys>,
     reports: mpsc::UnboundedSender<EtcdReport>,
 ) {
-    while !reports.is_closed() {
-        tokio::select! {
-            ended = timeout(LONGEST, watch_failover(&endpoints, &keys, &reports)) => {
-                if let Ok(reason) = ended {
-                    debug!(reason, "the watch for switchovers ended");
-                    sleep(AGAIN).await;
-                }
-            }
-            () = endpoints.moved() => {}
-        }
-    }
+    let meaning = |message: &WatchResponse| message.events().iter().map(request).collect();
+    keep_watching(&endpoints, &[&keys.failover], &reports, meaning).await;
 }
 
-async fn watch_failover(endpoints: &Endpoints, keys: &Keys, reports: &mpsc::UnboundedSender<EtcdReport>) -> String {
-    let limit = endpoints.timeout();
-    let mut client = match endpoints.preferred().await {
-        Ok(client) => client,
-        Err(error) => return error,
-    };
-    let mut stream = match timeout(limit, client.watch(keys.failover.as_str(), None)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return describe(&error),
-        Err(_) => return format!("no stream within {limit:?}"),
-    };
-    loop {
-        let message = match stream.message().await {
-            Ok(Some(message)) if message.canceled() => return message.cancel_reason().to_owned(),
-            Ok(Some(message)) => message,
-            Ok(None) => return "etcd closed the stream".to_owned(),
-            Err(error) => return describe(&error),
-        };
-        for event in message.events() {
-            let put = event.kv().filter(|_| event.event_type() == EventType::Put);
-            // Patroni takes a request back by deleting it, or by putting an empty one.
-            let report = match put.and_then(|kv| switchover(kv.value()).map(|leader| (leader, kv.mod_revision()))) {
-                Some((leader, revision)) => EtcdReport::Switchover { leader, revision },
-                None => EtcdReport::SwitchoverWithdrawn,
-            };
-            if reports.send(report).is_err() {
-                return "nobody listens".to_owned();
-            }
-        }
+/// Patroni takes a request back by deleting it, or by putting an empty one.
+fn request(event: &Event) -> EtcdReport {
+    let put = event.kv().filter(|_| event.event_type() == EventType::Put);
+    match put.and_then(|kv| switchover(kv.value()).map(|leader| (leader, kv.mod_revision()))) {
+        Some((leader, revision)) => EtcdReport::Switchover { leader, revision },
+        None => EtcdReport::SwitchoverWithdrawn,
     }
 }
 

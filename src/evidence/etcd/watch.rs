@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use etcd_client::WatchResponse;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
@@ -21,9 +22,25 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// Watches K, V and Patroni's configuration, for as long as somebody listens.
 pub(super) async fn run(endpoints: Arc<Endpoints>, keys: Arc<Keys>, reports: mpsc::UnboundedSender<EtcdReport>) {
+    let names: Vec<_> = [&keys.leader].into_iter().chain(&keys.locks).chain([&keys.config]).collect();
+    // What changed before the stream stood is not told by it: its creation is a hint as well.
+    let meaning = |message: &WatchResponse| {
+        let is_news = message.created() || !message.events().is_empty();
+        is_news.then_some(EtcdReport::Hint).into_iter().collect()
+    };
+    keep_watching(&endpoints, &names, &reports, meaning).await;
+}
+
+/// Watches keys, for as long as somebody listens, and reports what each message means.
+pub(super) async fn keep_watching(
+    endpoints: &Endpoints,
+    names: &[&String],
+    reports: &mpsc::UnboundedSender<EtcdReport>,
+    meaning: impl Fn(&WatchResponse) -> Vec<EtcdReport>,
+) {
     while !reports.is_closed() {
         tokio::select! {
-            ended = timeout(LONGEST, watch(&endpoints, &keys, &reports)) => {
+            ended = timeout(LONGEST, watch(endpoints, names, reports, &meaning)) => {
                 if let Ok(reason) = ended {
                     debug!(reason, "the watch ended");
                     sleep(AGAIN).await;
@@ -36,19 +53,25 @@ pub(super) async fn run(endpoints: Arc<Endpoints>, keys: Arc<Keys>, reports: mps
 }
 
 /// Watches until the stream ends; says why it did.
-async fn watch(endpoints: &Endpoints, keys: &Keys, reports: &mpsc::UnboundedSender<EtcdReport>) -> String {
+async fn watch(
+    endpoints: &Endpoints,
+    names: &[&String],
+    reports: &mpsc::UnboundedSender<EtcdReport>,
+    meaning: impl Fn(&WatchResponse) -> Vec<EtcdReport>,
+) -> String {
     let limit = endpoints.timeout();
     let mut client = match endpoints.preferred().await {
         Ok(client) => client,
         Err(error) => return error,
     };
-    let mut stream = match timeout(limit, client.watch(keys.leader.as_str(), None)).await {
+    let Some((first, others)) = names.split_first() else { return "there is nothing to watch".to_owned() };
+    let mut stream = match timeout(limit, client.watch(first.as_str(), None)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return describe(&error),
         Err(_) => return format!("no stream within {limit:?}"),
     };
-    for key in keys.locks.iter().chain([&keys.config]) {
-        if let Err(error) = stream.watch(key.as_str(), None).await {
+    for name in others {
+        if let Err(error) = stream.watch(name.as_str(), None).await {
             return describe(&error);
         }
     }
@@ -56,13 +79,13 @@ async fn watch(endpoints: &Endpoints, keys: &Keys, reports: &mpsc::UnboundedSend
         match stream.message().await {
             // One that is refused is created and cancelled at once.
             Ok(Some(message)) if message.canceled() => return message.cancel_reason().to_owned(),
-            // What changed before the stream stood is not told by it: its creation is a hint as well.
-            Ok(Some(message)) if message.created() || !message.events().is_empty() => {
-                if reports.send(EtcdReport::Hint).is_err() {
-                    return "nobody listens".to_owned();
+            Ok(Some(message)) => {
+                for report in meaning(&message) {
+                    if reports.send(report).is_err() {
+                        return "nobody listens".to_owned();
+                    }
                 }
             }
-            Ok(Some(_)) => {}
             Ok(None) => return "etcd closed the stream".to_owned(),
             Err(error) => return describe(&error),
         }
