@@ -3,6 +3,8 @@
 //! A process can be stopped between a decision and its system call. So whatever binds, renews, advertises or announces
 //! carries `not_after`; the clock is read just before the call, and after a bind again: past it, the address goes.
 
+mod doorkeeper;
+
 use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::net::IpAddr;
@@ -11,9 +13,9 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pgvrrp_netlink::{Error, Kernel, SockDiag, SynDrop};
+use pgvrrp_netlink::{Error, Kernel, SockDiag};
 use tokio::sync::{mpsc, watch};
-use tracing::warn;
+use tracing::{debug, warn};
 use vrrp::time::Instant;
 use vrrp::wire::address::Address;
 use vrrp::wire::advert::{Advert, ChecksumForm};
@@ -26,6 +28,7 @@ use crate::node::{InterfaceId, Settings, VipSettings, is_link_local};
 use crate::observe::logging;
 use crate::segment::Voices;
 use crate::transport::{Announcer, Tickler, v4, v6};
+pub use doorkeeper::Doorkeeper;
 
 /// How long counting connections may take.
 const COUNT: Duration = Duration::from_millis(5);
@@ -33,8 +36,9 @@ const COUNT: Duration = Duration::from_millis(5);
 /// How long it may take to find out who is connected already, before the clients of a former holder are told.
 const SERVED: Duration = Duration::from_millis(20);
 
-/// How long the kernel may take to answer that new connections are dropped.
-const DROP: Duration = Duration::from_millis(20);
+/// How long dropping new connections may hold up what follows. With the resets before and after the unbind it is 50 ms at most that
+/// an address stays for its connections' sake.
+const DROP: Duration = Duration::from_millis(10);
 
 /// The ends of the lines to the askers.
 #[derive(Debug)]
@@ -52,8 +56,8 @@ pub struct Askers {
 pub struct Reach {
     /// Their connections to this host.
     pub sockets: SockDiag,
-    /// Their new ones; `None` where the kernel has no netfilter.
-    pub newcomers: Option<SynDrop>,
+    /// Their new ones; `None` where the kernel cannot drop them.
+    pub newcomers: Option<Doorkeeper>,
     /// Those of a former holder.
     pub tickler: Tickler,
     /// Who these are.
@@ -296,28 +300,24 @@ impl Actuator {
 
     fn drop_syns(&mut self, vip: VipId, lifetime: Duration) -> Option<Outcome> {
         let addresses: Vec<_> = tcp_addresses(self.vips.get(vip.0)?).collect();
-        let begun = match &mut self.reach.newcomers {
-            Some(newcomers) => newcomers.begin(&addresses, lifetime, DROP).map_err(Some),
-            None => Err(None),
+        let works = match &mut self.reach.newcomers {
+            Some(newcomers) => newcomers.shut(addresses, lifetime, DROP),
+            None => false,
         };
-        match &begun {
-            Err(Some(error)) => warn!(%error, "new connections are not dropped"),
-            Err(None) if !self.cannot_drop_told => {
-                self.cannot_drop_told = true;
-                warn!(
-                    "this kernel cannot drop new connections (it lacks nf_tables with owned tables, Linux 5.12): while \
-                     PostgreSQL shuts down, some are refused"
-                );
-            }
-            Ok(()) | Err(None) => {}
+        if self.reach.newcomers.is_none() && !self.cannot_drop_told {
+            self.cannot_drop_told = true;
+            warn!(
+                "this kernel cannot drop new connections (it lacks nf_tables with owned tables, Linux 5.12): while \
+                 PostgreSQL shuts down, some are refused"
+            );
         }
-        Some(Outcome::SynsDropped { vip, works: begun.is_ok() })
+        Some(Outcome::SynsDropped { vip, works })
     }
 
     fn accept_syns(&mut self, vip: VipId) -> Option<Outcome> {
         let addresses: Vec<_> = tcp_addresses(self.vips.get(vip.0)?).collect();
-        if let Some(Err(error)) = self.reach.newcomers.as_mut().map(|newcomers| newcomers.end(&addresses, DROP)) {
-            warn!(%error, "new connections are still dropped, for a second at most");
+        if let Some(newcomers) = &mut self.reach.newcomers {
+            newcomers.open(addresses);
         }
         None
     }
@@ -336,22 +336,22 @@ impl Actuator {
         if clock::now() > not_after {
             return None;
         }
-        let (mut sent, total) = (0, clients.len());
-        let mut failure = None;
+        let (mut sent, mut failed, total) = (0, 0, clients.len());
         for client in clients.iter().skip(first).take(count).filter(|client| !served.contains(client)) {
             match self.reach.tickler.send(client.local, client.remote) {
                 Ok(()) => sent += 1,
-                Err(error) => failure = Some((client.remote, error)),
+                // Counted, since there may be thousands.
+                Err(error) => {
+                    failed += 1;
+                    debug!(client = %client.remote, %error, "a client of the former holder could not be told");
+                }
             }
-        }
-        if let Some((client, error)) = failure {
-            warn!(%client, %error, "a client of the former holder could not be told");
         }
         if last && first + count >= total {
             self.reach.book.lock().unwrap_or_else(PoisonError::into_inner).told(vip.0);
             self.telling.retain(|telling| telling.vip != vip);
         }
-        Some(Outcome::Tickled { vip, sent, total })
+        Some(Outcome::Tickled { vip, sent, failed, total })
     }
 
     fn whom_to_tell(&mut self, vip: VipId) -> Result<Telling, Error> {

@@ -6,6 +6,7 @@
 //! | `pgvrrp-protocol` | reactor, node and actuator; opens every socket itself, so all are of one network namespace |
 //! | `pgvrrp-evidence` | the askers of etcd, PostgreSQL and Patroni |
 //! | `pgvrrp-clients` | lists of the VIPs' clients, to and from the other nodes |
+//! | `pgvrrp-newcomers` | drops new connections to a VIP that leaves |
 //! | `pgvrrp-observe` | HTTP, control socket, systemd |
 //! | `pgvrrp-log` | writes log lines |
 //! | `pgvrrp-record` | writes the recording, if one is wanted |
@@ -25,7 +26,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tracing::{error, info, warn};
 
-use crate::actuator::{Actuator, Askers, Reach};
+use crate::actuator::{Actuator, Askers, Doorkeeper, Reach};
 use crate::capabilities::Capabilities;
 use crate::clients::{self, Book};
 use crate::clock;
@@ -213,7 +214,7 @@ fn protocol(
         // The monitor first, the dump after it: nothing that happens in between is missed.
         let monitor = Monitor::open().map_err(refused)?;
         let mut kernel = Kernel::open().map_err(refused)?;
-        let newcomers = syn_drop();
+        let newcomers = doorkeeper()?;
         let sockets = SockDiag::open().map_err(refused)?;
         let reach = Reach { sockets, newcomers, tickler: Tickler::open(), book };
         let announcer = Announcer::open().map_err(Failure::system("cannot open a packet socket"))?;
@@ -233,17 +234,16 @@ fn protocol(
 }
 
 /// What keeps new connections waiting; `None` where the kernel has no such thing. Asked now, since that loads modules.
-fn syn_drop() -> Option<SynDrop> {
+fn doorkeeper() -> Result<Option<Doorkeeper>, Failure> {
     const PATIENCE: Duration = Duration::from_secs(1);
-    let mut syn_drop = SynDrop::open().ok()?;
+    let Ok(mut syn_drop) = SynDrop::open() else { return Ok(None) };
     match syn_drop.supported(PATIENCE) {
-        Ok(supported) => supported.then_some(syn_drop),
+        Ok(false) => return Ok(None),
+        Ok(true) => {}
         // It may be another time.
-        Err(error) => {
-            warn!(%error, "it is not known whether new connections can be dropped");
-            Some(syn_drop)
-        }
+        Err(error) => warn!(%error, "it is not known whether new connections can be dropped"),
     }
+    Doorkeeper::start(syn_drop).map(Some).map_err(Failure::system("cannot start a thread"))
 }
 
 /// The interfaces with virtual MACs, so that what cannot be is refused before anything starts; and away with those that a

@@ -18,7 +18,7 @@ pub(crate) fn prioritise_thread() {
     let result =
         unsafe { libc::sched_setscheduler(0, libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, &raw const parameters) };
     match result {
-        0 => debug!("the protocol thread has real-time priority"),
+        0 => debug!("this thread has real-time priority"),
         _ => {
             let error = io::Error::last_os_error();
             info!(%error, "no real-time priority: moves may take longer on a busy machine (LimitRTPRIO= in the unit grants it)");

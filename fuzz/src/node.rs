@@ -292,7 +292,7 @@ impl<'a> World<'a> {
                 Output::DropSyns { .. } => Outcome::SynsDropped { vip, works: fate & 16 != 0 },
                 Output::AcceptSyns { .. } => continue,
                 Output::Tickle { count, .. } => {
-                    Outcome::Tickled { vip, sent: *count, total: usize::from(fate >> 4) * 16 }
+                    Outcome::Tickled { vip, sent: *count, failed: 0, total: usize::from(fate >> 4) * 16 }
                 }
                 Output::Advertise { .. } | Output::Announce { .. } if fate & 8 != 0 => {
                     Outcome::SendFailed { vip, error }

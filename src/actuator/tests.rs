@@ -8,7 +8,7 @@ use std::thread;
 
 use ipnet::IpNet;
 use nix::sched::{CloneFlags, unshare};
-use pgvrrp_netlink::{Event, Monitor};
+use pgvrrp_netlink::{Event, Monitor, SynDrop};
 use vrrp::router::{ChecksumPolicy, Preempt};
 use vrrp::types::{Interval, Priority, Vrid};
 
@@ -66,7 +66,7 @@ fn with_book(book: Arc<Mutex<Book>>, test: impl AsyncFnOnce(Actuator, Monitor) +
             };
             let reach = Reach {
                 sockets: SockDiag::open().unwrap(),
-                newcomers: SynDrop::open().ok(),
+                newcomers: SynDrop::open().ok().map(|kernel| Doorkeeper::start(kernel).unwrap()),
                 tickler: Tickler::open(),
                 book,
             };

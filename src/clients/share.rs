@@ -23,7 +23,7 @@ use crate::node::io::{ClientsReport, VipClients};
 use crate::node::status::Status;
 
 /// The pause between two lists of clients: whoever connected since is not known to anybody. Longer where they would take more
-/// than one [`SHARE`]th of a processor; some 2 ms for 5,000 clients.
+/// than one [`SHARE`]th of a processor; some 5 ms for 5,000 clients.
 const PERIOD: Duration = Duration::from_millis(250);
 const SLOWEST: Duration = Duration::from_secs(10);
 const SHARE: u32 = 200;
@@ -221,7 +221,7 @@ impl Share {
                 if index > 0 && index % BURST == 0 {
                     sleep(PAUSE).await;
                 }
-                // A peer that cannot be reached now is told again in a second.
+                // A peer that cannot be reached now is told by the next list.
                 whole &= socket.send_to(datagram, target).await.is_ok();
             }
             reached += u64::from(whole);

@@ -391,6 +391,8 @@ pub enum Outcome {
         vip: VipId,
         /// How many, by this.
         sent: usize,
+        /// How many could not be.
+        failed: usize,
         /// How many there are in all.
         total: usize,
     },

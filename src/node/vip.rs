@@ -50,7 +50,7 @@ pub(super) const RENEW: Duration = Duration::from_secs(1);
 const DRAIN_PROBE: Duration = Duration::from_millis(5);
 
 /// The most that resetting connections may delay the removal of the address, and what is left for those that raced.
-const RESET_BEFORE: Duration = Duration::from_millis(40);
+const RESET_BEFORE: Duration = Duration::from_millis(30);
 const RESET_AFTER: Duration = Duration::from_millis(10);
 
 /// Pause before an address that would not go is removed again.
@@ -332,8 +332,9 @@ impl Vip {
                     *until = (*until).min(self.phase_since + self.newcomers.drain());
                 }
             }
-            Outcome::Tickled { sent, total, .. } => {
+            Outcome::Tickled { sent, failed, total, .. } => {
                 counters.clients_told += *sent as u64;
+                counters.send_errors += *failed as u64;
                 if let Phase::Active { tickling, .. } = &mut self.phase {
                     tickling.sent(now, *total);
                 }

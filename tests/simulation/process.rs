@@ -546,7 +546,7 @@ impl World {
             // As with an announcement: only who holds the VIP speaks for it.
             Output::Tickle { vip, .. } => {
                 self.check_announcement(h, timely);
-                Some(Outcome::Tickled { vip, sent: 64, total: 100 })
+                Some(Outcome::Tickled { vip, sent: 64, failed: 0, total: 100 })
             }
             Output::Announce { vip, .. } => {
                 if !self.hosts[h].kernel.link {

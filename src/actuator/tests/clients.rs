@@ -48,7 +48,7 @@ fn who_is_served_here_is_not_told() {
         *book.lock().unwrap() = Book::new([vec![ADDRESS]]);
         write(&mut book.lock().unwrap(), vec![phantom(1), known, phantom(2)]);
         let outcomes = tickle(&mut actuator, 0, false, Duration::from_secs(1));
-        assert_eq!(outcomes, [Outcome::Tickled { vip: VIP, sent: 2, total: 3 }]);
+        assert_eq!(outcomes, [Outcome::Tickled { vip: VIP, sent: 2, failed: 0, total: 3 }]);
         drop((client, served));
     });
 }
@@ -69,7 +69,7 @@ fn the_list_is_forgotten_when_all_have_been_told_for_the_last_time() {
     with_book(shared, async move |mut actuator, _| {
         up();
         bind(&mut actuator, Duration::from_secs(60));
-        let told = |sent| [Outcome::Tickled { vip: VIP, sent, total: 20 }];
+        let told = |sent| [Outcome::Tickled { vip: VIP, sent, failed: 0, total: 20 }];
         assert_eq!(tickle(&mut actuator, 0, false, Duration::from_secs(1)), told(16));
         assert_eq!(tickle(&mut actuator, 16, false, Duration::from_secs(1)), told(4));
         assert_eq!(book.lock().unwrap().heirloom(0).len(), 20);
@@ -91,6 +91,7 @@ fn new_connections_wait_and_are_let_in_again() {
         assert_eq!(actuator.carry_out(vec![drop_syns]), [Outcome::SynsDropped { vip: VIP, works: true }]);
         assert_eq!(connects(), Err(io::ErrorKind::TimedOut));
         assert_eq!(actuator.carry_out(vec![Output::AcceptSyns { vip: VIP }]), []);
-        assert_eq!(connects(), Ok(()));
+        // Soon: by another thread.
+        assert!((0..50).any(|_| connects() == Ok(())));
     });
 }

@@ -405,7 +405,7 @@ impl World {
                 if last && first + count >= total {
                     self.heirloom = 0;
                 }
-                Outcome::Tickled { vip, sent: total.saturating_sub(first).min(count), total }
+                Outcome::Tickled { vip, sent: total.saturating_sub(first).min(count), failed: 0, total }
             }
             Output::Advertise { .. } => Outcome::Advertised { vip },
             Output::Announce { .. } => Outcome::Announced { vip },

@@ -80,7 +80,7 @@ impl Vip {
         }
     }
 
-    /// Patroni has been asked for a switchover. Each is taken notice of once: one that is refused costs clients a second.
+    /// Patroni has been asked for a switchover. Each is taken notice of once: what comes of it may take longer.
     pub(in crate::node) fn switchover_asked(
         &mut self,
         around: &Surroundings<'_>,
@@ -91,7 +91,7 @@ impl Vip {
         let here = leader.is_none_or(|leader| leader == around.me.member);
         let leaves = around.evidence.policy.postgres_down == PostgresDown::Release;
         let bound = matches!(self.phase, Phase::Active { confirmed: true, .. });
-        if here && leaves && bound && revision > self.newcomers.switchover {
+        if here && leaves && bound && revision != self.newcomers.switchover {
             self.newcomers.switchover = revision;
             self.newcomers.parted = None;
             self.newcomers.wanted = Some(around.evidence.now + SWITCHOVER);
