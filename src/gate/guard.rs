@@ -99,7 +99,7 @@ guards! {
     Strays,
     /// After a stall, a VIP without a lifetime is not left in its place.
     Unlimited,
-    /// What is announced has been renewed just before.
+    /// What speaks for the VIP comes just after a renewal.
     RenewThenAnnounce,
     /// While V may live by a lease that nobody keeps alive, D is no later than that one's.
     RefreshLimit,

@@ -45,11 +45,6 @@ impl Announcing {
         self.due
     }
 
-    /// Whether the next one is the rest of one that has begun.
-    pub(super) fn has_begun(&self) -> bool {
-        self.first > 0
-    }
-
     /// The kernel has confirmed the bind. What was announced with it was announced; if it was not, not much later.
     pub(super) fn bound(&mut self, at: Instant) {
         self.due = at + BURST[0];

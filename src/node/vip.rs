@@ -5,7 +5,7 @@
 //!   Closed ----------> (Acquiring) --> (Held: armed) ----> Active ---------------> Draining
 //!     ^  \                                  |   \            |  ^ renew, repair       |
 //!     |   `--> expel a stray address        |    Displacing--'  |                     | nobody connected,
-//!     |                                     | give up           | lost, D, standby    | or 60 ms
+//!     |                                     | give up           | lost, D, standby    | or 100 ms
 //!     |                                     v                   v                     v
 //!     `--------- address absent ------ (Revoking) <--------- Releasing <--------------'
 //! ```

@@ -12,7 +12,7 @@ use super::failsafe::VOUCHED;
 use super::postgres::State;
 use super::world::{Host, World};
 
-/// How long a bound address may outlive a PostgreSQL that is primary no more: 100 ms until the asker decides, 60 ms of
+/// How long a bound address may outlive a PostgreSQL that is primary no more: 100 ms until the asker decides, 100 ms of
 /// drain, 50 ms for resets, on a clock that is 10 % slow.
 const DRAIN: Nanos = 300 * MS;
 

@@ -1,5 +1,7 @@
 //! Brings the address in line with the evidence: the same decision, computed anew in every pass.
 
+use std::time::Duration;
+
 use vrrp::router::Event;
 
 use super::tickling::Tickling;
@@ -12,6 +14,9 @@ use crate::gate::reason::Reason;
 use crate::gate::verdict::{Verdict, is_fresh, patroni_config, verdict};
 use crate::node::announcing::Announcing;
 use crate::node::io::{Level, Output};
+
+/// A renewal counts as made just before for so long: the slices of a long list follow each other within milliseconds.
+const JUST_BEFORE: Duration = Duration::from_millis(20);
 
 /// The TTL to ask for V's lease, in seconds.
 fn lock_ttl(around: &Surroundings<'_>) -> u64 {
@@ -206,10 +211,10 @@ impl Vip {
             tickling.wait(now + LOOK_AGAIN);
         }
         let announce_due = *confirmed && (deleted || now >= announcing.due());
-        // What is announced has been renewed just before: its lifetime does not end in between. The slices of a long list
-        // follow each other within milliseconds.
-        let begins = announce_due && !announcing.has_begun();
-        let renew_due = now >= *renew || (begins && stands(Guard::RenewThenAnnounce));
+        // Whoever speaks for the address has renewed it just before: its lifetime does not end in between.
+        let speaks = announce_due || tickle.is_some();
+        let renewed_long_ago = now + RENEW > *renew + JUST_BEFORE;
+        let renew_due = now >= *renew || (speaks && renewed_long_ago && stands(Guard::RenewThenAnnounce));
         if renew_due || deleted {
             *renew = now + RENEW;
         }

@@ -28,9 +28,9 @@ const RENEW: Duration = LIFETIME.checked_div(2).unwrap();
 /// refuses, it takes back.
 const SWITCHOVER: Duration = Duration::from_secs(3);
 
-/// With what it takes to see that PostgreSQL is down, within the 300 ms that P2 allows. Whoever is still connected then is
-/// reset, and learns of the move by that.
-const DRAIN: Duration = Duration::from_millis(200);
+/// With the 100 ms that it may take to see that PostgreSQL is down, and the 50 ms for resets, within the 300 ms that P2 allows,
+/// on a clock that is 10 % slow too. Whoever is still connected then is reset, and learns of the move by that.
+const DRAIN: Duration = Duration::from_millis(100);
 const SHORT_DRAIN: Duration = Duration::from_millis(60);
 
 /// What keeps new connections of one VIP waiting.
