@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use pgvrrp_config::{Config, Follows, Mac, Vip};
+use pgvrrp_config::{Config, Follows, LogLevel, Mac, Vip};
 
-use crate::observe::control::{self, Ask};
+use crate::observe::control::{self, Ask, LevelChange};
+use crate::observe::logging;
 use crate::settings::postgres_settings;
 use crate::{daemon, doctor, drain, handover, listen, recording, replay};
 
@@ -111,6 +112,20 @@ enum Command {
         #[arg(value_name = "NAME")]
         name: String,
     },
+    /// Print from which level on the running daemon logs, or change that until it ends.
+    ///
+    /// Exit codes: 0 done, 64 wrong usage, 69 no daemon answers, 75 the daemon refuses and says why. Everybody who may look at
+    /// the status may look; root or the daemon's own user may change it.
+    LogLevel {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// error, warn, info, debug or trace.
+        #[arg(value_name = "LEVEL", value_parser = log_level_of, conflicts_with = "reset")]
+        level: Option<LogLevel>,
+        /// Back to that of the daemon's start.
+        #[arg(long)]
+        reset: bool,
+    },
     /// Print what is heard on protocol 112 (VRRP): who, version, virtual router, priority, interval, addresses, and what is
     /// wrong with it. A line each, until it is ended. Needs CAP_NET_RAW, no configuration and no daemon.
     ///
@@ -165,6 +180,7 @@ pub fn main() -> ExitCode {
         Command::Handover(file) => hand_over(&file),
         Command::Drain { config, name, keep } => drain(&config, Ask::Drain { name, keep }),
         Command::Undrain { config, name } => drain(&config, Ask::Undrain { name }),
+        Command::LogLevel { config, level, reset } => log_level(&config, level, reset),
         Command::Listen { interface, json } => listen(interface.as_deref(), json),
         Command::Doctor { config, json } => doctor(&config, json),
     }
@@ -182,7 +198,9 @@ fn run(file: &ConfigFile, record: Option<&Path>) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    match daemon::run(config, record) {
+    let outcome = daemon::run(config, record);
+    logging::finish();
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             say(&format!("error: {failure}\n"));
@@ -317,6 +335,33 @@ fn drain(file: &ConfigFile, ask: Ask) -> ExitCode {
             }
         }
     }
+}
+
+fn log_level_of(word: &str) -> Result<LogLevel, String> {
+    let known = LogLevel::ALL.into_iter().find(|level| level.as_str() == word);
+    known.ok_or_else(|| "it is one of error, warn, info, debug and trace".to_owned())
+}
+
+fn log_level(file: &ConfigFile, level: Option<LogLevel>, reset: bool) -> ExitCode {
+    let config = match load(&file.path) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let change = match level {
+        Some(level) => LevelChange::Set(level),
+        None if reset => LevelChange::Reset,
+        None => LevelChange::Show,
+    };
+    let answer = match control::ask(&config.runtime_dir, &Ask::LogLevel(change)) {
+        Ok((answer, _)) => answer,
+        Err(error) => return no_daemon(&config, &error),
+    };
+    if let Some(level) = answer.strip_prefix(control::LEVEL) {
+        return print(level);
+    }
+    let why = answer.strip_prefix(control::REFUSED).unwrap_or("the daemon is of a version that cannot do this\n");
+    say(&format!("error: nothing has changed: {why}"));
+    ExitCode::from(EX_TEMPFAIL)
 }
 
 fn listen(interface: Option<&str>, json: bool) -> ExitCode {

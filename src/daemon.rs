@@ -8,6 +8,7 @@
 //! | `pgvrrp-clients` | lists of the VIPs' clients, to and from the other nodes |
 //! | `pgvrrp-newcomers` | drops new connections to a VIP that leaves |
 //! | `pgvrrp-observe` | HTTP, control socket, systemd |
+//! | `pgvrrp-hooks` | runs hooks, if there are any |
 //! | `pgvrrp-log` | writes log lines |
 //! | `pgvrrp-record` | writes the recording, if one is wanted |
 
@@ -34,7 +35,8 @@ use crate::evidence::{etcd, patroni, postgres};
 use crate::gate::evidence::{EtcdReport, EtcdRequest, PatroniReport};
 use crate::node::status::Status;
 use crate::node::{Identity, InterfaceId, Node, Settings};
-use crate::observe::{control, http, logging, systemd};
+use crate::hooks::{self, Board};
+use crate::observe::{Source, control, http, logging, systemd};
 use crate::reactor::{Command, Lines, Reactor};
 use crate::realtime;
 use crate::recording::recorder::Recorder;
@@ -113,7 +115,10 @@ impl Failure {
 /// See [`Failure`]. When this returns, no VIP is bound by this process, or its lifetime is ending it: after a handover,
 /// unless the next process comes in time and by its own right renews it.
 pub fn run(config: Config, record: Option<&Path>) -> Result<(), Failure> {
-    logging::start(config.log_level.as_str()).map_err(Failure::system("cannot start logging"))?;
+    logging::start(&config.log).map_err(|failure| match failure {
+        logging::Failure::Environment(text) => Failure::Config(text),
+        logging::Failure::Thread(source) => Failure::System { what: "cannot start logging", source },
+    })?;
     check_capabilities()?;
     check_prefixes(&config)?;
     check_sizes(&config)?;
@@ -187,10 +192,22 @@ pub fn run(config: Config, record: Option<&Path>) -> Result<(), Failure> {
     }
     let control = config.runtime_dir.clone();
     let listen = config.http.listen;
-    spawn("pgvrrp-observe", move || observe(&control, listen, status_out, commands))?;
+    let board = Board::default();
+    let source = Source::new(status_out.clone(), board.clone());
+    let hooks = hooks::Settings::of(&config).map(|settings| {
+        let status = status_out.clone();
+        spawn("pgvrrp-hooks", move || {
+            LocalSet::new().block_on(&runtime()?, hooks::run(settings, status, board));
+            Ok(())
+        })
+    });
+    let hooks = hooks.transpose()?;
+    spawn("pgvrrp-observe", move || observe(&control, listen, status_out, source, commands))?;
     systemd::ready();
     let result = join(protocol);
     systemd::stopping();
+    // Everything is released; the end of the protocol thread was theirs, too.
+    let _ = hooks.map(thread::JoinHandle::join);
     drop((vip_locks, runtime_dir));
     result
 }
@@ -305,15 +322,16 @@ fn observe(
     runtime_dir: &Path,
     listen: Option<std::net::SocketAddr>,
     status: watch::Receiver<Arc<Status>>,
+    source: Source,
     commands: mpsc::Sender<Command>,
 ) -> Result<(), Failure> {
     runtime()?.block_on(async {
         if let Some(listen) = listen {
-            tokio::spawn(http::serve(listen, status.clone()));
+            tokio::spawn(http::serve(listen, source.clone()));
         }
         match control::listen(runtime_dir) {
             Ok(listener) => {
-                drop(tokio::spawn(control::serve(listener, runtime_dir.to_owned(), status.clone(), commands)));
+                drop(tokio::spawn(control::serve(listener, runtime_dir.to_owned(), source, commands)));
             }
             Err(error) => warn!(%error, "no control socket: `pgvrrp status` will not work"),
         }

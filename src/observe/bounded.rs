@@ -98,8 +98,9 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
+    use crate::hooks::Board;
     use crate::node::status::Status;
-    use crate::observe::http;
+    use crate::observe::{Source, http};
 
     const MOST: usize = 4;
     const LONGEST: Duration = Duration::from_millis(700);
@@ -114,7 +115,7 @@ mod tests {
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
                 told.send(listener.local_addr().expect("its address")).expect("the test waits");
                 let (_status, picture) = watch::channel(Arc::new(Status::default()));
-                let _ = axum::serve(Bounded::new(listener, MOST, longest), http::app(picture)).await;
+                let _ = axum::serve(Bounded::new(listener, MOST, longest), http::app(Source::new(picture, Board::default()))).await;
             });
         });
         address.recv().expect("the server has started")

@@ -18,11 +18,10 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::bounded::Bounded;
-use super::{control, is_alive, metrics, seen};
+use super::{Source, control, is_alive, metrics};
 use crate::gate::evidence::Role;
 use crate::node::status::Status;
 
@@ -38,11 +37,9 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Pause before an address that could not be bound is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
 
-type Picture = watch::Receiver<Arc<Status>>;
-
 /// Serves for ever. That the address cannot be bound never stops the VIP: it is said, and tried again.
-pub async fn serve(listen: SocketAddr, status: Picture) {
-    let app = app(status);
+pub async fn serve(listen: SocketAddr, source: Source) {
+    let app = app(source);
     let mut told = false;
     loop {
         match bind(listen).await {
@@ -62,14 +59,14 @@ pub async fn serve(listen: SocketAddr, status: Picture) {
     }
 }
 
-pub(super) fn app(status: Picture) -> Router {
+pub(super) fn app(source: Source) -> Router {
     Router::new()
         .route("/metrics", get(serve_metrics))
         .route("/status", get(serve_status))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .fallback(async || (StatusCode::NOT_FOUND, "pgvrrp: /metrics /status /healthz /readyz\n"))
-        .with_state(status)
+        .with_state(source)
 }
 
 /// Where the kernel has no IPv6, "every address" means every IPv4 address.
@@ -82,23 +79,23 @@ async fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
-async fn serve_metrics(State(status): State<Picture>) -> impl IntoResponse {
-    match metrics::render(Arc::new(seen(&status))) {
+async fn serve_metrics(State(source): State<Source>) -> impl IntoResponse {
+    match metrics::render(Arc::new(source.seen())) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
-async fn serve_status(State(status): State<Picture>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], control::json(&seen(&status)))
+async fn serve_status(State(source): State<Source>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], control::json(&source.seen()))
 }
 
-async fn healthz(State(status): State<Picture>) -> impl IntoResponse {
-    answer(if is_alive(&status.borrow()) { None } else { Some("the protocol thread is stuck".to_owned()) })
+async fn healthz(State(source): State<Source>) -> impl IntoResponse {
+    answer(if is_alive(&source.status.borrow()) { None } else { Some("the protocol thread is stuck".to_owned()) })
 }
 
-async fn readyz(State(status): State<Picture>) -> impl IntoResponse {
-    answer(not_ready(&seen(&status)))
+async fn readyz(State(source): State<Source>) -> impl IntoResponse {
+    answer(not_ready(&source.seen()))
 }
 
 fn answer(problem: Option<String>) -> impl IntoResponse {

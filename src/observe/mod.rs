@@ -3,6 +3,7 @@
 
 mod bounded;
 pub mod control;
+mod evidence;
 pub mod http;
 pub mod logging;
 mod metrics;
@@ -19,16 +20,33 @@ use tokio::sync::watch;
 use vrrp::time::Instant;
 
 use crate::clock;
+use crate::hooks::Board;
 use crate::node::status::Status;
 
 /// The protocol thread publishes at least once a second; a picture older than this means that it is stuck.
 const STUCK: Duration = Duration::from_secs(2);
 
-/// The picture as it looks now.
-fn seen(status: &watch::Receiver<Arc<Status>>) -> Status {
-    let picture = status.borrow().clone();
-    let passed = clock::now().since(Instant::ZERO).saturating_sub(picture.taken);
-    picture.after(passed)
+/// Where the picture is had from: the node's, and what came of hooks.
+#[derive(Clone, Debug)]
+pub struct Source {
+    status: watch::Receiver<Arc<Status>>,
+    hooks: Board,
+}
+
+impl Source {
+    /// From these two.
+    pub fn new(status: watch::Receiver<Arc<Status>>, hooks: Board) -> Self {
+        Self { status, hooks }
+    }
+
+    /// The picture as it looks now.
+    fn seen(&self) -> Status {
+        let picture = self.status.borrow().clone();
+        let passed = clock::now().since(Instant::ZERO).saturating_sub(picture.taken);
+        let mut picture = picture.after(passed);
+        self.hooks.fill(&mut picture);
+        picture
+    }
 }
 
 /// Whether the protocol thread is running.
@@ -37,6 +55,6 @@ fn is_alive(status: &Status) -> bool {
 }
 
 /// What others wrote into etcd or answered, without what would do something to a terminal or begin a line of its own.
-fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{STUCK, harmless};
 use crate::gate::evidence::Role;
 use crate::node::status::{
-    ClientsStatus, EtcdStatus, FailsafeStatus, FollowsLabel, InterfaceStatus, LockStatus, MoveKind, PeerStatus,
+    ClientsStatus, EtcdStatus, FailsafeStatus, FollowsLabel, HookRun, HooksStatus, InterfaceStatus, LockStatus, MoveKind, PeerStatus,
     PostgresStatus, RouterLabel, Status, VipStatus,
 };
 
@@ -84,6 +84,9 @@ fn draw_vip(out: &mut String, vip: &VipStatus) -> std::fmt::Result {
     if let Some(clients) = &vip.clients {
         draw_clients(out, clients)?;
     }
+    if let Some(hooks) = &vip.hooks {
+        draw_hooks(out, hooks)?;
+    }
     let counters = &vip.counters;
     let counted: Vec<_> = [
         ("advert conflicts", counters.advert_conflicts),
@@ -99,6 +102,7 @@ fn draw_vip(out: &mut String, vip: &VipStatus) -> std::fmt::Result {
         ("clients of others told", counters.clients_told),
         ("binds refused", counters.bind_refused),
         ("late", counters.late),
+        ("transitions without a hook", vip.hooks.as_ref().map_or(0, |hooks| hooks.superseded)),
         ("locks lost", counters.locks_lost),
         ("split brains", counters.split_brains),
         ("foreign routers displaced", counters.displaced),
@@ -181,6 +185,20 @@ fn draw_clients(out: &mut String, clients: &ClientsStatus) -> std::fmt::Result {
     if known.is_empty() { Ok(()) } else { writeln!(out, "  clients      {}", known.join("; ")) }
 }
 
+fn draw_hooks(out: &mut String, hooks: &HooksStatus) -> std::fmt::Result {
+    if let Some(last) = &hooks.last {
+        let HookRun { hook, state, command, result, exit_code, took, age } = last;
+        let code = exit_code.filter(|code| *code != 0).map(|code| format!(" (exit code {code})")).unwrap_or_default();
+        let (took, age) = (span(*took), span(*age));
+        writeln!(out, "  hook         {hook}, {state}: {result}{code} in {took}, {age} ago: {}", harmless(command))?;
+    }
+    if let Some(running) = &hooks.running {
+        let waits = if hooks.queued > 0 { ", and another one waits" } else { "" };
+        writeln!(out, "  hook         {} has been running for {}{waits}", running.hook, span(running.age))?;
+    }
+    Ok(())
+}
+
 fn draw_interface(out: &mut String, interface: &InterfaceStatus) -> std::fmt::Result {
     let state = match (interface.index, interface.up) {
         (None, _) => "does not exist",
@@ -241,7 +259,7 @@ fn draw_failsafe(out: &mut String, failsafe: &FailsafeStatus) -> std::fmt::Resul
 }
 
 /// A duration in the unit that suits it.
-fn span(duration: Duration) -> String {
+pub(super) fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0 => format!("{:.1} ms", duration.as_secs_f64() * 1000.0),

@@ -135,7 +135,7 @@ fn keys_that_are_none() {
         &format!("{unknown} `name` in [patroni]"),
         "the member name is `node`, at the top of the file",
     );
-    one("[log]", "«colour» = true", &format!("{unknown} `colour` in [log]"), "the keys in [log] are level");
+    one("[log]", "«colour» = true", &format!("{unknown} `colour` in [log]"), "the keys in [log] are level, format");
     one("", "«priority» = 100", &format!("{unknown} `priority`"), "`priority` belongs to [[vip]]");
     one(
         "[policy]",
