@@ -25,8 +25,8 @@ mod tls;
 pub use diagnose::Problems;
 pub use file::Unusable;
 pub use model::{
-    Checksum, Clients, Cluster, Config, Election, Etcd, Failsafe, Fence, Follows, ForeignActive, Hooks, Http, Log, LogFormat,
-    LogLevel, Mac, Patroni, Paused, Policy, Postgres, PostgresDown, SslMode, Vip,
+    Checksum, Clients, Cluster, Config, Election, Etcd, Failsafe, Fence, Follows, ForeignActive, Hooks, Http, Log,
+    LogFormat, LogLevel, Mac, Patroni, Paused, Policy, Postgres, PostgresDown, SslMode, Vip,
 };
 pub use secret::Secret;
 pub use tls::{Identity, Pem, Tls};

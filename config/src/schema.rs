@@ -158,7 +158,8 @@ pub(crate) const CLIENTS: Schema = Schema {
     ],
 };
 
-pub(crate) const LOG: Schema = Schema { header: "[log]", keys: &["level", "format"], not_yet: &[], known_elsewhere: &[] };
+pub(crate) const LOG: Schema =
+    Schema { header: "[log]", keys: &["level", "format"], not_yet: &[], known_elsewhere: &[] };
 
 const NOTIFY_MASTER: Foreign = Foreign {
     keys: &["notify_master", "on_master"],
@@ -166,11 +167,8 @@ const NOTIFY_MASTER: Foreign = Foreign {
     help: "write on_active = [\"/etc/pgvrrp/notify\"]",
 };
 
-const NOTIFY_BACKUP: Foreign = Foreign {
-    keys: &["notify_backup"],
-    means: Some("on_backup"),
-    help: "write on_backup = [\"/etc/pgvrrp/notify\"]",
-};
+const NOTIFY_BACKUP: Foreign =
+    Foreign { keys: &["notify_backup"], means: Some("on_backup"), help: "write on_backup = [\"/etc/pgvrrp/notify\"]" };
 
 const NOTIFY_FAULT: Foreign =
     Foreign { keys: &["notify_fault"], means: Some("on_fault"), help: "write on_fault = [\"/etc/pgvrrp/notify\"]" };
@@ -178,11 +176,8 @@ const NOTIFY_FAULT: Foreign =
 const NOTIFY_STOP: Foreign =
     Foreign { keys: &["notify_stop"], means: Some("on_stop"), help: "write on_stop = [\"/etc/pgvrrp/notify\"]" };
 
-const NOTIFY: Foreign = Foreign {
-    keys: &["notify"],
-    means: Some("on_change"),
-    help: "write on_change = [\"/etc/pgvrrp/notify\"]",
-};
+const NOTIFY: Foreign =
+    Foreign { keys: &["notify"], means: Some("on_change"), help: "write on_change = [\"/etc/pgvrrp/notify\"]" };
 
 pub(crate) const HOOKS: Schema = Schema {
     header: "[hooks]",
@@ -284,8 +279,7 @@ pub(crate) const VIP: Schema = Schema {
 };
 
 /// Every table there is.
-pub(crate) const ALL: [&Schema; 10] =
-    [&TOP, &PATRONI, &ETCD, &POSTGRES, &HTTP, &POLICY, &CLIENTS, &LOG, &HOOKS, &VIP];
+pub(crate) const ALL: [&Schema; 10] = [&TOP, &PATRONI, &ETCD, &POSTGRES, &HTTP, &POLICY, &CLIENTS, &LOG, &HOOKS, &VIP];
 
 #[cfg(test)]
 mod tests {

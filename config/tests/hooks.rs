@@ -1,5 +1,7 @@
 //! `[hooks]`, and what of it a `[[vip]]` has otherwise.
 
+#![allow(clippy::unwrap_used, reason = "tests, and their helpers")]
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -51,7 +53,11 @@ fn what_cannot_be_a_hook_is_refused_with_its_place() {
     let at = |name: &str| dir.path().join(name).display().to_string();
     refused("notify", "on_fault must begin with an absolute path", "write on_fault = [\"/etc/pgvrrp/notify\"]");
     let missing = at("missing");
-    refused(&missing, &format!("{missing} cannot be run: No such file or directory (os error 2)"), "it must be a program");
+    refused(
+        &missing,
+        &format!("{missing} cannot be run: No such file or directory (os error 2)"),
+        "it must be a program",
+    );
     let directory = dir.path().display().to_string();
     refused(&directory, &format!("{directory} is a directory"), "name the program in it");
     refused("/dev/null", "/dev/null is not a regular file", "name a program");

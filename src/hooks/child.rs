@@ -35,7 +35,7 @@ pub(super) struct Job {
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Outcome {
-    pub(super) result: Result,
+    pub(super) result: Ended,
     pub(super) exit_code: Option<i32>,
     pub(super) took: Duration,
     /// For people.
@@ -44,7 +44,7 @@ pub(super) struct Outcome {
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Result {
+pub(super) enum Ended {
     /// With exit code 0.
     Ok,
     /// With another one, or by a signal.
@@ -55,7 +55,7 @@ pub(super) enum Result {
     NotStarted,
 }
 
-impl Result {
+impl Ended {
     /// As in status and metrics.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
@@ -73,7 +73,7 @@ pub(super) async fn run(job: &Job, vip: &str, hook: &str) -> Outcome {
     let outcome = |result, exit_code, text| Outcome { result, exit_code, took: clock::now().since(begun), text };
     let (mut group, mut output) = match start(job) {
         Ok(started) => started,
-        Err(error) => return outcome(Result::NotStarted, None, format!("cannot be started: {error}")),
+        Err(error) => return outcome(Ended::NotStarted, None, format!("cannot be started: {error}")),
     };
     let in_time = group.ends_within(job.limit, &mut output).await;
     if !in_time {
@@ -89,16 +89,16 @@ pub(super) async fn run(job: &Job, vip: &str, hook: &str) -> Outcome {
     output.take_what_is_there();
     output.tell(vip, hook);
     match group.child.try_wait() {
-        _ if !in_time => outcome(Result::Timeout, None, format!("was ended, since it took more than {:?}", job.limit)),
-        Ok(Some(status)) if status.success() => outcome(Result::Ok, Some(0), "has run".to_owned()),
+        _ if !in_time => outcome(Ended::Timeout, None, format!("was ended, since it took more than {:?}", job.limit)),
+        Ok(Some(status)) if status.success() => outcome(Ended::Ok, Some(0), "has run".to_owned()),
         Ok(Some(status)) => {
             let how = match (status.code(), status.signal()) {
                 (Some(code), _) => format!("exit code {code}"),
                 (None, signal) => format!("signal {}", signal.unwrap_or_default()),
             };
-            outcome(Result::Failed, status.code(), format!("failed: {how}"))
+            outcome(Ended::Failed, status.code(), format!("failed: {how}"))
         }
-        Ok(None) | Err(_) => outcome(Result::Failed, None, "failed: its end is not known".to_owned()),
+        Ok(None) | Err(_) => outcome(Ended::Failed, None, "failed: its end is not known".to_owned()),
     }
 }
 
@@ -114,7 +114,8 @@ fn start(job: &Job) -> io::Result<(Group, Output)> {
     // It has our place in the queue of those that are killed when memory runs out, and is not worth it.
     let _ = fs::write(format!("/proc/{}/oom_score_adj", child.id()), "0");
     let pid = rustix::process::Pid::from_child(&child);
-    match pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from).and_then(|fd| async_fd::readable(ProcessFd(fd))) {
+    match pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from).and_then(|fd| async_fd::readable(ProcessFd(fd)))
+    {
         Ok(end) => Ok((Group { child, end }, output)),
         Err(error) => {
             let _ = child.kill();

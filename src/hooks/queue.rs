@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::VipHooks;
 use super::board::Board;
-use super::child::{self, Job, Result};
+use super::child::{self, Ended, Job};
 use super::memory::Memory;
 use super::state::{State, Transition};
 
@@ -104,7 +104,7 @@ pub(super) async fn work(
             let outcome = child::run(&job, &vip.name, hook).await;
             let (name, text, took) = (&vip.name, &outcome.text, outcome.took.as_secs_f64());
             match outcome.result {
-                Result::Ok => info!(vip = name, hook, took, "hook {text}"),
+                Ended::Ok => info!(vip = name, hook, took, "hook {text}"),
                 _ => warn!(vip = name, hook, took, "hook {text}"),
             }
             board.ended(&vip.name, hook, state.as_str(), command.join(" "), &outcome);
@@ -123,14 +123,7 @@ fn of(hooks: &Hooks, state: State) -> &Vec<String> {
 }
 
 /// What is run, with Keepalived's four arguments behind the operator's.
-fn job(
-    vip: &VipHooks,
-    member: &str,
-    hook: &str,
-    command: &[String],
-    transition: &Transition,
-    limit: Duration,
-) -> Job {
+fn job(vip: &VipHooks, member: &str, hook: &str, command: &[String], transition: &Transition, limit: Duration) -> Job {
     let state = transition.state;
     let four = ["INSTANCE", &vip.name, state.keepalived(), &vip.priority.to_string()].map(str::to_owned);
     let environment = vec![

@@ -12,7 +12,7 @@ use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
 
 use super::board::Board;
-use super::child::{self, Job, Outcome, Result};
+use super::child::{self, Ended, Job, Outcome};
 use super::memory::Memory;
 use super::queue::{self, Queue};
 use super::state::{State, Transition};
@@ -59,11 +59,11 @@ fn what_becomes_of_a_run() {
         let outcome = run(command, LIMIT);
         (outcome.result, outcome.exit_code, outcome.text)
     };
-    assert_eq!(ended(&["/bin/true"]), (Result::Ok, Some(0), "has run".to_owned()));
-    assert_eq!(ended(&["/bin/sh", "-c", "exit 3"]), (Result::Failed, Some(3), "failed: exit code 3".to_owned()));
-    assert_eq!(ended(&["/bin/sh", "-c", "kill -9 $$"]), (Result::Failed, None, "failed: signal 9".to_owned()));
+    assert_eq!(ended(&["/bin/true"]), (Ended::Ok, Some(0), "has run".to_owned()));
+    assert_eq!(ended(&["/bin/sh", "-c", "exit 3"]), (Ended::Failed, Some(3), "failed: exit code 3".to_owned()));
+    assert_eq!(ended(&["/bin/sh", "-c", "kill -9 $$"]), (Ended::Failed, None, "failed: signal 9".to_owned()));
     let (result, code, text) = ended(&["/nonexistent/hook"]);
-    assert_eq!((result, code), (Result::NotStarted, None));
+    assert_eq!((result, code), (Ended::NotStarted, None));
     assert!(text.starts_with("cannot be started: No such file"), "{text}");
 }
 
@@ -71,9 +71,12 @@ fn what_becomes_of_a_run() {
 fn a_hook_has_a_clean_environment_and_nothing_of_ours_open() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
-    let text = format!("exec > {}\n/usr/bin/env; pwd; ls /proc/self/fd | tr '\\n' ' '; echo; readlink /proc/self/fd/0", out.display());
+    let text = format!(
+        "exec > {}\n/usr/bin/env; pwd; ls /proc/self/fd | tr '\\n' ' '; echo; readlink /proc/self/fd/0",
+        out.display()
+    );
     privileges::keep_descriptors();
-    assert_eq!(run(&[&script(&dir, "hook", &text)], LIMIT).result, Result::Ok);
+    assert_eq!(run(&[&script(&dir, "hook", &text)], LIMIT).result, Ended::Ok);
     let said = words(&out);
     let has = |line: &str| said.iter().any(|said| said == line);
     assert!(has("PGVRRP_VIP=web") && has("/") && has("/dev/null"), "{said:?}");
@@ -86,9 +89,12 @@ fn a_hook_has_a_clean_environment_and_nothing_of_ours_open() {
 fn one_that_takes_too_long_ends_with_all_that_it_has_started() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
-    let text = format!("trap '' TERM\n(trap '' TERM; sleep 1000) &\necho $! >> {0}\necho $$ >> {0}\nsleep 1000\nsleep 1000", out.display());
+    let text = format!(
+        "trap '' TERM\n(trap '' TERM; sleep 1000) &\necho $! >> {0}\necho $$ >> {0}\nsleep 1000\nsleep 1000",
+        out.display()
+    );
     let outcome = run(&[&script(&dir, "hook", &text)], Duration::from_millis(500));
-    assert_eq!((outcome.result, outcome.exit_code), (Result::Timeout, None));
+    assert_eq!((outcome.result, outcome.exit_code), (Ended::Timeout, None));
     let pids = words(&out);
     assert_eq!(pids.len(), 2);
     block_on(async {
@@ -103,7 +109,7 @@ fn what_it_leaves_behind_ends_with_it_and_delays_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
     let text = format!("sleep 1000 &\necho $! > {}", out.display());
-    assert_eq!(run(&[&script(&dir, "hook", &text)], LIMIT).result, Result::Ok);
+    assert_eq!(run(&[&script(&dir, "hook", &text)], LIMIT).result, Ended::Ok);
     let pids = words(&out);
     block_on(async {
         while pids.iter().any(|pid| lives(pid)) {
@@ -115,7 +121,7 @@ fn what_it_leaves_behind_ends_with_it_and_delays_nothing() {
 #[test]
 fn whoever_says_much_is_not_kept_waiting() {
     let outcome = run(&["/bin/sh", "-c", "dd if=/dev/zero bs=65536 count=64 2>/dev/null; exit 4"], LIMIT);
-    assert_eq!((outcome.result, outcome.exit_code), (Result::Failed, Some(4)));
+    assert_eq!((outcome.result, outcome.exit_code), (Ended::Failed, Some(4)));
 }
 
 fn transition(state: State) -> Transition {
@@ -124,11 +130,9 @@ fn transition(state: State) -> Transition {
 
 fn hooks_of(board: &Board) -> HooksStatus {
     let start = vrrp::time::Instant::from_millis(1000);
-    let mut picture: Status = crate::node::Node::new(
-        crate::node::tests::world::settings(crate::gate::policy::Policy::default()),
-        start,
-    )
-    .status(start);
+    let mut picture: Status =
+        crate::node::Node::new(crate::node::tests::world::settings(crate::gate::policy::Policy::default()), start)
+            .status(start);
     picture.vips[0].name = "web".to_owned();
     board.fill(&mut picture);
     picture.vips.remove(0).hooks.expect("it has hooks")

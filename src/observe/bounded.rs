@@ -115,7 +115,11 @@ mod tests {
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
                 told.send(listener.local_addr().expect("its address")).expect("the test waits");
                 let (_status, picture) = watch::channel(Arc::new(Status::default()));
-                let _ = axum::serve(Bounded::new(listener, MOST, longest), http::app(Source::new(picture, Board::default()))).await;
+                let _ = axum::serve(
+                    Bounded::new(listener, MOST, longest),
+                    http::app(Source::new(picture, Board::default())),
+                )
+                .await;
             });
         });
         address.recv().expect("the server has started")

@@ -125,12 +125,7 @@ pub fn listen(runtime_dir: &Path) -> io::Result<UnixListener> {
 }
 
 /// Serves clients for ever.
-pub async fn serve(
-    listener: UnixListener,
-    runtime_dir: PathBuf,
-    source: Source,
-    commands: mpsc::Sender<Command>,
-) {
+pub async fn serve(listener: UnixListener, runtime_dir: PathBuf, source: Source, commands: mpsc::Sender<Command>) {
     let clients = Arc::new(Semaphore::new(CLIENTS));
     loop {
         let Ok(permit) = clients.clone().acquire_owned().await else { return };

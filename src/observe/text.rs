@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::{STUCK, harmless};
 use crate::gate::evidence::Role;
 use crate::node::status::{
-    ClientsStatus, EtcdStatus, FailsafeStatus, FollowsLabel, HookRun, HooksStatus, InterfaceStatus, LockStatus, MoveKind, PeerStatus,
-    PostgresStatus, RouterLabel, Status, VipStatus,
+    ClientsStatus, EtcdStatus, FailsafeStatus, FollowsLabel, HookRun, HooksStatus, InterfaceStatus, LockStatus,
+    MoveKind, PeerStatus, PostgresStatus, RouterLabel, Status, VipStatus,
 };
 
 /// How many of the last moves are shown.

@@ -19,6 +19,7 @@ mod etcd;
 mod failsafe;
 mod footprint;
 mod handover;
+mod hooks;
 mod host;
 mod keepalived;
 mod leader;

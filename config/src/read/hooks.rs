@@ -70,9 +70,10 @@ fn check(key: &str, program: &Spanned<&str>, report: &mut Report) -> Result<(), 
             let help = format!("write {key} = {EXAMPLE}: a hook is run without a shell, and in the root directory");
             return Err(report.add(program.span(), format!("{key} must begin with an absolute path"), help));
         }
-        Err(error) => {
-            (format!("cannot be run: {error}"), "it must be a program that the user who runs pgvrrp may execute".to_owned())
-        }
+        Err(error) => (
+            format!("cannot be run: {error}"),
+            "it must be a program that the user who runs pgvrrp may execute".to_owned(),
+        ),
         Ok(metadata) if metadata.is_dir() => ("is a directory".to_owned(), "name the program in it".to_owned()),
         Ok(metadata) if !metadata.is_file() => ("is not a regular file".to_owned(), "name a program".to_owned()),
         Ok(metadata) => match metadata.permissions().mode() {

@@ -66,12 +66,7 @@ struct Taken {
 }
 
 /// Reads all of them. `interface` is that at the top of the file, or `None` if it is wrong; `hooks` are those of `[hooks]`.
-pub(super) fn read_all(
-    top: &Section<'_>,
-    interface: Option<&str>,
-    hooks: &Hooks,
-    report: &mut Report,
-) -> Vips {
+pub(super) fn read_all(top: &Section<'_>, interface: Option<&str>, hooks: &Hooks, report: &mut Report) -> Vips {
     let sections = match top.sections("vip", &schema::VIP, report) {
         Ok(sections) => sections,
         Err(reported) => return Vips { list: Err(reported), need: Need::Unknown },

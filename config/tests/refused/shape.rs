@@ -119,7 +119,7 @@ fn keys_that_are_none() {
         "",
         "«names» = \"db1\"",
         &format!("{unknown} `names`"),
-        "the keys are node, interface, runtime_dir, fence, patroni, etcd, postgres, http, policy, clients, log, vip",
+        "the keys are node, interface, runtime_dir, fence, patroni, etcd, postgres, http, policy, clients, log, hooks, vip",
     );
     one("", "«listen» = \"off\"", &format!("{unknown} `listen`"), "`listen` belongs to [http]");
     one("", "«router_id» = \"db1\"", &format!("{unknown} `router_id`"), "did you mean `node`?");

@@ -65,7 +65,10 @@ impl Surroundings {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "what is said about the log before the configuration can be, and by systemd")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "what is said about the log before the configuration can be, and by systemd"
+)]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
@@ -108,7 +111,12 @@ fn journal(path: &Path, text: Form) -> (Target, Option<String>) {
     }
 }
 
-fn named<T: Copy>(name: &str, value: Option<&str>, all: &[T], word: fn(T) -> &'static str) -> Result<Option<T>, String> {
+fn named<T: Copy>(
+    name: &str,
+    value: Option<&str>,
+    all: &[T],
+    word: fn(T) -> &'static str,
+) -> Result<Option<T>, String> {
     let Some(value) = value else { return Ok(None) };
     let found = all.iter().copied().find(|one| word(*one) == value);
     let words: Vec<_> = all.iter().map(|one| word(*one)).collect();
@@ -151,7 +159,8 @@ mod tests {
 
     #[test]
     fn without_journald_there_is_text_and_a_word_about_it() {
-        let around = Surroundings { journal_stream: true, journal: "/nonexistent/socket".into(), ..Surroundings::default() };
+        let around =
+            Surroundings { journal_stream: true, journal: "/nonexistent/socket".into(), ..Surroundings::default() };
         let choice = choose(&LOG, &around).unwrap();
         let text = Text { time: false, colour: false };
         assert!(matches!(choice.target, Target::Stderr(Form::Text(form)) if form == text), "{:?}", choice.target);
@@ -160,13 +169,17 @@ mod tests {
 
     #[test]
     fn the_environment_goes_first_and_is_read_strictly() {
-        let mut around = Surroundings { level: Some("debug".into()), format: Some("json".into()), ..Surroundings::default() };
+        let mut around =
+            Surroundings { level: Some("debug".into()), format: Some("json".into()), ..Surroundings::default() };
         let choice = choose(&LOG, &around).unwrap();
         assert_eq!(choice.level, LogLevel::Debug);
         assert!(matches!(choice.target, Target::Stderr(Form::Json)));
         around.level = Some("inof".into());
         let wrong = choose(&LOG, &around).unwrap_err();
-        assert_eq!(wrong, "PGVRRP_LOG_LEVEL is \"inof\": set it to one of error, warn, info, debug, trace, or not at all");
+        assert_eq!(
+            wrong,
+            "PGVRRP_LOG_LEVEL is \"inof\": set it to one of error, warn, info, debug, trace, or not at all"
+        );
     }
 
     #[test]

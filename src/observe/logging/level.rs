@@ -1,7 +1,7 @@
 //! The level while the daemon runs: `pgvrrp log-level` changes it, a restart forgets that.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pgvrrp_config::LogLevel;
 use tracing_subscriber::Registry;

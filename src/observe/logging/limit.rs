@@ -68,7 +68,8 @@ impl Limits {
             }
             let Some(mut line) = window.last.take() else { return false };
             line.time = Entry::new(line.level, String::new()).time;
-            line.message = format!("{} more lines like this within {} s: {}", window.left_out, WINDOW.as_secs(), line.message);
+            line.message =
+                format!("{} more lines like this within {} s: {}", window.left_out, WINDOW.as_secs(), line.message);
             lines.push(line);
             *window = Window { begun: now, written: 1, left_out: 0, last: None };
             true
