@@ -52,11 +52,20 @@ fn hooks_are_told_of_moves_and_of_no_takeover_by_the_next_daemon() {
         wait_told(stage, Node::Db1, &["MASTER", "BACKUP"])?;
         wait_told(stage, Node::Db2, &["BACKUP", "MASTER"])?;
 
+        // Each move is one line of the log, with what it was founded on.
+        let log = stage.daemon(Node::Db1, |daemon| Ok(daemon.log()))?;
+        println!("{log}");
+        for (event, reason) in [("gained", "holding"), ("lost", "postgres_down")] {
+            let marks = format!("vip=\"10.0.20.155\" event=\"{event}\" reason=\"{reason}\" evidence=\"etcd: ");
+            let lines: Vec<_> = log.lines().filter(|line| line.contains(&marks)).collect();
+            ensure!(lines.len() == 1 && lines[0].contains("; PostgreSQL: "), "{event}: {lines:?}\n{log}");
+        }
+
         let launch = &launches[1];
         let config = stage.daemon(Node::Db2, |daemon| Ok(daemon.config_path().to_owned()))?;
         let namespace = stage.lab.namespace(Node::Db2).clone();
         let asker = thread::spawn(move || {
-            namespace.command(&crate::stage::binary()).args(["handover", "--config"]).arg(config).output()
+            namespace.command(crate::stage::binary()).args(["handover", "--config"]).arg(config).output()
         });
         let status = stage.daemon(Node::Db2, |daemon| daemon.process().wait(5 * SECOND))?;
         ensure!(status.success(), "the daemon ended with {status}");
