@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use pgvrrp_config::{Config, Follows, Mac, Vip};
 
-use crate::observe::control::{self, Ask};
+use crate::observe::control::{self, Ask, REFUSED, RELOADED};
 use crate::settings::postgres_settings;
 use crate::{daemon, doctor, drain, handover, listen, recording, replay};
 
@@ -84,6 +84,14 @@ enum Command {
     /// Exit codes: 0 the next daemon runs and has what was here, 1 it does not, 69 no daemon answers, 75 the daemon goes on as
     /// before and says why, 78 the configuration is wrong. Root or the daemon's own user may ask.
     Handover(ConfigFile),
+    /// Have the running daemon read its configuration again, and take it as a whole or not at all.
+    ///
+    /// VIPs, their addresses and settings, and `[policy]` change at run time; a VIP of which nothing has changed does not notice.
+    /// What else differs takes a `handover`. Prints what changes, a line each. `systemctl reload pgvrrp` does the same.
+    ///
+    /// Exit codes: 0 it is in force, 69 no daemon answers, 75 the daemon goes on with the former one and says why, 78 the
+    /// configuration is wrong. Root or the daemon's own user may ask.
+    Reload(ConfigFile),
     /// Send a VIP away from this node, and keep it away until `undrain`, or until the daemon ends.
     ///
     /// A VIP that follows the primary comes to no other node by that: only Patroni moves the primary. One that VRRP elects
@@ -163,6 +171,7 @@ pub fn main() -> ExitCode {
         Command::Status { config, json } => status(&config, if json { Ask::Json } else { Ask::Text }),
         Command::Replay { file, verbose } => replay(&file, verbose),
         Command::Handover(file) => hand_over(&file),
+        Command::Reload(file) => reload(&file),
         Command::Drain { config, name, keep } => drain(&config, Ask::Drain { name, keep }),
         Command::Undrain { config, name } => drain(&config, Ask::Undrain { name }),
         Command::Listen { interface, json } => listen(interface.as_deref(), json),
@@ -182,7 +191,7 @@ fn run(file: &ConfigFile, record: Option<&Path>) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    match daemon::run(config, record) {
+    match daemon::run(config, &file.path, record) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             say(&format!("error: {failure}\n"));
@@ -274,6 +283,29 @@ fn hand_over(file: &ConfigFile) -> ExitCode {
             }
         }
     }
+}
+
+/// The daemon reads its own file; this one only finds out where that daemon is, and what is wrong with the file as this user
+/// sees it.
+fn reload(file: &ConfigFile) -> ExitCode {
+    let config = match load(&file.path) {
+        Ok(config) => config,
+        Err(code) => {
+            say("the running daemon, if there is one, goes on with the former configuration\n");
+            return code;
+        }
+    };
+    let answer = match control::ask(&config.runtime_dir, &Ask::Reload) {
+        Ok((answer, _)) => answer,
+        Err(error) => return no_daemon(&config, &error),
+    };
+    if let Some(what) = answer.strip_prefix(RELOADED) {
+        return print(what);
+    }
+    let why = answer.strip_prefix(REFUSED).map(str::trim_end);
+    let why = why.unwrap_or("the daemon is of a version that cannot do this: use `pgvrrp handover`");
+    say(&format!("{why}\nerror: the daemon goes on with the former configuration\n"));
+    ExitCode::from(EX_TEMPFAIL)
 }
 
 /// Root may read what the next daemon may not, and would end for: a password file, say. So `check` is run as its user.

@@ -19,8 +19,7 @@ impl Node {
     /// The node as it is now.
     pub fn status(&self, now: Instant) -> Status {
         let around = self.surroundings(now);
-        let mut clients = self.clients.vips.iter();
-        let vips = self.vips.iter().map(|vip| vip.status(&around, clients.next()));
+        let vips = self.vips.iter().map(|vip| vip.status(&around, self.clients.vips.get(vip.id.0)));
         let elections = self.elections.iter().map(|election| election.status(&around));
         let follows_primary = !self.vips.is_empty();
         Status {
@@ -29,6 +28,7 @@ impl Node {
             taken: now.since(Instant::ZERO),
             age: Duration::ZERO,
             uptime: now.since(self.started),
+            config: self.reloads.status(now),
             etcd: follows_primary.then(|| self.etcd_status(now)),
             postgres: follows_primary.then(|| self.postgres_status(now)),
             failsafe: self.asking_patroni.as_ref().map(|url| {
@@ -100,6 +100,7 @@ impl Vip {
         let held = self.lock.held();
         let key = around.evidence.etcd.and_then(|etcd| etcd.locks.get(self.id.0)).and_then(Option::as_ref);
         VipStatus {
+            id: self.id,
             name: settings.name.clone(),
             follows: FollowsLabel::Primary,
             address: settings.address(),
@@ -141,6 +142,7 @@ impl Election {
         let now = around.evidence.now;
         let settings = &self.settings;
         VipStatus {
+            id: self.id,
             name: settings.name.clone(),
             follows: FollowsLabel::None,
             address: settings.address(),

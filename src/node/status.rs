@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 use vrrp::router::{Router, State};
 
-use crate::gate::evidence::{PatroniConfig, Role};
+use crate::gate::evidence::{PatroniConfig, Role, VipId};
 
 /// The node as it was at `taken` nanoseconds after boot. `--json` and `/status` print exactly this; durations and ages
 /// are in seconds.
@@ -28,6 +28,8 @@ pub struct Status {
     /// How long the daemon has been running.
     #[serde(serialize_with = "seconds")]
     pub uptime: Duration,
+    /// The configuration in force.
+    pub config: ConfigStatus,
     /// What etcd says; `None` where no VIP follows the primary.
     pub etcd: Option<EtcdStatus>,
     /// What the local PostgreSQL says; `None` where no VIP follows the primary.
@@ -44,6 +46,23 @@ pub struct Status {
     pub counters: NodeCounters,
 }
 
+/// The configuration in force, and what became of others.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ConfigStatus {
+    /// How long ago it came into force.
+    #[serde(serialize_with = "seconds")]
+    pub age: Duration,
+    /// Others that have come into force since the daemon started.
+    pub reloads: u64,
+    /// Others that were refused.
+    pub refused: u64,
+    /// Why the last one was, if none has come into force since.
+    pub refusal: Option<String>,
+    /// How long ago.
+    #[serde(serialize_with = "opt_seconds")]
+    pub refusal_age: Option<Duration>,
+}
+
 impl Status {
     /// The same picture, looked at a while after it was taken: everything in it is older by then, and what is to come nearer.
     #[must_use]
@@ -52,6 +71,8 @@ impl Status {
         let older = |age: &mut Option<Duration>| *age = age.map(|age| age + passed);
         picture.age += passed;
         picture.uptime += passed;
+        picture.config.age += passed;
+        older(&mut picture.config.refusal_age);
         picture.etcd.iter_mut().for_each(|etcd| older(&mut etcd.age));
         picture.postgres.iter_mut().for_each(|postgres| older(&mut postgres.age));
         if let Some(failsafe) = &mut picture.failsafe {
@@ -209,6 +230,9 @@ pub struct InterfaceStatus {
 /// One VIP.
 #[derive(Clone, Debug, Serialize)]
 pub struct VipStatus {
+    /// Its number within this daemon.
+    #[serde(skip)]
+    pub id: VipId,
     /// Its name, the address unless configured.
     pub name: String,
     /// Who decides where it is.
