@@ -78,7 +78,7 @@ impl Reloader {
     async fn reload(&mut self) -> Result<String, String> {
         let path = self.path.clone();
         let loaded = spawn_blocking(move || Config::load(&path)).await;
-        let config = loaded.map_err(|error| error.to_string())?.map_err(|problems| problems.to_string())?;
+        let config = loaded.map_err(|error| error.to_string())?.map_err(|problems| problems.brief().to_owned())?;
         daemon::check(&config).map_err(|failure| failure.to_string())?;
         let fixed = fixed(&self.config, &config);
         if !fixed.is_empty() {
@@ -137,7 +137,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
             ("[clients]", old.clients != new.clients),
         ]),
         (old, new) => {
-            differing.push(("the first or the last VIP that follows the primary", old.is_some() != new.is_some()))
+            differing.push(("the first or the last VIP that follows the primary", old.is_some() != new.is_some()));
         }
     }
     differing.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()

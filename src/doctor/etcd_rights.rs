@@ -76,9 +76,7 @@ fn unreadable<'a>(keys: &'a Keys, contents: &Contents) -> Vec<&'a str> {
 }
 
 fn writing(user: Option<&str>, keys: &Keys, permissions: &Permissions) -> Option<Finding> {
-    if keys.own().next().is_none() {
-        return None;
-    }
+    keys.own().next()?;
     match permissions {
         Permissions::Open => None,
         Permissions::Granted(roles) => {

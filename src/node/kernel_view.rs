@@ -93,11 +93,6 @@ impl KernelView {
         self.interfaces.get(interface.0).map_or("", |interface| interface.name.as_str())
     }
 
-    /// All of them.
-    pub(super) fn interfaces(&self) -> impl Iterator<Item = InterfaceId> {
-        (0..self.interfaces.len()).map(InterfaceId)
-    }
-
     pub(super) fn added(&mut self, address: Address) {
         let list = self.vips.get_mut(&address.address).unwrap_or(&mut self.own);
         match list.iter_mut().find(|known| same_place(known, &address)) {

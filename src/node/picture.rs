@@ -1,5 +1,6 @@
 //! Draws the node's [`Status`].
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use vrrp::time::Instant;
@@ -42,7 +43,7 @@ impl Node {
                     error: report.and_then(|report| report.answer.as_ref().err().cloned()),
                 }
             }),
-            interfaces: self.kernel.interfaces().map(|interface| self.interface_status(interface)).collect(),
+            interfaces: self.interfaces().into_iter().map(|interface| self.interface_status(interface)).collect(),
             vips: vips.chain(elections).collect(),
             clients_trouble: self.clients.trouble.clone(),
             counters: NodeCounters {
@@ -80,6 +81,14 @@ impl Node {
             detail: postgres.map(|report| report.detail.clone()).unwrap_or_default(),
             system_identifier: postgres.and_then(|report| report.system_identifier.clone()),
         }
+    }
+
+    /// Those that VIPs are on, or that are tracked; there may have been others.
+    fn interfaces(&self) -> BTreeSet<InterfaceId> {
+        let vips = self.vips.iter().map(|vip| &vip.settings);
+        let all = vips.chain(self.elections.iter().map(|election| &election.settings));
+        all.flat_map(|vip| [vip.interface, vip.carrier()].into_iter().chain(vip.follows.tracked().iter().copied()))
+            .collect()
     }
 
     fn interface_status(&self, interface: InterfaceId) -> InterfaceStatus {

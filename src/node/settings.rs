@@ -103,6 +103,16 @@ impl Family {
     }
 }
 
+impl Follows {
+    /// Interfaces that have to be up besides the VIP's own.
+    pub fn tracked(&self) -> &[InterfaceId] {
+        match self {
+            Self::Primary => &[],
+            Self::None(rules) => &rules.track,
+        }
+    }
+}
+
 impl VipSettings {
     /// The first address: by this the VIP goes where there is room for one only.
     pub fn address(&self) -> IpAddr {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::{STUCK, harmless};
 use crate::gate::evidence::Role;
 use crate::node::status::{
-    ClientsStatus, EtcdStatus, FailsafeStatus, FollowsLabel, InterfaceStatus, LockStatus, MoveKind, PeerStatus,
-    PostgresStatus, RouterLabel, Status, VipStatus,
+    ClientsStatus, ConfigStatus, EtcdStatus, FailsafeStatus, FollowsLabel, InterfaceStatus, LockStatus, MoveKind,
+    PeerStatus, PostgresStatus, RouterLabel, Status, VipStatus,
 };
 
 /// How many of the last moves are shown.
@@ -48,6 +48,7 @@ fn draw(out: &mut String, status: &Status) -> std::fmt::Result {
         draw_failsafe(out, failsafe)?;
     }
     status.interfaces.iter().try_for_each(|interface| draw_interface(out, interface))?;
+    draw_config(out, &status.config)?;
     if let Some(trouble) = &status.clients_trouble {
         writeln!(out, "  clients      not known to other nodes: {}", harmless(trouble))?;
     }
@@ -65,6 +66,17 @@ fn draw(out: &mut String, status: &Status) -> std::fmt::Result {
         writeln!(out, "  stalls       {}", status.counters.stalls)?;
     }
     Ok(())
+}
+
+/// Only where it is not the one from the start.
+fn draw_config(out: &mut String, config: &ConfigStatus) -> std::fmt::Result {
+    if let (Some(why), Some(age)) = (&config.refusal, config.refusal_age) {
+        return writeln!(out, "  config       a new one was refused {} ago: {}", span(age), harmless(why));
+    }
+    match config.reloads {
+        0 => Ok(()),
+        _ => writeln!(out, "  config       read again {} ago", span(config.age)),
+    }
 }
 
 fn draw_vip(out: &mut String, vip: &VipStatus) -> std::fmt::Result {

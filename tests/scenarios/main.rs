@@ -31,6 +31,7 @@ mod policies;
 mod promotion;
 mod recordings;
 mod refusals;
+mod reload;
 mod rights;
 mod servers;
 mod stage;

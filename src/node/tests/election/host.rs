@@ -87,7 +87,7 @@ pub(in crate::node::tests) fn rules(vip: &mut VipSettings) -> &mut Rules {
 
 /// What the host's kernel answers to a bind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Binding {
+pub(in crate::node::tests) enum Binding {
     Done,
     Refused,
     /// Too late to have been asked.
