@@ -5,12 +5,14 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, ColorChoice, Parser, Subcommand};
 use pgvrrp_config::{Config, Follows, Mac, Vip};
 
+use crate::history::show;
 use crate::observe::control::{self, Ask};
 use crate::settings::postgres_settings;
-use crate::{daemon, doctor, drain, handover, listen, recording, replay};
+use crate::terminal::has_colours;
+use crate::{daemon, doctor, drain, handover, listen, recording, replay, watch};
 
 /// Exit codes, from `sysexits.h`.
 const EX_USAGE: u8 = 64;
@@ -63,6 +65,33 @@ enum Command {
         /// Print JSON, for programs.
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        colour: Colour,
+    },
+    /// Show the status as it changes, until it is ended by Ctrl-C.
+    ///
+    /// On a terminal it is drawn anew once a second. Otherwise each change is a line, as long as somebody reads; it looks four
+    /// times a second, and `history` has what was over sooner. It says so while no daemon answers, and goes on when one does.
+    Watch {
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        colour: Colour,
+    },
+    /// Say when each VIP came to this node and left it, why, and how long each phase took; the newest last.
+    ///
+    /// The daemon remembers the last 64 moves of each VIP, over its restarts, until the host is booted.
+    ///
+    /// Exits with 69 if no daemon answers, or one that is too old to know.
+    History {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Print JSON, for programs.
+        #[arg(long)]
+        json: bool,
+        /// The most moves of each VIP to print.
+        #[arg(short, value_name = "N", default_value_t = 20)]
+        n: usize,
     },
     /// Take the decisions of a recording (`pgvrrp run --record`) anew, and compare. Needs no rights and no configuration.
     ///
@@ -147,6 +176,13 @@ struct ConfigFile {
     path: PathBuf,
 }
 
+#[derive(Debug, Args)]
+struct Colour {
+    /// Whether to print in colours; `auto`: on a terminal, unless NO_COLOR is set or TERM is "dumb".
+    #[arg(long = "color", value_name = "WHEN", default_value = "auto")]
+    when: ColorChoice,
+}
+
 /// Runs the command that the command line names.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -160,7 +196,11 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Run { config, record } => run(&config, record.as_deref()),
         Command::Check { file } => check(&file),
-        Command::Status { config, json } => status(&config, if json { Ask::Json } else { Ask::Text }),
+        Command::Status { config, json: true, .. } => status(&config, &Ask::Json),
+        Command::Status { config, colour, .. } if has_colours(colour.when) => status(&config, &Ask::Colour),
+        Command::Status { config, .. } => status(&config, &Ask::Text),
+        Command::Watch { config, colour } => watch(&config, has_colours(colour.when)),
+        Command::History { config, json, n } => history(&config, n, json),
         Command::Replay { file, verbose } => replay(&file, verbose),
         Command::Handover(file) => hand_over(&file),
         Command::Drain { config, name, keep } => drain(&config, Ask::Drain { name, keep }),
@@ -228,18 +268,24 @@ fn check_postgres(config: &Config) -> Result<(), ExitCode> {
     }
 }
 
-fn status(file: &ConfigFile, ask: Ask) -> ExitCode {
+fn status(file: &ConfigFile, ask: &Ask) -> ExitCode {
     let config = match load(&file.path) {
         Ok(config) => config,
         Err(code) => return code,
     };
-    match control::ask(&config.runtime_dir, &ask) {
+    match control::ask(&config.runtime_dir, ask) {
         Ok((answer, _)) => print(&answer),
         Err(error) => no_daemon(&config, &error),
     }
 }
 
 fn no_daemon(config: &Config, error: &io::Error) -> ExitCode {
+    say(&format!("error: {}\n", unanswered(config, error)));
+    ExitCode::from(EX_UNAVAILABLE)
+}
+
+/// That the daemon does not answer, and what may be the matter.
+fn unanswered(config: &Config, error: &io::Error) -> String {
     let path = control::path(&config.runtime_dir);
     let help = match error.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => ": no pgvrrp runs here with this runtime_dir",
@@ -247,8 +293,33 @@ fn no_daemon(config: &Config, error: &io::Error) -> ExitCode {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => ": the daemon does not answer; is it stopped?",
         _ => "",
     };
-    say(&format!("error: {}: {error}{help}\n", path.display()));
-    ExitCode::from(EX_UNAVAILABLE)
+    format!("{}: {error}{help}", path.display())
+}
+
+fn watch(file: &ConfigFile, colour: bool) -> ExitCode {
+    let config = match load(&file.path) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    match watch::run(&config.runtime_dir, colour, |error| unanswered(&config, error)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => stdout_failed(&error),
+    }
+}
+
+fn history(file: &ConfigFile, most: usize, json: bool) -> ExitCode {
+    let config = match load(&file.path) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    match show::run(&config.runtime_dir, most, json) {
+        Ok(text) => print(&text),
+        Err(show::Failure::NoDaemon(error)) => no_daemon(&config, &error),
+        Err(failure) => {
+            say(&format!("error: {failure}\n"));
+            ExitCode::from(EX_UNAVAILABLE)
+        }
+    }
 }
 
 /// The configuration is looked at first, by the program that is to be started: what it refuses, the next daemon would.

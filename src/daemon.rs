@@ -7,7 +7,7 @@
 //! | `pgvrrp-evidence` | the askers of etcd, PostgreSQL and Patroni |
 //! | `pgvrrp-clients` | lists of the VIPs' clients, to and from the other nodes |
 //! | `pgvrrp-newcomers` | drops new connections to a VIP that leaves |
-//! | `pgvrrp-observe` | HTTP, control socket, systemd |
+//! | `pgvrrp-observe` | HTTP, control socket, systemd, the history of moves; a thread of tokio's writes its file |
 //! | `pgvrrp-log` | writes log lines |
 //! | `pgvrrp-record` | writes the recording, if one is wanted |
 
@@ -32,9 +32,10 @@ use crate::clients::{self, Book};
 use crate::clock;
 use crate::evidence::{etcd, patroni, postgres};
 use crate::gate::evidence::{EtcdReport, EtcdRequest, PatroniReport};
+use crate::history::{self, Keeper};
 use crate::node::status::Status;
 use crate::node::{Identity, InterfaceId, Node, Settings};
-use crate::observe::{control, http, logging, systemd};
+use crate::observe::{Observed, control, http, logging, systemd};
 use crate::reactor::{Command, Lines, Reactor};
 use crate::realtime;
 use crate::recording::recorder::Recorder;
@@ -137,6 +138,8 @@ pub fn run(config: Config, record: Option<&Path>) -> Result<(), Failure> {
     realtime::lock_memory();
 
     let vip_locks = lock_vips(&config)?;
+    let vips = config.vips.iter().map(|vip| vip.name.clone());
+    let history = Arc::new(Keeper::open(&config.runtime_dir, &me.boot_id, &config.node, vips));
 
     let (etcd_requests, etcd_requests_out) = mpsc::unbounded_channel();
     let (etcd_reports, etcd_reports_out) = mpsc::unbounded_channel();
@@ -187,10 +190,15 @@ pub fn run(config: Config, record: Option<&Path>) -> Result<(), Failure> {
     }
     let control = config.runtime_dir.clone();
     let listen = config.http.listen;
-    spawn("pgvrrp-observe", move || observe(&control, listen, status_out, commands))?;
+    let looked_at = Observed { status: status_out.clone(), history: history.clone() };
+    spawn("pgvrrp-observe", move || observe(&control, listen, looked_at, commands))?;
     systemd::ready();
     let result = join(protocol);
     systemd::stopping();
+    // What the others have left with: nobody else looks any more.
+    if history.learn(&status_out.borrow()) {
+        history.write();
+    }
     drop((vip_locks, runtime_dir));
     result
 }
@@ -304,16 +312,19 @@ fn evidence(
 fn observe(
     runtime_dir: &Path,
     listen: Option<std::net::SocketAddr>,
-    status: watch::Receiver<Arc<Status>>,
+    observed: Observed,
     commands: mpsc::Sender<Command>,
 ) -> Result<(), Failure> {
     runtime()?.block_on(async {
+        let Observed { status, history } = observed.clone();
+        tokio::spawn(history::follow(history.clone(), status.clone()));
         if let Some(listen) = listen {
-            tokio::spawn(http::serve(listen, status.clone()));
+            tokio::spawn(http::serve(listen, observed));
         }
         match control::listen(runtime_dir) {
             Ok(listener) => {
-                drop(tokio::spawn(control::serve(listener, runtime_dir.to_owned(), status.clone(), commands)));
+                let runtime_dir = runtime_dir.to_owned();
+                drop(tokio::spawn(control::serve(listener, runtime_dir, status.clone(), history, commands)));
             }
             Err(error) => warn!(%error, "no control socket: `pgvrrp status` will not work"),
         }
