@@ -7,7 +7,7 @@
 //! | `pgvrrp-evidence` | the askers of etcd, PostgreSQL and Patroni |
 //! | `pgvrrp-clients` | lists of the VIPs' clients, to and from the other nodes |
 //! | `pgvrrp-newcomers` | drops new connections to a VIP that leaves |
-//! | `pgvrrp-observe` | HTTP, control socket, systemd |
+//! | `pgvrrp-observe` | HTTP, control socket, systemd, the history of moves; a thread of tokio's writes its file |
 //! | `pgvrrp-log` | writes log lines |
 //! | `pgvrrp-record` | writes the recording, if one is wanted |
 
@@ -34,9 +34,10 @@ use crate::clock;
 use crate::evidence::etcd::keys::Keys;
 use crate::evidence::{etcd, patroni, postgres};
 use crate::gate::evidence::{EtcdReport, EtcdRequest, PatroniReport};
+use crate::history::{self, Keeper};
 use crate::node::status::Status;
 use crate::node::{Identity, InterfaceId, Node, Settings};
-use crate::observe::{control, http, logging, systemd};
+use crate::observe::{Observed, control, http, logging, systemd};
 use crate::reactor::{Command, Lines, Reactor};
 use crate::realtime;
 use crate::recording::recorder::Recorder;
@@ -141,6 +142,8 @@ pub fn run(config: Config, path: &Path, record: Option<&Path>) -> Result<(), Fai
 
     let addresses = config.vips.iter().flat_map(|vip| vip.addresses.iter().map(IpNet::addr));
     let vip_locks = lock_vips(addresses)?;
+    let vips = config.vips.iter().map(|vip| vip.name.clone());
+    let history = Arc::new(Keeper::open(&config.runtime_dir, &me.boot_id, &config.node, vips));
 
     let (etcd_requests, etcd_requests_out) = mpsc::unbounded_channel();
     let (etcd_reports, etcd_reports_out) = mpsc::unbounded_channel();
@@ -206,10 +209,15 @@ pub fn run(config: Config, path: &Path, record: Option<&Path>) -> Result<(), Fai
     }
     let control = config.runtime_dir.clone();
     let listen = config.http.listen;
-    spawn("pgvrrp-observe", move || observe(&control, listen, status_out, commands, reloader))?;
+    let looked_at = Observed { status: status_out.clone(), history: history.clone() };
+    spawn("pgvrrp-observe", move || observe(&control, listen, looked_at, commands, reloader))?;
     systemd::ready();
     let result = join(protocol);
     systemd::stopping();
+    // What the others have left with: nobody else looks any more.
+    if history.learn(&status_out.borrow()) {
+        history.write();
+    }
     drop(runtime_dir);
     result
 }
@@ -324,20 +332,22 @@ fn evidence(
 fn observe(
     runtime_dir: &Path,
     listen: Option<std::net::SocketAddr>,
-    status: watch::Receiver<Arc<Status>>,
+    observed: Observed,
     commands: mpsc::Sender<Command>,
     reloader: Reloader,
 ) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let (reloads, wanted) = mpsc::channel(1);
         tokio::spawn(reloader.serve(wanted));
+        let Observed { status, history } = observed.clone();
+        tokio::spawn(history::follow(history.clone(), status.clone()));
         if let Some(listen) = listen {
-            tokio::spawn(http::serve(listen, status.clone()));
+            tokio::spawn(http::serve(listen, observed));
         }
         match control::listen(runtime_dir) {
             Ok(listener) => {
                 let (status, runtime_dir) = (status.clone(), runtime_dir.to_owned());
-                drop(tokio::spawn(control::serve(listener, runtime_dir, status, commands, reloads)));
+                drop(tokio::spawn(control::serve(listener, runtime_dir, status, history, commands, reloads)));
             }
             Err(error) => warn!(%error, "no control socket: `pgvrrp status` will not work"),
         }

@@ -31,6 +31,8 @@ pub mod evidence;
 #[cfg(feature = "daemon")]
 pub mod handover;
 #[cfg(feature = "daemon")]
+pub mod history;
+#[cfg(feature = "daemon")]
 mod listen;
 #[cfg(feature = "daemon")]
 pub mod observe;
@@ -49,6 +51,8 @@ mod segment;
 #[cfg(feature = "daemon")]
 mod settings;
 #[cfg(feature = "daemon")]
+mod terminal;
+#[cfg(feature = "daemon")]
 mod timer;
 #[cfg(feature = "daemon")]
 pub mod transport;
@@ -56,3 +60,7 @@ pub mod transport;
 mod vip_lock;
 #[cfg(feature = "daemon")]
 mod virtual_mac;
+#[cfg(feature = "daemon")]
+mod watch;
+#[cfg(feature = "daemon")]
+mod words;

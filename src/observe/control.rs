@@ -17,11 +17,13 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
-use super::{seen, text};
-use crate::drained;
+use super::seen;
+use super::text::{self, Look};
+use crate::history::Keeper;
 use crate::node::status::Status;
 use crate::reactor::Command;
 use crate::reload::{self, Wanted};
+use crate::{clock, drained};
 
 /// How long a client may take to ask, and to read what it is sent.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -37,8 +39,12 @@ const LONGEST_NAME: u64 = 4096;
 pub enum Ask {
     /// The picture, for people.
     Text,
+    /// The same in a terminal's colours. A daemon that does not know this one answers without.
+    Colour,
     /// The picture, for programs.
     Json,
+    /// The moves that are remembered, in JSON. A daemon that does not know the question answers with the picture for people.
+    History,
     /// That the process ends and leaves the VIP for the next one. Answered by a line that begins with [`ACCEPTED`] or
     /// [`REFUSED`]; a daemon that does not know the question answers with the picture.
     HandOver,
@@ -75,7 +81,9 @@ impl Ask {
     fn bytes(&self) -> Vec<u8> {
         match self {
             Self::Text => b"t".into(),
+            Self::Colour => b"c".into(),
             Self::Json => b"j".into(),
+            Self::History => b"m".into(),
             Self::HandOver => b"h".into(),
             Self::Drain { name, keep: false } => format!("d{name}\n").into(),
             Self::Drain { name, keep: true } => format!("D{name}\n").into(),
@@ -111,6 +119,7 @@ pub async fn serve(
     listener: UnixListener,
     runtime_dir: PathBuf,
     status: watch::Receiver<Arc<Status>>,
+    history: Arc<Keeper>,
     commands: mpsc::Sender<Command>,
     reloads: mpsc::Sender<Wanted>,
 ) {
@@ -121,11 +130,12 @@ pub async fn serve(
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (status, runtime_dir) = (seen(&status), runtime_dir.clone());
-        let (commands, reloads) = (commands.clone(), reloads.clone());
+        let (status, history) = (seen(&status), history.clone());
+        let (runtime_dir, commands, reloads) = (runtime_dir.clone(), commands.clone(), reloads.clone());
         tokio::spawn(async move {
             // A client that asks nothing or reads nothing is left; it learns so from the end of the stream.
-            let _ = timeout(PATIENCE, answer(stream, &runtime_dir, &status, &commands, &reloads)).await;
+            let answer = answer(stream, &runtime_dir, &status, &history, &commands, &reloads);
+            let _ = timeout(PATIENCE, answer).await;
             drop(permit);
         });
     }
@@ -135,6 +145,7 @@ async fn answer(
     mut stream: UnixStream,
     runtime_dir: &Path,
     status: &Status,
+    history: &Keeper,
     commands: &mpsc::Sender<Command>,
     reloads: &mpsc::Sender<Wanted>,
 ) -> io::Result<()> {
@@ -157,7 +168,12 @@ async fn answer(
             return stream.shutdown().await;
         }
         _ => {
-            let picture = if ask == [b'j'] { json(status) } else { text::render(status) };
+            let look = Look { now: clock::time_of_day(), colour: ask == [b'c'] };
+            let picture = match ask {
+                [b'j'] => json(status),
+                [b'm'] => history.json(),
+                _ => text::render(status, look),
+            };
             stream.write_all(picture.as_bytes()).await?;
             return stream.shutdown().await;
         }
