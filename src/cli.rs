@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use pgvrrp_config::{Config, Follows, Mac, Vip};
 
 use crate::observe::control::{self, Ask};
@@ -145,6 +145,11 @@ struct ConfigFile {
     /// The configuration file.
     #[arg(long = "config", value_name = "FILE", default_value = "/etc/pgvrrp/pgvrrp.toml")]
     path: PathBuf,
+}
+
+/// What the command line may be, for manual pages and completions.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command that the command line names.
