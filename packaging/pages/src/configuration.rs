@@ -24,7 +24,11 @@ enum Line<'a> {
     Header(&'a str),
     Prose(&'a str),
     /// `key = value`, commented out or not, and what stands behind it.
-    Setting { text: &'a str, note: Option<&'a str>, given: bool },
+    Setting {
+        text: &'a str,
+        note: Option<&'a str>,
+        given: bool,
+    },
 }
 
 impl<'a> Line<'a> {
