@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, ColorChoice, Parser, Subcommand};
+use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand};
 use pgvrrp_config::{Config, Follows, Mac, Vip};
 
 use crate::history::show;
@@ -189,6 +189,11 @@ struct Colour {
     /// Whether to print in colours; `auto`: on a terminal, unless NO_COLOR is set or TERM is "dumb".
     #[arg(long = "color", value_name = "WHEN", default_value = "auto")]
     when: ColorChoice,
+}
+
+/// What the command line may be, for manual pages and completions.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command that the command line names.

@@ -319,7 +319,7 @@ impl Node {
                     });
                 }
             }
-            Input::Reload(settings) => self.reload(now, *settings, out),
+            Input::Reload(settings) => self.reload(now, *settings),
             Input::ReloadRefused(why) => self.refuse_reload(now, why, out),
             Input::Stop => {
                 self.stopping = true;

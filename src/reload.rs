@@ -13,7 +13,7 @@ use pgvrrp_config::Config;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::clients::Book;
 use crate::daemon::{self, Failure};
@@ -67,8 +67,11 @@ impl Reloader {
                 else => return,
             };
             let outcome = self.reload().await;
-            if let Err(why) = &outcome {
-                let _ = self.commands.send(Command::ReloadRefused(why.clone())).await;
+            match &outcome {
+                Ok(what) => info!("the configuration was read again: {}", what.trim_end().replace('\n', "; ")),
+                Err(why) => {
+                    let _ = self.commands.send(Command::ReloadRefused(why.clone())).await;
+                }
             }
             // Whoever asked may have gone.
             let _ = answer.map(|answer| answer.send(outcome));

@@ -44,7 +44,7 @@ impl Reloads {
 
 impl Node {
     /// Takes another configuration, of the same node in the same cluster.
-    pub(super) fn reload(&mut self, now: Instant, settings: Settings, out: &mut Vec<Output>) {
+    pub(super) fn reload(&mut self, now: Instant, settings: Settings) {
         self.policy = settings.policy;
         let all = settings.vips.iter().flat_map(|vip| vip.present_and_former().map(ipnet::IpNet::addr));
         self.kernel.reconfigure(&settings.interfaces, all);
@@ -68,8 +68,6 @@ impl Node {
         self.round.again = true;
         (self.reloads.taken, self.reloads.why) = (now, None);
         self.reloads.reloads += 1;
-        let text = "the configuration has been read again".to_owned();
-        out.push(Output::Tell(Notice { level: Level::Info, vip: None, text }));
     }
 
     /// The configuration stays as it is.
