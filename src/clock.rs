@@ -1,6 +1,6 @@
 //! The only place that reads a clock.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::time::{ClockId, clock_gettime};
 use vrrp::time::Instant;
@@ -12,6 +12,12 @@ use vrrp::time::Instant;
 pub fn now() -> Instant {
     let now = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("CLOCK_BOOTTIME exists since Linux 2.6.39");
     Instant::from_nanos(now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs())
+}
+
+/// The time of day, for people alone: nothing is decided by it, since it may step.
+#[allow(clippy::disallowed_methods, reason = "this is the place that reads clocks")]
+pub fn time_of_day() -> SystemTime {
+    SystemTime::now()
 }
 
 /// What the calling thread has used of processors so far: neither its pauses nor those in which others run count.

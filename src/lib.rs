@@ -31,6 +31,8 @@ pub mod evidence;
 #[cfg(feature = "daemon")]
 pub mod handover;
 #[cfg(feature = "daemon")]
+pub mod history;
+#[cfg(feature = "daemon")]
 pub mod hooks;
 #[cfg(feature = "daemon")]
 mod listen;
@@ -41,6 +43,8 @@ pub mod reactor;
 #[cfg(feature = "daemon")]
 mod realtime;
 #[cfg(feature = "daemon")]
+mod reload;
+#[cfg(feature = "daemon")]
 mod replay;
 #[cfg(feature = "daemon")]
 pub mod runtime_dir;
@@ -49,6 +53,8 @@ mod segment;
 #[cfg(feature = "daemon")]
 mod settings;
 #[cfg(feature = "daemon")]
+mod terminal;
+#[cfg(feature = "daemon")]
 mod timer;
 #[cfg(feature = "daemon")]
 pub mod transport;
@@ -56,3 +62,7 @@ pub mod transport;
 mod vip_lock;
 #[cfg(feature = "daemon")]
 mod virtual_mac;
+#[cfg(feature = "daemon")]
+mod watch;
+#[cfg(feature = "daemon")]
+mod words;

@@ -10,7 +10,7 @@ use super::child::Outcome;
 use crate::clock;
 use crate::node::status::{HookRun, HooksStatus, RunningHook, Status};
 
-/// Of the VIPs that have hooks, by name. A clone is the same board.
+/// Of the VIPs that had hooks run, by name. A clone is the same board.
 #[derive(Clone, Debug, Default)]
 pub struct Board(Arc<Mutex<BTreeMap<String, Entry>>>);
 
@@ -31,11 +31,6 @@ impl Board {
         for vip in &mut status.vips {
             vip.hooks = entries.get(&vip.name).map(|entry| entry.seen(now));
         }
-    }
-
-    /// A VIP has hooks.
-    pub(super) fn add(&self, vip: &str) {
-        self.entries().entry(vip.to_owned()).or_default();
     }
 
     pub(super) fn queued(&self, vip: &str, queued: u64) {
@@ -66,9 +61,7 @@ impl Board {
     }
 
     fn with(&self, vip: &str, change: impl FnOnce(&mut Entry)) {
-        if let Some(entry) = self.entries().get_mut(vip) {
-            change(entry);
-        }
+        change(self.entries().entry(vip.to_owned()).or_default());
     }
 
     fn entries(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {

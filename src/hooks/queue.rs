@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
 
 use pgvrrp_config::Hooks;
 use tokio::sync::Notify;
@@ -14,6 +13,7 @@ use super::board::Board;
 use super::child::{self, Ended, Job};
 use super::memory::Memory;
 use super::state::{State, Transition};
+use crate::words::harmless;
 
 /// Where hooks find programs.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -39,7 +39,6 @@ struct Next {
 
 impl Queue {
     pub(super) fn new(vip: String, board: Board) -> Self {
-        board.add(&vip);
         Self { vip, next: RefCell::default(), news: Notify::new(), board }
     }
 
@@ -51,10 +50,13 @@ impl Queue {
         self.news.notify_one();
     }
 
-    /// To be run last.
-    pub(super) fn end_with(&self, transition: Transition) {
+    /// To be run last, if anything is.
+    pub(super) fn end_with(&self, transition: Option<Transition>) {
         self.next.borrow_mut().ended = true;
-        self.put(transition);
+        match transition {
+            Some(transition) => self.put(transition),
+            None => self.news.notify_one(),
+        }
     }
 
     /// So many transitions had no hook.
@@ -83,25 +85,17 @@ impl Queue {
     }
 }
 
-/// Runs the hooks of a VIP until its queue has ended.
-pub(super) async fn work(
-    queue: Rc<Queue>,
-    vip: VipHooks,
-    member: String,
-    limit: Duration,
-    memory: Rc<Memory>,
-    board: Board,
-) {
+/// Runs the hooks of a VIP, as they are when their turn comes, until its queue has ended.
+pub(super) async fn work(queue: Rc<Queue>, vip: Rc<RefCell<VipHooks>>, memory: Rc<Memory>, board: Board) {
     while let Some(transition) = queue.next().await {
+        let vip = vip.borrow().clone();
         let state = transition.state;
-        let own = (state.hook(), of(&vip.hooks, state));
-        for (hook, command) in [own, ("on_change", &vip.hooks.on_change)] {
+        for (hook, command) in [(state.hook(), of(&vip.hooks, state)), ("on_change", &vip.hooks.on_change)] {
             if command.is_empty() {
                 continue;
             }
             board.started(&vip.name, hook);
-            let job = job(&vip, &member, hook, command, &transition, limit);
-            let outcome = child::run(&job, &vip.name, hook).await;
+            let outcome = child::run(&job(&vip, hook, command, &transition), &vip.name, hook).await;
             let (name, text, took) = (&vip.name, &outcome.text, outcome.took.as_secs_f64());
             match outcome.result {
                 Ended::Ok => info!(vip = name, hook, took, "hook {text}"),
@@ -123,7 +117,7 @@ fn of(hooks: &Hooks, state: State) -> &Vec<String> {
 }
 
 /// What is run, with Keepalived's four arguments behind the operator's.
-fn job(vip: &VipHooks, member: &str, hook: &str, command: &[String], transition: &Transition, limit: Duration) -> Job {
+fn job(vip: &VipHooks, hook: &str, command: &[String], transition: &Transition) -> Job {
     let state = transition.state;
     let four = ["INSTANCE", &vip.name, state.keepalived(), &vip.priority.to_string()].map(str::to_owned);
     let environment = vec![
@@ -135,16 +129,16 @@ fn job(vip: &VipHooks, member: &str, hook: &str, command: &[String], transition:
         ("PGVRRP_INTERFACE", vip.interface.clone()),
         ("PGVRRP_VIRTUAL_ROUTER_ID", vip.virtual_router_id.to_string()),
         ("PGVRRP_PRIORITY", vip.priority.to_string()),
-        ("PGVRRP_MEMBER", member.to_owned()),
+        ("PGVRRP_MEMBER", vip.member.clone()),
         ("PGVRRP_STATE", state.as_str().to_owned()),
         ("PGVRRP_STATE_BEFORE", transition.before.map(State::as_str).unwrap_or_default().to_owned()),
         ("PGVRRP_REASON", transition.reason.clone()),
         ("PGVRRP_WHY", bounded(&transition.why)),
     ];
-    Job { command: command.iter().cloned().chain(four).collect(), environment, limit }
+    Job { command: command.iter().cloned().chain(four).collect(), environment, limit: vip.timeout }
 }
 
 /// No control characters, and so much and no more.
 fn bounded(text: &str) -> String {
-    crate::observe::harmless(text).chars().take(LONGEST).collect()
+    harmless(text).chars().take(LONGEST).collect()
 }

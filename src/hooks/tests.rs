@@ -1,5 +1,6 @@
 //! Real processes, on this thread's own.
 
+use std::cell::RefCell;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -161,12 +162,15 @@ fn hooks_run_one_after_the_other_and_the_newest_transition_is_next() {
         interface: "eth0".to_owned(),
         virtual_router_id: 7,
         priority: 150,
+        member: "db1".to_owned(),
+        timeout: LIMIT,
         hooks,
     };
+    let vip = Rc::new(RefCell::new(vip));
     let (board, memory) = (Board::default(), Rc::new(Memory::open(dir.path())));
     let queue = Rc::new(Queue::new("web".to_owned(), board.clone()));
     block_on(async {
-        let work = queue::work(queue.clone(), vip, "db1".to_owned(), LIMIT, memory.clone(), board.clone());
+        let work = queue::work(queue.clone(), vip, memory.clone(), board.clone());
         let worker = tokio::task::spawn_local(work);
         queue.put(transition(State::Active));
         while hooks_of(&board).running.is_none() {
@@ -181,7 +185,7 @@ fn hooks_run_one_after_the_other_and_the_newest_transition_is_next() {
         while memory.state("web") != Some(State::Backup) {
             sleep(Duration::from_millis(5)).await;
         }
-        queue.end_with(transition(State::Stop));
+        queue.end_with(Some(transition(State::Stop)));
         worker.await.unwrap();
     });
     assert_eq!(

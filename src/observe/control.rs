@@ -19,11 +19,13 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 use tracing::info;
 
-use super::{Source, logging, text};
-use crate::drained;
-use crate::gate::evidence::VipId;
+use super::text::{self, Look};
+use super::{Observed, logging};
+use crate::history::Keeper;
 use crate::node::status::Status;
 use crate::reactor::Command;
+use crate::reload::{self, Wanted};
+use crate::{clock, drained};
 
 /// How long a client may take to ask, and to read what it is sent.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -42,8 +44,12 @@ const RESET: &str = "reset";
 pub enum Ask {
     /// The picture, for people.
     Text,
+    /// The same in a terminal's colours. A daemon that does not know this one answers without.
+    Colour,
     /// The picture, for programs.
     Json,
+    /// The moves that are remembered, in JSON. A daemon that does not know the question answers with the picture for people.
+    History,
     /// That the process ends and leaves the VIP for the next one. Answered by a line that begins with [`ACCEPTED`] or
     /// [`REFUSED`]; a daemon that does not know the question answers with the picture.
     HandOver,
@@ -60,6 +66,9 @@ pub enum Ask {
         /// Which VIP.
         name: String,
     },
+    /// That the configuration is read again. Answered by [`RELOADED`] and a line for each thing that changes, or by
+    /// [`REFUSED`].
+    Reload,
     /// From which level on lines are logged; to be changed first, unless it is `Show`. Answered by a line that begins with
     /// [`LEVEL`] or [`REFUSED`].
     LogLevel(LevelChange),
@@ -84,6 +93,8 @@ pub const DRAINING: &str = "draining";
 pub const UNDRAINING: &str = "undraining";
 /// Begins the answer to [`Ask::LogLevel`].
 pub const LEVEL: &str = "log level ";
+/// Begins the answer to [`Ask::Reload`].
+pub const RELOADED: &str = "reloaded\n";
 /// Begins the other one; why, follows.
 pub const REFUSED: &str = "refused: ";
 
@@ -91,7 +102,9 @@ impl Ask {
     fn bytes(&self) -> Vec<u8> {
         match self {
             Self::Text => b"t".into(),
+            Self::Colour => b"c".into(),
             Self::Json => b"j".into(),
+            Self::History => b"m".into(),
             Self::HandOver => b"h".into(),
             Self::Drain { name, keep: false } => format!("d{name}\n").into(),
             Self::Drain { name, keep: true } => format!("D{name}\n").into(),
@@ -99,6 +112,7 @@ impl Ask {
             Self::LogLevel(LevelChange::Show) => b"l\n".into(),
             Self::LogLevel(LevelChange::Set(level)) => format!("l{}\n", level.as_str()).into(),
             Self::LogLevel(LevelChange::Reset) => format!("l{RESET}\n").into(),
+            Self::Reload => b"r".into(),
         }
     }
 }
@@ -125,7 +139,13 @@ pub fn listen(runtime_dir: &Path) -> io::Result<UnixListener> {
 }
 
 /// Serves clients for ever.
-pub async fn serve(listener: UnixListener, runtime_dir: PathBuf, source: Source, commands: mpsc::Sender<Command>) {
+pub async fn serve(
+    listener: UnixListener,
+    runtime_dir: PathBuf,
+    observed: Observed,
+    commands: mpsc::Sender<Command>,
+    reloads: mpsc::Sender<Wanted>,
+) {
     let clients = Arc::new(Semaphore::new(CLIENTS));
     loop {
         let Ok(permit) = clients.clone().acquire_owned().await else { return };
@@ -133,10 +153,12 @@ pub async fn serve(listener: UnixListener, runtime_dir: PathBuf, source: Source,
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (status, runtime_dir, commands) = (source.seen(), runtime_dir.clone(), commands.clone());
+        let (status, history) = (observed.seen(), observed.history.clone());
+        let (runtime_dir, commands, reloads) = (runtime_dir.clone(), commands.clone(), reloads.clone());
         tokio::spawn(async move {
             // A client that asks nothing or reads nothing is left; it learns so from the end of the stream.
-            let _ = timeout(PATIENCE, answer(stream, &runtime_dir, &status, &commands)).await;
+            let answer = answer(stream, &runtime_dir, &status, &history, &commands, &reloads);
+            let _ = timeout(PATIENCE, answer).await;
             drop(permit);
         });
     }
@@ -146,7 +168,9 @@ async fn answer(
     mut stream: UnixStream,
     runtime_dir: &Path,
     status: &Status,
+    history: &Keeper,
     commands: &mpsc::Sender<Command>,
+    reloads: &mpsc::Sender<Wanted>,
 ) -> io::Result<()> {
     let mut ask = [0];
     stream.read_exact(&mut ask).await?;
@@ -165,8 +189,22 @@ async fn answer(
             stream.write_all(answer.as_bytes()).await?;
             return stream.shutdown().await;
         }
+        [b'r'] => {
+            let reloaded = match may_ask(&stream) {
+                Ok(()) => reload::ask(reloads).await,
+                Err(why) => Err(why),
+            };
+            let answer = reloaded.map_or_else(|why| format!("{REFUSED}{why}\n"), |what| format!("{RELOADED}{what}"));
+            stream.write_all(answer.as_bytes()).await?;
+            return stream.shutdown().await;
+        }
         _ => {
-            let picture = if ask == [b'j'] { json(status) } else { text::render(status) };
+            let look = Look { now: clock::time_of_day(), colour: ask == [b'c'] };
+            let picture = match ask {
+                [b'j'] => json(status),
+                [b'm'] => history.json(),
+                _ => text::render(status, look),
+            };
             stream.write_all(picture.as_bytes()).await?;
             return stream.shutdown().await;
         }
@@ -176,8 +214,8 @@ async fn answer(
         Err(why) => format!("{REFUSED}{why}\n"),
     };
     // What is noted is done, whether anybody still wants to hear of it or not.
-    if let Ok((_, command @ Command::Drain(..))) = asked {
-        let _ = commands.send(command).await;
+    if let Ok((_, command @ Command::Drain(..))) = &asked {
+        let _ = commands.send(command.clone()).await;
     }
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await?;
@@ -220,7 +258,7 @@ fn log_level(stream: &UnixStream, word: &str) -> Result<String, String> {
 
 /// Notes what is to last, and says what is to be done now.
 fn drain(runtime_dir: &Path, status: &Status, name: &str, kind: u8) -> Result<(&'static str, Command), String> {
-    let Some(vip) = status.vips.iter().position(|vip| vip.name == name) else {
+    let Some(vip) = status.vips.iter().find(|vip| vip.name == name) else {
         let names: Vec<_> = status.vips.iter().map(|vip| vip.name.as_str()).collect();
         return Err(format!("there is no VIP {name:?} here; there are {}", names.join(", ")));
     };
@@ -230,7 +268,7 @@ fn drain(runtime_dir: &Path, status: &Status, name: &str, kind: u8) -> Result<(&
         note.map_err(|error| format!("{}: {error}", drained::path(runtime_dir).display()))?;
     }
     let drained = kind != b'u';
-    Ok((if drained { DRAINING } else { UNDRAINING }, Command::Drain(VipId(vip), drained)))
+    Ok((if drained { DRAINING } else { UNDRAINING }, Command::Drain(vip.id, drained)))
 }
 
 /// The socket's group may look. To end the daemon, or to move a VIP, is for root and for the daemon's own user.

@@ -2,9 +2,8 @@
 
 use std::fmt::Write;
 
-use super::harmless;
-use super::text::span;
 use crate::node::status::{EtcdStatus, FailsafeStatus, FollowsLabel, LockStatus, PostgresStatus, Status, VipStatus};
+use crate::words::{harmless, span};
 
 /// How many of the routers that were heard are named.
 const PEERS: usize = 3;

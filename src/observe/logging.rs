@@ -25,9 +25,10 @@ use tracing::{error, info, warn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::{evidence, harmless};
+use super::evidence;
 use crate::node::io::{Event, Level, Notice};
 use crate::node::status::Status;
+use crate::words::harmless;
 use choice::{Choice, Surroundings};
 use entry::Lines;
 pub(super) use level::{configured_level, level, set_level};

@@ -7,6 +7,7 @@ mod evidence;
 pub mod http;
 pub mod logging;
 mod metrics;
+mod page;
 pub mod systemd;
 #[cfg(test)]
 mod tests;
@@ -20,25 +21,25 @@ use tokio::sync::watch;
 use vrrp::time::Instant;
 
 use crate::clock;
+use crate::history::Keeper;
 use crate::hooks::Board;
 use crate::node::status::Status;
 
 /// The protocol thread publishes at least once a second; a picture older than this means that it is stuck.
 const STUCK: Duration = Duration::from_secs(2);
 
-/// Where the picture is had from: the node's, and what came of hooks.
+/// What there is to look at.
 #[derive(Clone, Debug)]
-pub struct Source {
-    status: watch::Receiver<Arc<Status>>,
-    hooks: Board,
+pub struct Observed {
+    /// The picture that was published last.
+    pub status: watch::Receiver<Arc<Status>>,
+    /// The moves that are remembered.
+    pub history: Arc<Keeper>,
+    /// What came of hooks.
+    pub hooks: Board,
 }
 
-impl Source {
-    /// From these two.
-    pub fn new(status: watch::Receiver<Arc<Status>>, hooks: Board) -> Self {
-        Self { status, hooks }
-    }
-
+impl Observed {
     /// The picture as it looks now.
     fn seen(&self) -> Status {
         let picture = self.status.borrow().clone();
@@ -52,9 +53,4 @@ impl Source {
 /// Whether the protocol thread is running.
 fn is_alive(status: &Status) -> bool {
     clock::now().since(Instant::ZERO).saturating_sub(status.taken) < STUCK
-}
-
-/// What others wrote into etcd or answered, without what would do something to a terminal or begin a line of its own.
-pub(crate) fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

@@ -12,7 +12,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::Context;
 
 use super::queue::Entries;
-use crate::observe::harmless;
+use crate::words::harmless;
 
 /// The longest message, and the longest value of a field, in bytes: some of it others wrote.
 const LONGEST: usize = 4096;
