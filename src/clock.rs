@@ -23,6 +23,14 @@ pub fn used() -> Duration {
     used.into()
 }
 
+/// The wall clock, which may step: for people and for programs that look, never for a decision.
+///
+/// # Panics
+/// Never on Linux, where `CLOCK_REALTIME` cannot fail.
+pub fn since_1970() -> Duration {
+    clock_gettime(ClockId::CLOCK_REALTIME).expect("CLOCK_REALTIME exists").into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -384,6 +384,16 @@ pub enum FollowsLabel {
     None,
 }
 
+impl FollowsLabel {
+    /// As in the JSON and in the metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::None => "none",
+        }
+    }
+}
+
 /// The numbers of RFC 9568 section 6.1, as they are now.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct VrrpStatus {

@@ -2,7 +2,7 @@
 //!
 //! | path | 200 when | otherwise |
 //! |---|---|---|
-//! | `/metrics` | always; Prometheus' text format | |
+//! | `/metrics` | always; Prometheus' text format, or OpenMetrics for who asks for it | |
 //! | `/status` | always; the same JSON as `pgvrrp status --json` | |
 //! | `/healthz` | the protocol thread has run within 2 s | 503 |
 //! | `/readyz` | as `/healthz`, and etcd and PostgreSQL have been asked successfully within 10 s | 503 with the reason |
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
@@ -82,9 +82,11 @@ async fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
-async fn serve_metrics(State(status): State<Picture>) -> impl IntoResponse {
-    match metrics::render(Arc::new(seen(&status))) {
-        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+async fn serve_metrics(State(status): State<Picture>, headers: HeaderMap) -> impl IntoResponse {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = metrics::Format::of(accept.unwrap_or_default());
+    match metrics::render(Arc::new(seen(&status)), format) {
+        Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
