@@ -71,7 +71,9 @@ fn openmetrics_is_for_those_who_ask_for_it() {
     assert_eq!(Format::of(prometheus), Format::OpenMetrics);
     assert_eq!((Format::of("*/*"), Format::of("")), (Format::Classic, Format::Classic));
     let text = metrics::render(Arc::new(picture()), Format::Classic).unwrap();
-    for line in ["# TYPE pgvrrp_etcd_errors_total counter", "# TYPE pgvrrp_vip_held gauge", "pgvrrp_etcd_errors_total 0.0"] {
+    for line in
+        ["# TYPE pgvrrp_etcd_errors_total counter", "# TYPE pgvrrp_vip_held gauge", "pgvrrp_etcd_errors_total 0.0"]
+    {
         assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");
     }
     assert!(!text.contains("# EOF"), "{text}");

@@ -28,6 +28,7 @@ mod lists;
 mod moves;
 mod observe;
 mod policies;
+mod prometheus;
 mod promotion;
 mod recordings;
 mod refusals;

@@ -52,15 +52,18 @@ impl Process {
 impl Collector for Process {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut out = Writer(encoder);
-        let mut gauge = |name, help, value: Option<f64>| {
-            value.map_or(Ok(()), |value| out.gauge(name, help, value, &vec![]))
-        };
+        let mut gauge =
+            |name, help, value: Option<f64>| value.map_or(Ok(()), |value| out.gauge(name, help, value, &vec![]));
         gauge("process_start_time_seconds", "When the daemon started, in seconds since 1970", Some(self.started))?;
         gauge("process_resident_memory_bytes", "Resident memory", self.resident.map(|bytes| bytes as f64))?;
         gauge("process_virtual_memory_bytes", "Virtual memory", self.virtual_memory.map(|bytes| bytes as f64))?;
         gauge("process_threads", "Threads", self.threads.map(|count| count as f64))?;
         gauge("process_open_fds", "Open file descriptors", self.descriptors.map(|count| count as f64))?;
-        gauge("process_max_fds", "The most of them that there may be", self.most_descriptors.map(|count| count as f64))?;
+        gauge(
+            "process_max_fds",
+            "The most of them that there may be",
+            self.most_descriptors.map(|count| count as f64),
+        )?;
         let help = "Processor time used, by user and system";
         self.processor.map_or(Ok(()), |used| out.counter("process_cpu_seconds", help, used))
     }

@@ -23,8 +23,15 @@ const AGE: Option<Duration> = Some(Duration::from_secs(1));
 /// A node of which everything is known: no metric is absent.
 fn full() -> Status {
     let base = picture();
-    let lock =
-        LockStatus { fence: "lock", holder: None, mine: true, waiting: AGE, ttl: AGE, deadline_in: AGE, proof_age: AGE };
+    let lock = LockStatus {
+        fence: "lock",
+        holder: None,
+        mine: true,
+        waiting: AGE,
+        ttl: AGE,
+        deadline_in: AGE,
+        proof_age: AGE,
+    };
     let list = Some(ListStatus { from: String::new(), clients: 1, age: Duration::ZERO });
     let clients = ClientsStatus { connected: Some(1), lists_sent: 1, lists_received: 1, list };
     let never_heard = PeerStatus {
