@@ -23,8 +23,8 @@ fn path(name: &str) -> PathBuf {
 }
 
 fn promtool(args: &[&str], file: &str) {
-    let promtool = Monitoring::find().unwrap().promtool;
-    let output = Command::new(promtool).args(args).arg(path(file)).output().unwrap();
+    let promtool = Monitoring::find().expect("Prometheus is there").promtool;
+    let output = Command::new(promtool).args(args).arg(path(file)).output().expect("promtool runs");
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(output.status.success(), "promtool {args:?} {file}:\n{said}");
 }

@@ -181,7 +181,7 @@ fn refusals() -> BTreeSet<String> {
         Refusal::OtherAddress => Some(Refusal::Old),
         Refusal::Old => None,
     };
-    all(Refusal::Malformed, next, |refusal| refusal.label())
+    all(Refusal::Malformed, next, Refusal::label)
 }
 
 fn discards() -> BTreeSet<String> {
@@ -203,7 +203,7 @@ fn discards() -> BTreeSet<String> {
         Discard::IntervalZero => Some(Discard::FirstAddress),
         Discard::FirstAddress => None,
     };
-    let mut labels = all(Discard::Truncated, next, |discard| discard.label());
+    let mut labels = all(Discard::Truncated, next, |discard| Discard::label(&discard));
     // Of advertisements that are as they should be, and not for this node.
     labels.extend(["own_address", "other_virtual_router", "not_a_peer"].map(ToOwned::to_owned));
     labels
