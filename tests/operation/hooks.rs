@@ -106,6 +106,31 @@ fn a_handover_is_no_transition() {
     second.stop();
 }
 
+#[test]
+fn hooks_change_with_the_configuration() {
+    let stage = Stage::new();
+    stage.configure("");
+    let (daemon, _) = stage.start_logging();
+    stage.wait_until_held();
+    let told = stage.dir().join("told");
+    let hook = script(&stage.dir().join("hook"), &format!("echo \"$*\" >> {}", told.display()));
+    stage.configure(&format!("[hooks]\non_backup = [\"{hook}\"]\n"));
+    let (code, said) = stage.pgvrrp(&[], &["reload"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("hooks: changed"), "{said}");
+    assert!(stage.pgvrrp(&[], &["reload"]).1.contains("nothing has changed"));
+    assert_eq!(stage.pgvrrp(&[], &["drain", "web"]).0, Some(0));
+    wait_until("the new hook has run", || lines(&told) == ["INSTANCE web BACKUP 100"]);
+    stage.configure(&format!("[hooks]\non_backup = [\"{hook}\", \"again\"]\n"));
+    assert_eq!(stage.pgvrrp(&[], &["reload"]).0, Some(0));
+    assert_eq!(stage.pgvrrp(&[], &["undrain", "web"]).0, Some(0));
+    stage.wait_until_held();
+    assert_eq!(stage.pgvrrp(&[], &["drain", "web"]).0, Some(0));
+    wait_until("with its new argument", || lines(&told).last().is_some_and(|line| line == "again INSTANCE web BACKUP 100"));
+    assert_eq!(lines(&told).len(), 2);
+    daemon.stop();
+}
+
 const SETS: [&str; 5] = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
 
 /// What a hook of a daemon that is started by `wrapper`, as this user, may do: by the names of its sets, and NoNewPrivs.
