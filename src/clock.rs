@@ -1,6 +1,6 @@
 //! The only place that reads a clock.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::time::{ClockId, clock_gettime};
 use vrrp::time::Instant;
@@ -14,6 +14,12 @@ pub fn now() -> Instant {
     Instant::from_nanos(now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs())
 }
 
+/// The time of day, for people alone: nothing is decided by it, since it may step.
+#[allow(clippy::disallowed_methods, reason = "this is the place that reads clocks")]
+pub fn time_of_day() -> SystemTime {
+    SystemTime::now()
+}
+
 /// What the calling thread has used of processors so far: neither its pauses nor those in which others run count.
 ///
 /// # Panics
@@ -21,14 +27,6 @@ pub fn now() -> Instant {
 pub fn used() -> Duration {
     let used = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every thread has CLOCK_THREAD_CPUTIME_ID");
     used.into()
-}
-
-/// The wall clock, which may step: for people and for programs that look, never for a decision.
-///
-/// # Panics
-/// Never on Linux, where `CLOCK_REALTIME` cannot fail.
-pub fn since_1970() -> Duration {
-    clock_gettime(ClockId::CLOCK_REALTIME).expect("CLOCK_REALTIME exists").into()
 }
 
 #[cfg(test)]

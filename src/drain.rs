@@ -41,7 +41,7 @@ pub(crate) fn run(runtime_dir: &Path, ask: &Ask) -> Result<String, Failure> {
     let (name, drained) = match ask {
         Ask::Drain { name, .. } => (name, true),
         Ask::Undrain { name } => (name, false),
-        Ask::Text | Ask::Json | Ask::HandOver => return Err(Failure::Refused("that is no question".to_owned())),
+        _ => return Err(Failure::Refused("that is no question".to_owned())),
     };
     let (answer, _) = control::ask(runtime_dir, ask).map_err(Failure::NoDaemon)?;
     if !answer.starts_with(DRAINING) && !answer.starts_with(UNDRAINING) {

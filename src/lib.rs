@@ -31,6 +31,8 @@ pub mod evidence;
 #[cfg(feature = "daemon")]
 pub mod handover;
 #[cfg(feature = "daemon")]
+pub mod history;
+#[cfg(feature = "daemon")]
 mod listen;
 #[cfg(feature = "daemon")]
 pub mod observe;
@@ -38,6 +40,8 @@ pub mod observe;
 pub mod reactor;
 #[cfg(feature = "daemon")]
 mod realtime;
+#[cfg(feature = "daemon")]
+mod reload;
 #[cfg(feature = "daemon")]
 mod replay;
 #[cfg(feature = "daemon")]
@@ -47,6 +51,8 @@ mod segment;
 #[cfg(feature = "daemon")]
 mod settings;
 #[cfg(feature = "daemon")]
+mod terminal;
+#[cfg(feature = "daemon")]
 mod timer;
 #[cfg(feature = "daemon")]
 pub mod transport;
@@ -54,3 +60,7 @@ pub mod transport;
 mod vip_lock;
 #[cfg(feature = "daemon")]
 mod virtual_mac;
+#[cfg(feature = "daemon")]
+mod watch;
+#[cfg(feature = "daemon")]
+mod words;

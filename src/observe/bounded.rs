@@ -91,6 +91,7 @@ impl AsyncWrite for Admitted {
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpStream as Client;
+    use std::path::Path;
     use std::thread;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -98,8 +99,9 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
+    use crate::history::Keeper;
     use crate::node::status::Status;
-    use crate::observe::http;
+    use crate::observe::{Observed, http};
 
     const MOST: usize = 4;
     const LONGEST: Duration = Duration::from_millis(700);
@@ -113,8 +115,10 @@ mod tests {
             runtime.block_on(async {
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
                 told.send(listener.local_addr().expect("its address")).expect("the test waits");
-                let (_status, picture) = watch::channel(Arc::new(Status::default()));
-                let _ = axum::serve(Bounded::new(listener, MOST, longest), http::app(picture)).await;
+                let (_status, status) = watch::channel(Arc::new(Status::default()));
+                let history = Arc::new(Keeper::open(Path::new("/nonexistent"), "", "db1", std::iter::empty()));
+                let app = http::app(Observed { status, history });
+                let _ = axum::serve(Bounded::new(listener, MOST, longest), app).await;
             });
         });
         address.recv().expect("the server has started")

@@ -17,11 +17,13 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
-use super::{seen, text};
-use crate::drained;
-use crate::gate::evidence::VipId;
+use super::seen;
+use super::text::{self, Look};
+use crate::history::Keeper;
 use crate::node::status::Status;
 use crate::reactor::Command;
+use crate::reload::{self, Wanted};
+use crate::{clock, drained};
 
 /// How long a client may take to ask, and to read what it is sent.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -37,8 +39,12 @@ const LONGEST_NAME: u64 = 4096;
 pub enum Ask {
     /// The picture, for people.
     Text,
+    /// The same in a terminal's colours. A daemon that does not know this one answers without.
+    Colour,
     /// The picture, for programs.
     Json,
+    /// The moves that are remembered, in JSON. A daemon that does not know the question answers with the picture for people.
+    History,
     /// That the process ends and leaves the VIP for the next one. Answered by a line that begins with [`ACCEPTED`] or
     /// [`REFUSED`]; a daemon that does not know the question answers with the picture.
     HandOver,
@@ -55,6 +61,9 @@ pub enum Ask {
         /// Which VIP.
         name: String,
     },
+    /// That the configuration is read again. Answered by [`RELOADED`] and a line for each thing that changes, or by
+    /// [`REFUSED`].
+    Reload,
 }
 
 /// Begins the answer to [`Ask::HandOver`].
@@ -63,6 +72,8 @@ pub const ACCEPTED: &str = "handing over";
 pub const DRAINING: &str = "draining";
 /// Begins the answer to [`Ask::Undrain`].
 pub const UNDRAINING: &str = "undraining";
+/// Begins the answer to [`Ask::Reload`].
+pub const RELOADED: &str = "reloaded\n";
 /// Begins the other one; why, follows.
 pub const REFUSED: &str = "refused: ";
 
@@ -70,11 +81,14 @@ impl Ask {
     fn bytes(&self) -> Vec<u8> {
         match self {
             Self::Text => b"t".into(),
+            Self::Colour => b"c".into(),
             Self::Json => b"j".into(),
+            Self::History => b"m".into(),
             Self::HandOver => b"h".into(),
             Self::Drain { name, keep: false } => format!("d{name}\n").into(),
             Self::Drain { name, keep: true } => format!("D{name}\n").into(),
             Self::Undrain { name } => format!("u{name}\n").into(),
+            Self::Reload => b"r".into(),
         }
     }
 }
@@ -105,7 +119,9 @@ pub async fn serve(
     listener: UnixListener,
     runtime_dir: PathBuf,
     status: watch::Receiver<Arc<Status>>,
+    history: Arc<Keeper>,
     commands: mpsc::Sender<Command>,
+    reloads: mpsc::Sender<Wanted>,
 ) {
     let clients = Arc::new(Semaphore::new(CLIENTS));
     loop {
@@ -114,10 +130,12 @@ pub async fn serve(
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (status, runtime_dir, commands) = (seen(&status), runtime_dir.clone(), commands.clone());
+        let (status, history) = (seen(&status), history.clone());
+        let (runtime_dir, commands, reloads) = (runtime_dir.clone(), commands.clone(), reloads.clone());
         tokio::spawn(async move {
             // A client that asks nothing or reads nothing is left; it learns so from the end of the stream.
-            let _ = timeout(PATIENCE, answer(stream, &runtime_dir, &status, &commands)).await;
+            let answer = answer(stream, &runtime_dir, &status, &history, &commands, &reloads);
+            let _ = timeout(PATIENCE, answer).await;
             drop(permit);
         });
     }
@@ -127,7 +145,9 @@ async fn answer(
     mut stream: UnixStream,
     runtime_dir: &Path,
     status: &Status,
+    history: &Keeper,
     commands: &mpsc::Sender<Command>,
+    reloads: &mpsc::Sender<Wanted>,
 ) -> io::Result<()> {
     let mut ask = [0];
     stream.read_exact(&mut ask).await?;
@@ -138,8 +158,22 @@ async fn answer(
             let _ = BufReader::new((&mut stream).take(LONGEST_NAME)).read_line(&mut name).await?;
             may_ask(&stream).and_then(|()| drain(runtime_dir, status, name.trim_end_matches('\n'), kind))
         }
+        [b'r'] => {
+            let reloaded = match may_ask(&stream) {
+                Ok(()) => reload::ask(reloads).await,
+                Err(why) => Err(why),
+            };
+            let answer = reloaded.map_or_else(|why| format!("{REFUSED}{why}\n"), |what| format!("{RELOADED}{what}"));
+            stream.write_all(answer.as_bytes()).await?;
+            return stream.shutdown().await;
+        }
         _ => {
-            let picture = if ask == [b'j'] { json(status) } else { text::render(status) };
+            let look = Look { now: clock::time_of_day(), colour: ask == [b'c'] };
+            let picture = match ask {
+                [b'j'] => json(status),
+                [b'm'] => history.json(),
+                _ => text::render(status, look),
+            };
             stream.write_all(picture.as_bytes()).await?;
             return stream.shutdown().await;
         }
@@ -149,8 +183,8 @@ async fn answer(
         Err(why) => format!("{REFUSED}{why}\n"),
     };
     // What is noted is done, whether anybody still wants to hear of it or not.
-    if let Ok((_, command @ Command::Drain(..))) = asked {
-        let _ = commands.send(command).await;
+    if let Ok((_, command @ Command::Drain(..))) = &asked {
+        let _ = commands.send(command.clone()).await;
     }
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await?;
@@ -163,7 +197,7 @@ async fn answer(
 
 /// Notes what is to last, and says what is to be done now.
 fn drain(runtime_dir: &Path, status: &Status, name: &str, kind: u8) -> Result<(&'static str, Command), String> {
-    let Some(vip) = status.vips.iter().position(|vip| vip.name == name) else {
+    let Some(vip) = status.vips.iter().find(|vip| vip.name == name) else {
         let names: Vec<_> = status.vips.iter().map(|vip| vip.name.as_str()).collect();
         return Err(format!("there is no VIP {name:?} here; there are {}", names.join(", ")));
     };
@@ -173,7 +207,7 @@ fn drain(runtime_dir: &Path, status: &Status, name: &str, kind: u8) -> Result<(&
         note.map_err(|error| format!("{}: {error}", drained::path(runtime_dir).display()))?;
     }
     let drained = kind != b'u';
-    Ok((if drained { DRAINING } else { UNDRAINING }, Command::Drain(VipId(vip), drained)))
+    Ok((if drained { DRAINING } else { UNDRAINING }, Command::Drain(vip.id, drained)))
 }
 
 /// The socket's group may look. To end the daemon, or to move a VIP, is for root and for the daemon's own user.

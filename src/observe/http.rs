@@ -1,9 +1,12 @@
-//! HTTP, read-only: `/metrics`, `/status`, `/healthz`, `/readyz`.
+//! HTTP, read-only: `/`, `/metrics`, `/status`, `/history`, `/healthz`, `/readyz`. Nothing is offered to other sites: no
+//! answer has a header that would let their scripts read it.
 //!
 //! | path | 200 when | otherwise |
 //! |---|---|---|
+//! | `/` | always; the page for people | |
 //! | `/metrics` | always; Prometheus' text format, or OpenMetrics for who asks for it | |
 //! | `/status` | always; the same JSON as `pgvrrp status --json` | |
+//! | `/history` | always; the moves that are remembered, in JSON | |
 //! | `/healthz` | the protocol thread has run within 2 s | 503 |
 //! | `/readyz` | as `/healthz`, and etcd and PostgreSQL have been asked successfully within 10 s | 503 with the reason |
 
@@ -14,15 +17,15 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::bounded::Bounded;
-use super::{control, is_alive, metrics, seen};
+use super::{Observed, control, is_alive, metrics, page, seen};
 use crate::gate::evidence::Role;
 use crate::node::status::Status;
 
@@ -38,11 +41,17 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Pause before an address that could not be bound is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
 
-type Picture = watch::Receiver<Arc<Status>>;
+/// For every answer: it is what it says it is, nobody keeps it, and no other site is told where a link was found.
+const SAFE: [(HeaderName, &str); 4] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
 
 /// Serves for ever. That the address cannot be bound never stops the VIP: it is said, and tried again.
-pub async fn serve(listen: SocketAddr, status: Picture) {
-    let app = app(status);
+pub async fn serve(listen: SocketAddr, observed: Observed) {
+    let app = app(observed);
     let mut told = false;
     loop {
         match bind(listen).await {
@@ -62,14 +71,25 @@ pub async fn serve(listen: SocketAddr, status: Picture) {
     }
 }
 
-pub(super) fn app(status: Picture) -> Router {
+pub(super) fn app(observed: Observed) -> Router {
+    let policy = page::policy();
+    let page = (header::CONTENT_SECURITY_POLICY, policy);
     Router::new()
+        .route(
+            "/",
+            get(async move || ([page, (header::CONTENT_TYPE, "text/html; charset=utf-8".to_owned())], page::HTML)),
+        )
+        .route("/history", get(serve_history))
         .route("/metrics", get(serve_metrics))
         .route("/status", get(serve_status))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
-        .fallback(async || (StatusCode::NOT_FOUND, "pgvrrp: /metrics /status /healthz /readyz\n"))
-        .with_state(status)
+        .fallback(async || (StatusCode::NOT_FOUND, "pgvrrp: / /metrics /status /history /healthz /readyz\n"))
+        .with_state(observed)
+        .layer(map_response(async |mut answer: Response| {
+            answer.headers_mut().extend(SAFE.map(|(name, value)| (name, HeaderValue::from_static(value))));
+            answer
+        }))
 }
 
 /// Where the kernel has no IPv6, "every address" means every IPv4 address.
@@ -82,25 +102,29 @@ async fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
-async fn serve_metrics(State(status): State<Picture>, headers: HeaderMap) -> impl IntoResponse {
+async fn serve_metrics(State(observed): State<Observed>, headers: HeaderMap) -> impl IntoResponse {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = metrics::Format::of(accept.unwrap_or_default());
-    match metrics::render(Arc::new(seen(&status)), format) {
+    match metrics::render(Arc::new(seen(&observed.status)), format) {
         Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
-async fn serve_status(State(status): State<Picture>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], control::json(&seen(&status)))
+async fn serve_status(State(observed): State<Observed>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], control::json(&seen(&observed.status)))
 }
 
-async fn healthz(State(status): State<Picture>) -> impl IntoResponse {
-    answer(if is_alive(&status.borrow()) { None } else { Some("the protocol thread is stuck".to_owned()) })
+async fn serve_history(State(observed): State<Observed>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], observed.history.json())
 }
 
-async fn readyz(State(status): State<Picture>) -> impl IntoResponse {
-    answer(not_ready(&seen(&status)))
+async fn healthz(State(observed): State<Observed>) -> impl IntoResponse {
+    answer(if is_alive(&observed.status.borrow()) { None } else { Some("the protocol thread is stuck".to_owned()) })
+}
+
+async fn readyz(State(observed): State<Observed>) -> impl IntoResponse {
+    answer(not_ready(&seen(&observed.status)))
 }
 
 fn answer(problem: Option<String>) -> impl IntoResponse {

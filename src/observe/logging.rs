@@ -10,8 +10,8 @@ use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::harmless;
 use crate::node::io::{Level, Notice};
+use crate::words::harmless;
 
 /// Lines that may wait.
 const QUEUE: usize = 1024;

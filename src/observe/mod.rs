@@ -6,6 +6,7 @@ pub mod control;
 pub mod http;
 pub mod logging;
 mod metrics;
+mod page;
 pub mod systemd;
 #[cfg(test)]
 mod tests;
@@ -19,10 +20,20 @@ use tokio::sync::watch;
 use vrrp::time::Instant;
 
 use crate::clock;
+use crate::history::Keeper;
 use crate::node::status::Status;
 
 /// The protocol thread publishes at least once a second; a picture older than this means that it is stuck.
 const STUCK: Duration = Duration::from_secs(2);
+
+/// What there is to look at.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The picture that was published last.
+    pub status: watch::Receiver<Arc<Status>>,
+    /// The moves that are remembered.
+    pub history: Arc<Keeper>,
+}
 
 /// The picture as it looks now.
 fn seen(status: &watch::Receiver<Arc<Status>>) -> Status {
@@ -34,9 +45,4 @@ fn seen(status: &watch::Receiver<Arc<Status>>) -> Status {
 /// Whether the protocol thread is running.
 fn is_alive(status: &Status) -> bool {
     clock::now().since(Instant::ZERO).saturating_sub(status.taken) < STUCK
-}
-
-/// What others wrote into etcd or answered, without what would do something to a terminal or begin a line of its own.
-fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

@@ -4,16 +4,21 @@ mod documented;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use vrrp::time::Instant;
 
 use super::metrics::Format;
+use super::text::Look;
 use super::{control, http, metrics, text};
 use crate::gate::policy::Policy;
 use crate::node::Node;
 use crate::node::status::{Histogram, Status};
 use crate::node::tests::world::settings;
+
+fn render(status: &Status) -> String {
+    text::render(status, Look { now: SystemTime::UNIX_EPOCH + Duration::from_secs(86_400), colour: false })
+}
 
 fn picture() -> Status {
     let start = Instant::from_millis(1000);
@@ -32,9 +37,9 @@ fn a_picture_ages_until_the_next_is_published() {
     );
     assert_eq!(later.postgres.as_ref().unwrap().age, None);
     assert!(later.vips[0].since >= Duration::from_secs(12));
-    let text = text::render(&later);
+    let text = render(&later);
     assert!(text.contains("STUCK: the protocol thread has not run for 12.0 s"), "{text}");
-    assert!(!text::render(&status.after(Duration::from_millis(900))).contains("STUCK"));
+    assert!(!render(&status.after(Duration::from_millis(900))).contains("STUCK"));
 }
 #[test]
 fn metrics_are_complete_and_each_family_is_named_once() {
@@ -81,7 +86,7 @@ fn openmetrics_is_for_those_who_ask_for_it() {
 
 #[test]
 fn the_status_says_where_the_vip_is_and_why() {
-    let text = text::render(&picture());
+    let text = render(&picture());
     for words in ["pgvrrp", "on db1", "10.0.20.155/32: not here", "has not answered yet", "eth0 does not exist"] {
         assert!(text.contains(words), "{words:?} is not in\n{text}");
     }
@@ -97,7 +102,7 @@ fn the_status_does_nothing_to_a_terminal() {
     (etcd.endpoint, etcd.leader, etcd.error) = (Some(String::new()), Some(foreign()), Some(foreign()));
     status.vips[0].lock.as_mut().unwrap().holder = Some(foreign());
     (status.vips[0].why, status.postgres.as_mut().unwrap().detail) = (foreign(), foreign());
-    let text = text::render(&status);
+    let text = render(&status);
     assert!(!text.contains('\u{1b}') && !text.contains("\n10.0.20.155/32: HERE"), "{text}");
 }
 

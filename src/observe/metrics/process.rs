@@ -4,7 +4,7 @@
 use std::fmt;
 use std::fs;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
 use nix::sys::time::TimeVal;
@@ -72,7 +72,10 @@ impl Collector for Process {
 /// Looked up once: a clock that is set later does not look like a restart.
 fn started(uptime: Duration) -> f64 {
     static STARTED: OnceLock<f64> = OnceLock::new();
-    *STARTED.get_or_init(|| clock::since_1970().saturating_sub(uptime).as_secs_f64())
+    *STARTED.get_or_init(|| {
+        let now = clock::time_of_day().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        now.saturating_sub(uptime).as_secs_f64()
+    })
 }
 
 fn seconds(time: TimeVal) -> f64 {

@@ -53,6 +53,7 @@ fn full() -> Status {
         taken: base.taken,
         age: base.age,
         uptime: base.uptime,
+        config: base.config,
         etcd: Some(EtcdStatus { age: AGE, patroni: Some(PatroniStatus::default()), ..EtcdStatus::default() }),
         postgres: Some(PostgresStatus { age: AGE, ..PostgresStatus::default() }),
         failsafe: Some(FailsafeStatus { age: AGE, ..FailsafeStatus::default() }),

@@ -17,7 +17,7 @@ use nix::unistd::User;
 
 use crate::process::Account;
 
-pub use install::install;
+pub use install::{debian, install};
 
 /// The release of Patroni that the lab uses, as pip understands it.
 pub const PATRONI: &str = "patroni[etcd3]==4.1.*";
