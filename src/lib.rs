@@ -31,6 +31,8 @@ pub mod evidence;
 #[cfg(feature = "daemon")]
 pub mod handover;
 #[cfg(feature = "daemon")]
+mod import;
+#[cfg(feature = "daemon")]
 mod listen;
 #[cfg(feature = "daemon")]
 pub mod observe;
