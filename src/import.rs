@@ -11,18 +11,18 @@ const PATRONI: [&str; 3] = ["/etc/patroni/patroni.yml", "/etc/patroni/config.yml
 
 /// What is asked for.
 #[derive(Debug)]
-pub struct Ask<'a> {
+pub(crate) struct Ask<'a> {
     /// The keepalived.conf.
-    pub file: &'a Path,
+    pub(crate) file: &'a Path,
     /// Patroni's configuration. `None` for the first of the usual ones that is there.
-    pub patroni: Option<&'a Path>,
+    pub(crate) patroni: Option<&'a Path>,
     /// `None` for this host's name up to the first dot.
-    pub config_id: Option<&'a str>,
+    pub(crate) config_id: Option<&'a str>,
 }
 
 /// Why nothing came of it.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// A file cannot be read.
     #[error("cannot read {}: {error}", path.display())]
     Read {
@@ -51,7 +51,7 @@ pub enum Failure {
 ///
 /// # Errors
 /// [`Failure`] if nothing came of it.
-pub fn run(ask: &Ask<'_>) -> Result<(Imported, String), Failure> {
+pub(crate) fn run(ask: &Ask<'_>) -> Result<(Imported, String), Failure> {
     let text = read(ask.file)?;
     let mut said = String::new();
     let patroni = match ask.patroni {
@@ -97,7 +97,7 @@ fn usual_patroni(said: &mut String) -> Option<(PathBuf, String)> {
 ///
 /// # Errors
 /// [`Failure::Exists`] and [`Failure::Write`].
-pub fn write(path: &Path, toml: &str, force: bool) -> Result<(), Failure> {
+pub(crate) fn write(path: &Path, toml: &str, force: bool) -> Result<(), Failure> {
     let mut options = File::options();
     if force {
         options.create(true).truncate(true)

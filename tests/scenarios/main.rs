@@ -25,6 +25,7 @@ mod leader;
 mod leader_key;
 mod listen;
 mod lists;
+mod migration;
 mod moves;
 mod observe;
 mod policies;
