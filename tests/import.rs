@@ -36,9 +36,10 @@ fn pgvrrp(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
 
 /// A directory with both files.
 fn dir() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("keepalived.conf"), CONF).unwrap();
-    fs::write(dir.path().join("patroni.yml"), PATRONI).unwrap();
+    let dir = tempfile::tempdir().expect("there is a place for temporary files");
+    for (name, text) in [("keepalived.conf", CONF), ("patroni.yml", PATRONI)] {
+        fs::write(dir.path().join(name), text).expect("a temporary directory takes files");
+    }
     dir
 }
 

@@ -89,6 +89,18 @@ impl Way<'_> {
         Keepalived::start_with(self.lab(), node, &keepalived_conf(self.version, node, &check))
     }
 
+    /// On the standby, where its script fails. Returns when it has said so: before that, it may not be ready to be stopped.
+    fn standby_keepalived(&self) -> Result<Keepalived> {
+        let path = self.lab().dir().join(Node::Db2.name()).join("keepalived.log");
+        let faults = || fs::read_to_string(&path).unwrap_or_default().matches("FAULT STATE").count();
+        let before = faults();
+        let keepalived = self.keepalived(Node::Db2)?;
+        self.lab()
+            .wait_until("Keepalived on the standby to be in FAULT state", 10 * SECOND, || Ok(faults() > before))
+            .with_context(|| keepalived.log())?;
+        Ok(keepalived)
+    }
+
     /// What `pgvrrp import` makes of this node's files.
     fn import(&self, node: Node) -> Result<Launch> {
         let dir = self.lab().dir().join(node.name());
@@ -174,7 +186,7 @@ fn there_and_back(version: u8) {
     play_with(Options::default(), |stage| {
         let way = Way { stage, version };
         let mut primary = way.keepalived(Node::Db1)?;
-        let mut standby = way.keepalived(Node::Db2)?;
+        let mut standby = way.standby_keepalived()?;
         stage.wait_vip(Node::Db1, 20 * SECOND).with_context(|| primary.log())?;
         stage.probes.borrow_mut().add_hasty_client()?;
         for _ in 0..times(1, 5) {
@@ -194,7 +206,8 @@ fn there_and_back(version: u8) {
             let (absent, _) = way.step("beside Keepalived on the primary", || {
                 standby.stop()?;
                 way.start_ours(Node::Db1)?;
-                stage.wait_reason(Node::Db1, "holding", 10 * SECOND)?;
+                let holds = || Ok(stage.vip_status(Node::Db1)?["reason"] == "holding");
+                stage.lab.wait_until("db1 to hold the VIP", 10 * SECOND, holds)?;
                 primary.stop()
             })?;
             ensure!(absent < 5000.0, "{absent}");
@@ -223,7 +236,7 @@ fn back(way: &Way<'_>) -> Result<(Keepalived, Keepalived)> {
         primary = Some(way.keepalived(Node::Db1)?);
         Ok(())
     })?;
-    Ok((primary.context("it was started")?, way.keepalived(Node::Db2)?))
+    Ok((primary.context("it was started")?, way.standby_keepalived()?))
 }
 
 #[test]

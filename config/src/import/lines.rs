@@ -18,6 +18,7 @@ const DEEPEST: usize = 16;
 /// More than any configuration has, with all that is put in: parameters that hold each other twice grow without end.
 const MOST_LINES: usize = 50_000;
 const LONGEST_LINE: usize = 64 << 10;
+const LONGEST: usize = 4 << 20;
 
 /// The keyword of what is not expanded: the braces around it have to be kept.
 pub(super) const SEQUENCE: &str = "~SEQ";
@@ -39,6 +40,7 @@ pub(super) fn gather(request: &Request<'_>, files: &dyn Files, notes: &mut Notes
         open: Vec::new(),
         lines: Vec::new(),
         processed: 0,
+        length: 0,
     };
     gatherer.file(request.path, request.text)?;
     Ok(gatherer.lines)
@@ -53,6 +55,8 @@ struct Gatherer<'a> {
     open: Vec<PathBuf>,
     lines: Vec<Line>,
     processed: usize,
+    /// Of the text of all lines.
+    length: usize,
 }
 
 impl Gatherer<'_> {
@@ -91,7 +95,8 @@ impl Gatherer<'_> {
             return Ok(());
         }
         self.processed += 1;
-        if self.processed > MOST_LINES || text.len() > LONGEST_LINE {
+        self.length += text.len();
+        if self.processed > MOST_LINES || text.len() > LONGEST_LINE || self.length > LONGEST {
             return Err(self.fail(place, "what is put together here has no end: look at its parameters and includes"));
         }
         if let Some(condition) = text.strip_prefix('@') {

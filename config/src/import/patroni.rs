@@ -61,7 +61,12 @@ pub(super) fn read(path: &Path, text: &str, notes: &mut Notes) -> Patroni {
         notes.by_hand(place, key, text);
     }
     patroni.endpoints = endpoints(etcd);
-    notes.converted(place, &format!("{key}.hosts"), format!("[etcd] endpoints = {:?}", patroni.endpoints));
+    let hosts = format!("{key}.hosts");
+    if patroni.endpoints.is_empty() {
+        notes.by_hand(place, &hosts, "it names no member of etcd: write them into [etcd] endpoints");
+    } else {
+        notes.converted(place, &hosts, format!("[etcd] endpoints = {:?}", patroni.endpoints));
+    }
     for key in ["srv", "srv_suffix", "proxy"] {
         if !etcd[key].is_badvalue() {
             notes.by_hand(place, &format!("etcd3.{key}"), "not read: name each member of etcd in [etcd] endpoints");

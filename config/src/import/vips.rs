@@ -295,7 +295,9 @@ fn track(tracked: &Tracked, vip: &mut Vip, notes: &mut Notes) {
         let text =
             "not tracked: there are no weights. In track_interfaces, a node where it is down leaves the VIP to others";
         notes.by_hand(*place, name, text);
-    } else if !vip.track_interfaces.contains(name) {
+    } else if vip.track_interfaces.contains(name) {
+        notes.not_needed(*place, name, "stands there before");
+    } else {
         vip.track_interfaces.push(name.clone());
         notes.converted(*place, name, "track_interfaces");
     }
@@ -358,6 +360,13 @@ fn together(group: &Group, vips: &[Vip], notes: &mut Notes) {
     }
     let mut members: Vec<_> = group.members.iter().filter_map(|member| of(&member.value)).collect();
     members.dedup();
+    if members.is_empty() {
+        for tracked in group.scripts.iter().chain(&group.interfaces) {
+            notes.not_needed(tracked.place, &tracked.name, "the group has no instance");
+        }
+        notes.not_needed(group.place, "vrrp_sync_group", "it has no instance");
+        return;
+    }
     let mut list = members.iter().filter_map(|at| vips.get(*at)).filter(|vip| vip.left_out.is_none());
     if members.len() == 1 {
         notes.converted(group.place, "vrrp_sync_group", format!("{}: one [[vip]]", group.name));

@@ -1,5 +1,6 @@
 //! `virtual_ipaddress`.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -14,12 +15,13 @@ const WITH_VALUE: [&str; 8] = ["brd", "broadcast", "dev", "scope", "label", "pee
 pub(super) fn read(block: &Statement, interface: Option<&str>, notes: &mut Notes) -> Vec<At<IpNet>> {
     notes.converted(block.place, block.keyword(), "addresses");
     let mut list: Vec<At<IpNet>> = Vec::new();
+    let mut seen = BTreeSet::new();
     for line in block.children() {
         if line.keyword() == crate::import::lines::SEQUENCE {
             continue;
         }
         let Some((net, text)) = address(line, interface, notes) else { continue };
-        if list.iter().any(|other| other.value.addr() == net.addr()) {
+        if !seen.insert(net.addr()) {
             notes.not_needed(line.place, line.keyword(), "stands there before");
         } else {
             notes.converted(line.place, line.keyword(), text);
@@ -49,7 +51,11 @@ fn address(line: &Statement, interface: Option<&str>, notes: &mut Notes) -> Opti
     while let Some(word) = words.next() {
         let value = if WITH_VALUE.contains(&word) { words.next().unwrap_or_default() } else { "" };
         match word {
-            "dev" if interface.is_none_or(|interface| interface == value) => dropped.push(word),
+            "dev" if interface == Some(value) => dropped.push(word),
+            "dev" if interface.is_none() => {
+                let message = format!("is on {value}: write interface = \"{value}\" into its [[vip]]");
+                notes.by_hand(place, text, message);
+            }
             "dev" => {
                 let message = format!(
                     "is on {value}, another interface than the instance, and is left out: add a [[vip]] with interface = \
