@@ -13,7 +13,7 @@ use crate::observe::control::{self, Ask, LevelChange, REFUSED, RELOADED};
 use crate::observe::logging;
 use crate::settings::postgres_settings;
 use crate::terminal::has_colours;
-use crate::{daemon, doctor, drain, handover, listen, recording, replay, watch};
+use crate::{daemon, doctor, drain, handover, import, listen, recording, replay, watch};
 
 /// Exit codes, from `sysexits.h`.
 const EX_USAGE: u8 = 64;
@@ -21,6 +21,7 @@ const EX_DATAERR: u8 = 65;
 const EX_NOINPUT: u8 = 66;
 const EX_UNAVAILABLE: u8 = 69;
 const EX_OSERR: u8 = 71;
+const EX_CANTCREAT: u8 = 73;
 const EX_TEMPFAIL: u8 = 75;
 const EX_NOPERM: u8 = 77;
 const EX_CONFIG: u8 = 78;
@@ -190,6 +191,35 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Convert a keepalived.conf into pgvrrp's configuration, which is printed. Changes nothing.
+    ///
+    /// What became of each line is said on standard error: `converted` and into what, `not needed` and why, `BY HAND` and what
+    /// to do, or `UNKNOWN`. An instance that tracks a check for Patroni's primary becomes a VIP that follows the primary; the
+    /// others become plain VRRP. What keepalived.conf does not have (the cluster's name, etcd's endpoints) is read from
+    /// Patroni's configuration, or a placeholder that is listed at the end. The result passes `pgvrrp check`.
+    /// docs/MIGRATE-KEEPALIVED.md says in which order to move over.
+    ///
+    /// Exit codes: 0 all is converted, 1 something is to be done by hand (if not one instance could be converted, nothing is
+    /// printed), 64 wrong usage, 65 it is no keepalived.conf, breaks its syntax (file and line are said) or has no
+    /// vrrp_instance, 66 a file cannot be read, 73 the output exists or cannot be written.
+    Import {
+        /// The file to convert.
+        #[arg(value_name = "FILE", default_value = "/etc/keepalived/keepalived.conf")]
+        file: PathBuf,
+        /// Write the configuration to this file, which must not exist.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Overwrite it if it does.
+        #[arg(long, requires = "output")]
+        force: bool,
+        /// Patroni's configuration [default: the first of /etc/patroni/patroni.yml, /etc/patroni/config.yml and
+        /// /etc/patroni.yml that there is]
+        #[arg(long, value_name = "FILE")]
+        patroni: Option<PathBuf>,
+        /// What lines that begin with @ are for, as `keepalived --config-id` [default: this host's name up to the first dot]
+        #[arg(long, value_name = "ID")]
+        config_id: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -237,6 +267,10 @@ pub fn main() -> ExitCode {
         Command::LogLevel { config, level, reset } => log_level(&config, level, reset),
         Command::Listen { interface, json } => listen(interface.as_deref(), json),
         Command::Doctor { config, json } => doctor(&config, json),
+        Command::Import { file, output, force, patroni, config_id } => {
+            let ask = import::Ask { file: &file, patroni: patroni.as_deref(), config_id: config_id.as_deref() };
+            import(&ask, output.as_deref(), force)
+        }
     }
 }
 
@@ -507,6 +541,34 @@ fn doctor(file: &ConfigFile, json: bool) -> ExitCode {
     };
     let printed = print(&if json { report.json() } else { report.text() });
     if report.problems == 0 { printed } else { ExitCode::FAILURE }
+}
+
+fn import(ask: &import::Ask<'_>, output: Option<&Path>, force: bool) -> ExitCode {
+    let refuse = |failure: &import::Failure| {
+        say(&format!("error: {failure}\n"));
+        ExitCode::from(match failure {
+            import::Failure::Read { .. } => EX_NOINPUT,
+            import::Failure::Import(_) => EX_DATAERR,
+            import::Failure::Exists(_) | import::Failure::Write { .. } => EX_CANTCREAT,
+        })
+    };
+    let (imported, explanation) = match import::run(ask) {
+        Ok(imported) => imported,
+        Err(failure) => return refuse(&failure),
+    };
+    say(&explanation);
+    if let Some(toml) = &imported.toml {
+        let written = match output {
+            Some(path) => {
+                import::write(path, toml, force).map_or_else(|failure| refuse(&failure), |()| ExitCode::SUCCESS)
+            }
+            None => print(toml),
+        };
+        if written != ExitCode::SUCCESS {
+            return written;
+        }
+    }
+    if imported.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn replay(file: &Path, verbose: bool) -> ExitCode {

@@ -35,6 +35,8 @@ pub mod history;
 #[cfg(feature = "daemon")]
 pub mod hooks;
 #[cfg(feature = "daemon")]
+mod import;
+#[cfg(feature = "daemon")]
 mod listen;
 #[cfg(feature = "daemon")]
 pub mod observe;

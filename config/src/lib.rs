@@ -5,13 +5,15 @@
 //! password may hide in is masked in what is shown, and [`Secret`] does not print itself.
 //!
 //! The way through: `raw` walks the parsed TOML and knows keys and types, `schema` lists which keys there are, `read`
-//! turns them into the [`model`](Config), `diagnose` renders what is wrong.
+//! turns them into the [`model`](Config), `diagnose` renders what is wrong. [`import`] makes such a file from another
+//! program's.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod diagnose;
 mod file;
+pub mod import;
 mod load;
 mod mask;
 mod model;

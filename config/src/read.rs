@@ -10,6 +10,8 @@ mod postgres;
 mod tls;
 mod vip;
 
+pub(crate) use self::vip::link_local_of;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 

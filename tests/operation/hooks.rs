@@ -126,7 +126,9 @@ fn hooks_change_with_the_configuration() {
     assert_eq!(stage.pgvrrp(&[], &["undrain", "web"]).0, Some(0));
     stage.wait_until_held();
     assert_eq!(stage.pgvrrp(&[], &["drain", "web"]).0, Some(0));
-    wait_until("with its new argument", || lines(&told).last().is_some_and(|line| line == "again INSTANCE web BACKUP 100"));
+    wait_until("with its new argument", || {
+        lines(&told).last().is_some_and(|line| line == "again INSTANCE web BACKUP 100")
+    });
     assert_eq!(lines(&told).len(), 2);
     daemon.stop();
 }

@@ -27,6 +27,7 @@ mod leader;
 mod leader_key;
 mod listen;
 mod lists;
+mod migration;
 mod moves;
 mod observe;
 mod package;

@@ -13,6 +13,8 @@ use std::time::Duration;
 use toml::Spanned;
 use vrrp::types::{Interval, Vrid};
 
+pub(crate) use self::addresses::link_local_of;
+
 use self::addresses::Addresses;
 use self::election::Decides;
 use super::cluster::Need;
