@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::{
-    ASYNCPG, PATRONI, PSYCOPG2, Tools, etcd_program, frr_programs, has_drivers, has_patroni, home, keepalived_program,
-    pgbouncer_program, postgres_bin, require_root, succeeds, unpacked_dir, venv_dir,
+    ASYNCPG, PATRONI, PSYCOPG2, Tools, browser_program, etcd_program, frr_programs, has_drivers, has_patroni, home,
+    keepalived_program, pgbouncer_program, postgres_bin, require_root, succeeds, unpacked_dir, venv_dir,
 };
 
 /// Debian's own interpreter, whatever else may come first in `PATH`: a version manager's below /root could not be run
@@ -29,10 +29,7 @@ pub fn install(progress: &mut dyn FnMut(&str)) -> Result<Tools> {
         bail!("this is neither Debian nor Ubuntu; please install by hand: {}", super::missing().join(", "));
     }
     let home = home()?;
-    fs::create_dir_all(&home).with_context(|| format!("cannot make {home:?}"))?;
-    // Two test programs may come here at once: the second waits, and finds everything in place.
-    let lock = File::create(home.join("lock"))?;
-    let _locked = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| e).context("cannot lock")?;
+    let _locked = lock(&home)?;
     install_packages(progress)?;
     if !has_patroni() {
         install_patroni(progress)?;
@@ -41,6 +38,34 @@ pub fn install(progress: &mut dyn FnMut(&str)) -> Result<Tools> {
         install_drivers(progress)?;
     }
     Tools::find()
+}
+
+/// The same for the browser that looks at the daemon's page: 100 MB, which only the tests are to cost.
+///
+/// # Errors
+/// As [`install`]; on Ubuntu, where there is no such package.
+pub fn install_browser(progress: &mut dyn FnMut(&str)) -> Result<()> {
+    let package = "chromium-headless-shell";
+    if browser_program().is_some() {
+        return Ok(());
+    }
+    require_root()?;
+    let _locked = lock(&home()?)?;
+    if browser_program().is_some() {
+        return Ok(());
+    }
+    progress("refreshing apt's package lists");
+    run(apt().arg("update"))?;
+    progress(&format!("downloading and unpacking, without installing: {package}"));
+    unpack(&[package])
+        .context("there has to be a Chromium, or a Chrome, as /usr/bin/chromium or /usr/bin/google-chrome")
+}
+
+/// Two test programs may come here at once: the second waits, and finds everything in place.
+fn lock(home: &Path) -> Result<Flock<File>> {
+    fs::create_dir_all(home).with_context(|| format!("cannot make {home:?}"))?;
+    let lock = File::create(home.join("lock"))?;
+    Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).context("cannot lock")
 }
 
 /// Debian packages that a cluster needs: tools are installed, servers unpacked.
