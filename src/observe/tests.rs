@@ -1,16 +1,23 @@
 //! What observers are shown of a daemon that has just started, and of its moves.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use serde_json::Value;
 use vrrp::time::Instant;
 
 use super::text::Look;
 use super::{control, http, metrics, text};
+use crate::gate::evidence::Role;
 use crate::gate::policy::Policy;
+use crate::history::Keeper;
 use crate::node::Node;
-use crate::node::status::{Histogram, Status};
+use crate::node::status::{
+    ClientsStatus, EtcdStatus, FailsafeStatus, Histogram, InterfaceStatus, ListStatus, LockStatus, Move, MoveKind,
+    MovePhase, PatroniStatus, PeerStatus, PostgresStatus, Status,
+};
 use crate::node::tests::world::settings;
 
 fn render(status: &Status) -> String {
@@ -90,13 +97,13 @@ fn the_status_does_nothing_to_a_terminal() {
 
 #[test]
 fn the_json_has_what_scripts_ask_for() {
-    let json: serde_json::Value = serde_json::from_str(&control::json(&picture())).unwrap();
+    let json: Value = serde_json::from_str(&control::json(&picture())).unwrap();
     let vip = &json["vips"][0];
     assert_eq!(
         (&vip["held"], &vip["reason"], &vip["phase"]),
         (&false.into(), &"etcd_unasked".into(), &"closed".into())
     );
-    assert_eq!(json["etcd"]["age"], serde_json::Value::Null);
+    assert_eq!(json["etcd"]["age"], Value::Null);
 }
 
 #[test]
@@ -109,8 +116,96 @@ fn a_daemon_without_evidence_is_not_ready() {
     status.etcd.as_mut().unwrap().age = Some(Duration::from_secs(1));
     assert!(http::not_ready(&status).is_some_and(|why| why.contains("PostgreSQL")));
     status.postgres.as_mut().unwrap().age = Some(Duration::from_secs(1));
-    status.postgres.as_mut().unwrap().role = Some(crate::gate::evidence::Role::Standby);
+    status.postgres.as_mut().unwrap().role = Some(Role::Standby);
     assert_eq!(http::not_ready(&status), None);
     status.taken -= Duration::from_secs(3);
     assert!(http::not_ready(&status).is_some_and(|why| why.contains("stuck")));
+}
+
+/// A picture in which everything is there that can be.
+fn whole_picture() -> Status {
+    let second = Some(Duration::from_secs(1));
+    let mut status = picture();
+    status.etcd = Some(EtcdStatus {
+        age: second,
+        endpoint: Some(String::new()),
+        error: Some(String::new()),
+        leader: Some(String::new()),
+        epoch: Some(1),
+        patroni: Some(PatroniStatus::default()),
+        system_identifier: Some(String::new()),
+        ..EtcdStatus::default()
+    });
+    let system_identifier = Some(String::new());
+    status.postgres =
+        Some(PostgresStatus { age: second, role: Some(Role::Primary), system_identifier, ..Default::default() });
+    status.failsafe = Some(FailsafeStatus { age: second, error: Some(String::new()), ..FailsafeStatus::default() });
+    let address = IpAddr::from([10, 0, 20, 11]);
+    status.interfaces = vec![InterfaceStatus { index: Some(2), sources: vec![address], ..InterfaceStatus::default() }];
+    status.clients_trouble = Some(String::new());
+    let vip = &mut status.vips[0];
+    let holder = Some(String::new());
+    vip.lock = Some(LockStatus {
+        holder,
+        waiting: second,
+        ttl: second,
+        deadline_in: second,
+        proof_age: second,
+        ..LockStatus::default()
+    });
+    vip.peers = vec![PeerStatus { age: second, ..PeerStatus::never_heard(address) }];
+    let list = Some(ListStatus::default());
+    vip.clients = Some(ClientsStatus { connected: Some(1), list, ..ClientsStatus::default() });
+    let phases = vec![MovePhase { name: "bind", took: Duration::from_millis(1) }];
+    vip.moves = vec![Move { kind: MoveKind::Gained, age: Duration::ZERO, reason: String::new(), phases }];
+    status
+}
+
+/// The names of all fields below a value, `[]` behind those of lists of objects. What is counted by a label is one field.
+fn fields(json: &Value, path: &str, found: &mut BTreeSet<String>) {
+    assert!(!json.is_null(), "{path} is null, so that what may be in it is not seen");
+    match json {
+        Value::Object(_) if path == "counters.discards" || path == "counters.client_lists_refused" => {}
+        Value::Object(object) => {
+            let dot = if path.is_empty() { "" } else { "." };
+            for (name, value) in object {
+                let list = value.as_array().is_some_and(|list| list.first().is_none_or(Value::is_object));
+                let path = format!("{path}{dot}{name}{}", if list { "[]" } else { "" });
+                fields(value, &path, found);
+                found.insert(path);
+            }
+        }
+        Value::Array(list) => {
+            assert!(!list.is_empty(), "{path} is empty");
+            list.iter().filter(|value| value.is_object()).for_each(|value| fields(value, path, found));
+        }
+        _ => {}
+    }
+}
+
+/// What a table of the document names in its first column; `head` is that column's name.
+fn documented(head: &str) -> BTreeSet<String> {
+    let document = include_str!("../../docs/STATUS.md");
+    let (_, table) = document.split_once(&format!("| {head} |")).unwrap();
+    let rows = table.lines().skip(2).map_while(|line| line.strip_prefix("| `"));
+    rows.map(|row| row.split_once('`').unwrap().0.to_owned()).collect()
+}
+
+#[test]
+fn every_field_is_documented_and_nothing_else() {
+    let mut found = BTreeSet::new();
+    fields(&serde_json::to_value(whole_picture()).unwrap(), "", &mut found);
+    assert_eq!(found, documented("field"));
+}
+
+#[test]
+fn every_field_of_the_history_is_documented_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = Keeper::open(dir.path(), "", "db1", std::iter::once("10.0.20.155".to_owned()));
+    let mut status = whole_picture();
+    status.vips[0].counters.gained = 1;
+    history.learn(&status);
+    let mut found = BTreeSet::new();
+    fields(&serde_json::from_str(&history.json()).unwrap(), "", &mut found);
+    assert_eq!(found, documented("field of the history"));
 }

@@ -162,6 +162,7 @@ function evidence(passed) {
   return rows(list);
 }
 
+// The bar of a move that took less than a second is as much shorter than the whole line.
 function moveItem(move) {
   const bar = make("div", "bar");
   for (const { name, took } of move.phases) {

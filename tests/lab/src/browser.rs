@@ -107,8 +107,11 @@ impl Browser {
     /// # Errors
     /// With what it throws.
     pub fn evaluate(&mut self, expression: &str) -> Result<Value> {
-        let answer = self
-            .ask("Runtime.evaluate", json!({"expression": expression, "returnByValue": true, "awaitPromise": true}))?;
+        // By the page's own rules.
+        let question = json!({
+            "expression": expression, "returnByValue": true, "awaitPromise": true, "allowUnsafeEvalBlockedByCSP": false,
+        });
+        let answer = self.ask("Runtime.evaluate", question)?;
         if answer["exceptionDetails"].is_object() {
             bail!("{expression}: {}", answer["exceptionDetails"]);
         }
