@@ -1,0 +1,93 @@
+//! The cluster in words: a row a node.
+
+use std::fmt::Write;
+
+use super::{Cluster, Node};
+use crate::words::harmless;
+
+/// For programs.
+pub(super) fn json(cluster: &Cluster) -> String {
+    // Strings and numbers: there is nothing that JSON could refuse.
+    let mut json = serde_json::to_string_pretty(cluster).unwrap_or_default();
+    json.push('\n');
+    json
+}
+
+/// For people.
+pub(super) fn text(cluster: &Cluster) -> String {
+    let mut out = format!("asked from {}\n", cluster.asked_from);
+    if let Some(etcd) = &cluster.etcd {
+        let leader = match (&etcd.leader, &etcd.error) {
+            (Some(leader), _) => format!("the leader key is {}'s", harmless(leader)),
+            (None, None) => "nobody has the leader key".to_owned(),
+            (None, Some(_)) => "not known".to_owned(),
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "etcd: {leader}");
+    }
+    for vip in cluster.vips.iter().filter(|vip| vip.follows_primary) {
+        if let Some(lock) = &vip.lock {
+            let _ = writeln!(out, "{}: its lock is {}'s", vip.name, harmless(lock));
+        }
+    }
+    let head = ["node", "VIP here", "PostgreSQL", "pgvrrp", "why"].map(str::to_owned);
+    let rows: Vec<_> = cluster.nodes.iter().map(|(name, node)| row(name, node)).collect();
+    out.push('\n');
+    out += &table(std::iter::once(&head).chain(&rows));
+    out.push('\n');
+    for wrong in &cluster.wrong {
+        let _ = writeln!(out, "WRONG: {}", harmless(wrong));
+    }
+    if cluster.wrong.is_empty() {
+        out += "nothing is wrong with that\n";
+    }
+    out
+}
+
+fn row(name: &str, node: &Node) -> [String; 5] {
+    let (here, version, why) = match &node.daemon {
+        Some(daemon) => {
+            let held: Vec<_> = daemon.vips.iter().filter(|(_, vip)| vip.held).map(|(name, _)| harmless(name)).collect();
+            let here = if held.is_empty() { "-".to_owned() } else { held.join(" ") };
+            let why = match daemon.vips.len() {
+                1 => daemon.vips.values().map(|vip| harmless(&vip.why)).collect(),
+                count => format!("{count} VIPs: `pgvrrp status` there says why"),
+            };
+            (here, harmless(&daemon.version), why)
+        }
+        None => ("?".to_owned(), "no answer".to_owned(), "-".to_owned()),
+    };
+    let mut postgres = Vec::new();
+    if let Some(member) = &node.member {
+        postgres.extend([&member.role, &member.state].into_iter().flatten().map(|word| harmless(word)));
+        postgres.extend(member.timeline.map(|timeline| format!("timeline {timeline}")));
+        postgres.extend(member.lag.map(|lag| format!("lag {}", bytes(lag))));
+    } else if let Some(role) = node.daemon.as_ref().and_then(|daemon| daemon.role.as_ref()) {
+        postgres.push(harmless(role));
+    }
+    let postgres = if postgres.is_empty() { "-".to_owned() } else { postgres.join(", ") };
+    [harmless(name), here, postgres, version, why]
+}
+
+/// Columns as wide as they have to be, and the last one as it comes.
+fn table<'a>(rows: impl Iterator<Item = &'a [String; 5]> + Clone) -> String {
+    let mut widths = [0; 5];
+    for row in rows.clone() {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let lines = rows.map(|row| {
+        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        cells.join("  ").trim_end().to_owned() + "\n"
+    });
+    lines.collect()
+}
+
+fn bytes(count: u64) -> String {
+    match count {
+        0..1024 => format!("{count} B"),
+        1024..1_048_576 => format!("{} KiB", count / 1024),
+        _ => format!("{} MiB", count / 1_048_576),
+    }
+}
