@@ -30,6 +30,8 @@ mod drain;
 mod drained;
 #[cfg(feature = "daemon")]
 pub mod evidence;
+#[cfg(all(test, feature = "daemon"))]
+mod fields;
 #[cfg(feature = "daemon")]
 pub mod handover;
 #[cfg(feature = "daemon")]

@@ -7,7 +7,7 @@ pub(super) fn judge(cluster: &mut Cluster) {
     let mut wrong = Vec::new();
     if let Some(etcd) = &cluster.etcd {
         if let Some(error) = &etcd.error {
-            wrong.push(format!("not everything could be read from etcd: {error}"));
+            wrong.push(format!("etcd could not be read, or not all of it: {error}"));
         } else if etcd.leader.is_none() {
             wrong.push("nobody has the leader key".to_owned());
         }

@@ -91,3 +91,53 @@ fn bytes(count: u64) -> String {
         _ => format!("{} MiB", count / 1_048_576),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::{Daemon, Etcd, Member, Place, Vip};
+    use super::*;
+    use crate::fields;
+
+    /// A cluster of which everything is known that can be, and in other people's words.
+    fn cluster() -> Cluster {
+        let word = || Some("db\u{1b}1".to_owned());
+        let place = Place { held: true, why: "because\n".to_owned(), heard: vec![String::new()], ..Place::default() };
+        let vips = BTreeMap::from([("10.0.20.155".to_owned(), place)]);
+        let member = Member { role: word(), state: word(), timeline: Some(3), host: word(), lag: Some(2048) };
+        let daemon = Daemon { version: "0.1.0".to_owned(), role: word(), vips, ..Daemon::default() };
+        let node = Node { member: Some(member), daemon: Some(daemon), error: word() };
+        Cluster {
+            asked_from: "db1".to_owned(),
+            etcd: Some(Etcd { error: word(), leader: word() }),
+            nodes: BTreeMap::from([("db1".to_owned(), node)]),
+            vips: vec![Vip { name: "10.0.20.155".to_owned(), follows_primary: true, lock: word() }],
+            wrong: vec!["all\r".to_owned()],
+        }
+    }
+
+    #[test]
+    fn every_field_is_documented_and_nothing_else() {
+        assert_eq!(
+            fields::of(&cluster(), &["nodes", "nodes{}.daemon.vips"]),
+            fields::documented("field of the cluster")
+        );
+    }
+
+    #[test]
+    fn a_row_a_node_and_nothing_that_acts_on_a_terminal() {
+        let mut cluster = cluster();
+        cluster.nodes.insert("db2".to_owned(), Node::default());
+        let expected = "asked from db1\n\
+            etcd: the leader key is db\u{fffd}1's\n\
+            10.0.20.155: its lock is db\u{fffd}1's\n\
+            \n\
+            node  VIP here     PostgreSQL                         pgvrrp     why\n\
+            db1   10.0.20.155  db\u{fffd}1, db\u{fffd}1, timeline 3, lag 2 KiB  0.1.0      because\u{fffd}\n\
+            db2   ?            -                                  no answer  -\n\
+            \n\
+            WRONG: all\u{fffd}\n";
+        assert_eq!(text(&cluster), expected);
+    }
+}

@@ -37,3 +37,4 @@ mod stage;
 mod systemd;
 mod tls;
 mod tokens;
+mod view;
