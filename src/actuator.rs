@@ -30,6 +30,9 @@ use crate::segment::Voices;
 use crate::transport::{Announcer, Tickler, v4, v6};
 pub use doorkeeper::Doorkeeper;
 
+/// How long resetting the connections of an address may take that the VIP does not have any more.
+const RESET_FORMER: Duration = Duration::from_millis(10);
+
 /// How long counting connections may take.
 const COUNT: Duration = Duration::from_millis(5);
 
@@ -116,6 +119,13 @@ impl Actuator {
             cannot_drop_told: false,
             resetting: None,
         }
+    }
+
+    /// The operator says something else.
+    pub(crate) fn reconfigure(&mut self, settings: &Settings) {
+        let new = settings.interfaces.iter().skip(self.interfaces.len());
+        self.interfaces.extend(new.map(|name| Interface { name: name.clone(), voices: None }));
+        self.vips = settings.vips.clone();
     }
 
     /// The socket for requests to the kernel, for those who only want to know.
@@ -224,6 +234,13 @@ impl Actuator {
     }
 
     fn unbind_strays(&mut self, vip: VipId, keep: u32) -> Option<Outcome> {
+        // Of what the VIP does not have any more the clients are told before it goes, as of the VIP itself.
+        let former = self.vips.get(vip.0)?.former.clone();
+        for address in former.iter().map(ipnet::IpNet::addr).filter(|address| !is_link_local(*address)) {
+            if let Err(error) = self.reach.sockets.destroy(address, RESET_FORMER) {
+                warn!(%address, %error, "connections could not be reset");
+            }
+        }
         match self.remove(vip, |prefix_len| Some((keep, prefix_len)))? {
             Ok(removed) => Some(Outcome::StraysRemoved { vip, removed }),
             Err(error) => {
@@ -241,7 +258,7 @@ impl Actuator {
     fn remove(&mut self, vip: VipId, keep: impl Fn(u8) -> Option<(u32, u8)>) -> Option<Result<usize, Error>> {
         let settings = self.vips.get(vip.0)?;
         let mut links = Vec::new();
-        if settings.addresses.iter().any(|net| is_link_local(net.addr())) {
+        if settings.present_and_former().any(|net| is_link_local(net.addr())) {
             for InterfaceId(id) in [settings.interface, settings.carrier()] {
                 match self.kernel.link(&self.interfaces.get(id)?.name) {
                     Ok(link) => links.extend(link.map(|link| link.index)),
@@ -250,9 +267,10 @@ impl Actuator {
             }
         }
         let mut sum = Ok(0);
-        for net in &settings.addresses {
+        let present = settings.addresses.iter().map(|net| (net, keep(net.prefix_len())));
+        for (net, keep) in present.chain(settings.former.iter().map(|net| (net, None))) {
             let only = is_link_local(net.addr()).then_some(links.as_slice());
-            let removed = self.kernel.unbind_from(only, net.addr(), keep(net.prefix_len()));
+            let removed = self.kernel.unbind_from(only, net.addr(), keep);
             sum = sum.and_then(|sum| removed.map(|removed| sum + removed));
         }
         Some(sum)
@@ -419,7 +437,7 @@ impl Actuator {
 
 /// Those that clients connect to. A link-local one may be another host's on another link, and is nobody's choice for that.
 fn tcp_addresses(vip: &VipSettings) -> impl Iterator<Item = IpAddr> {
-    vip.addresses.iter().map(ipnet::IpNet::addr).filter(|address| !is_link_local(*address))
+    vip.present_and_former().map(ipnet::IpNet::addr).filter(|address| !is_link_local(*address))
 }
 
 /// The advertisement of a VIP's addresses of one family, to the group.

@@ -5,11 +5,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, ColorChoice, Parser, Subcommand};
+use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand};
 use pgvrrp_config::{Config, Follows, Mac, Vip};
 
 use crate::history::show;
-use crate::observe::control::{self, Ask};
+use crate::observe::control::{self, Ask, REFUSED, RELOADED};
 use crate::settings::postgres_settings;
 use crate::terminal::has_colours;
 use crate::{cluster, daemon, doctor, drain, handover, listen, recording, replay, watch};
@@ -118,6 +118,14 @@ enum Command {
     /// Exit codes: 0 the next daemon runs and has what was here, 1 it does not, 69 no daemon answers, 75 the daemon goes on as
     /// before and says why, 78 the configuration is wrong. Root or the daemon's own user may ask.
     Handover(ConfigFile),
+    /// Have the running daemon read its configuration again, and take it as a whole or not at all.
+    ///
+    /// VIPs, their addresses and settings, and `[policy]` change at run time; a VIP of which nothing has changed does not notice.
+    /// What else differs takes a `handover`. Prints what changes, a line each. `systemctl reload pgvrrp` does the same.
+    ///
+    /// Exit codes: 0 it is in force, 69 no daemon answers, 75 the daemon goes on with the former one and says why, 78 the
+    /// configuration is wrong. Root or the daemon's own user may ask.
+    Reload(ConfigFile),
     /// Send a VIP away from this node, and keep it away until `undrain`, or until the daemon ends.
     ///
     /// A VIP that follows the primary comes to no other node by that: only Patroni moves the primary. One that VRRP elects
@@ -188,6 +196,11 @@ struct Colour {
     when: ColorChoice,
 }
 
+/// What the command line may be, for manual pages and completions.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs the command that the command line names.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -209,6 +222,7 @@ pub fn main() -> ExitCode {
         Command::History { config, json, n } => history(&config, n, json),
         Command::Replay { file, verbose } => replay(&file, verbose),
         Command::Handover(file) => hand_over(&file),
+        Command::Reload(file) => reload(&file),
         Command::Drain { config, name, keep } => drain(&config, Ask::Drain { name, keep }),
         Command::Undrain { config, name } => drain(&config, Ask::Undrain { name }),
         Command::Listen { interface, json } => listen(interface.as_deref(), json),
@@ -223,12 +237,20 @@ fn load(path: &Path) -> Result<Config, ExitCode> {
     })
 }
 
+/// Where the daemon of this file is, which goes on by what the file said before, whatever is wrong with it now.
+fn runtime_dir(path: &Path) -> Result<PathBuf, ExitCode> {
+    Config::runtime_dir(path).map_err(|problems| {
+        say(&format!("{problems}\n"));
+        ExitCode::from(EX_CONFIG)
+    })
+}
+
 fn run(file: &ConfigFile, record: Option<&Path>) -> ExitCode {
     let config = match load(&file.path) {
         Ok(config) => config,
         Err(code) => return code,
     };
-    match daemon::run(config, record) {
+    match daemon::run(config, &file.path, record) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             say(&format!("error: {failure}\n"));
@@ -275,13 +297,13 @@ fn check_postgres(config: &Config) -> Result<(), ExitCode> {
 }
 
 fn status(file: &ConfigFile, ask: &Ask) -> ExitCode {
-    let config = match load(&file.path) {
-        Ok(config) => config,
+    let runtime_dir = match runtime_dir(&file.path) {
+        Ok(runtime_dir) => runtime_dir,
         Err(code) => return code,
     };
-    match control::ask(&config.runtime_dir, ask) {
+    match control::ask(&runtime_dir, ask) {
         Ok((answer, _)) => print(&answer),
-        Err(error) => no_daemon(&config, &error),
+        Err(error) => no_daemon(&runtime_dir, &error),
     }
 }
 
@@ -306,14 +328,14 @@ fn cluster(file: &ConfigFile, json: bool) -> ExitCode {
     }
 }
 
-fn no_daemon(config: &Config, error: &io::Error) -> ExitCode {
-    say(&format!("error: {}\n", unanswered(config, error)));
+fn no_daemon(runtime_dir: &Path, error: &io::Error) -> ExitCode {
+    say(&format!("error: {}\n", unanswered(runtime_dir, error)));
     ExitCode::from(EX_UNAVAILABLE)
 }
 
 /// That the daemon does not answer, and what may be the matter.
-fn unanswered(config: &Config, error: &io::Error) -> String {
-    let path = control::path(&config.runtime_dir);
+fn unanswered(runtime_dir: &Path, error: &io::Error) -> String {
+    let path = control::path(runtime_dir);
     let help = match error.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => ": no pgvrrp runs here with this runtime_dir",
         ErrorKind::PermissionDenied => ": run this as root, or as a member of the daemon's group",
@@ -324,24 +346,24 @@ fn unanswered(config: &Config, error: &io::Error) -> String {
 }
 
 fn watch(file: &ConfigFile, colour: bool) -> ExitCode {
-    let config = match load(&file.path) {
-        Ok(config) => config,
+    let runtime_dir = match runtime_dir(&file.path) {
+        Ok(runtime_dir) => runtime_dir,
         Err(code) => return code,
     };
-    match watch::run(&config.runtime_dir, colour, |error| unanswered(&config, error)) {
+    match watch::run(&runtime_dir, colour, |error| unanswered(&runtime_dir, error)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => stdout_failed(&error),
     }
 }
 
 fn history(file: &ConfigFile, most: usize, json: bool) -> ExitCode {
-    let config = match load(&file.path) {
-        Ok(config) => config,
+    let runtime_dir = match runtime_dir(&file.path) {
+        Ok(runtime_dir) => runtime_dir,
         Err(code) => return code,
     };
-    match show::run(&config.runtime_dir, most, json) {
+    match show::run(&runtime_dir, most, json) {
         Ok(text) => print(&text),
-        Err(show::Failure::NoDaemon(error)) => no_daemon(&config, &error),
+        Err(show::Failure::NoDaemon(error)) => no_daemon(&runtime_dir, &error),
         Err(failure) => {
             say(&format!("error: {failure}\n"));
             ExitCode::from(EX_UNAVAILABLE)
@@ -363,7 +385,7 @@ fn hand_over(file: &ConfigFile) -> ExitCode {
     }
     match handover::run(&config.runtime_dir) {
         Ok(text) => print(&text),
-        Err(handover::Failure::NoDaemon(error)) => no_daemon(&config, &error),
+        Err(handover::Failure::NoDaemon(error)) => no_daemon(&config.runtime_dir, &error),
         Err(failure) => {
             say(&format!("error: {failure}\n"));
             match failure {
@@ -374,9 +396,32 @@ fn hand_over(file: &ConfigFile) -> ExitCode {
     }
 }
 
+/// The daemon reads its own file; this one only finds out where that daemon is, and what is wrong with the file as this user
+/// sees it.
+fn reload(file: &ConfigFile) -> ExitCode {
+    let config = match load(&file.path) {
+        Ok(config) => config,
+        Err(code) => {
+            say("the running daemon, if there is one, goes on with the former configuration\n");
+            return code;
+        }
+    };
+    let answer = match control::ask(&config.runtime_dir, &Ask::Reload) {
+        Ok((answer, _)) => answer,
+        Err(error) => return no_daemon(&config.runtime_dir, &error),
+    };
+    if let Some(what) = answer.strip_prefix(RELOADED) {
+        return print(what);
+    }
+    let why = answer.strip_prefix(REFUSED).map(str::trim_end);
+    let why = why.unwrap_or("the daemon is of a version that cannot do this: use `pgvrrp handover`");
+    say(&format!("{why}\nerror: the daemon goes on with the former configuration\n"));
+    ExitCode::from(EX_TEMPFAIL)
+}
+
 /// Root may read what the next daemon may not, and would end for: a password file, say. So `check` is run as its user.
 fn check_as_the_daemon(config: &Config, file: &Path) -> Result<(), ExitCode> {
-    let daemon = control::listener(&config.runtime_dir).map_err(|error| no_daemon(config, &error))?;
+    let daemon = control::listener(&config.runtime_dir).map_err(|error| no_daemon(&config.runtime_dir, &error))?;
     let (user, group) = (daemon.uid(), daemon.gid());
     if !nix::unistd::geteuid().is_root() || user == 0 {
         return Ok(());
@@ -400,13 +445,13 @@ fn check_as_the_daemon(config: &Config, file: &Path) -> Result<(), ExitCode> {
 }
 
 fn drain(file: &ConfigFile, ask: Ask) -> ExitCode {
-    let config = match load(&file.path) {
-        Ok(config) => config,
+    let runtime_dir = match runtime_dir(&file.path) {
+        Ok(runtime_dir) => runtime_dir,
         Err(code) => return code,
     };
-    match drain::run(&config.runtime_dir, &ask) {
+    match drain::run(&runtime_dir, &ask) {
         Ok(text) => print(&text),
-        Err(drain::Failure::NoDaemon(error)) => no_daemon(&config, &error),
+        Err(drain::Failure::NoDaemon(error)) => no_daemon(&runtime_dir, &error),
         Err(failure) => {
             say(&format!("error: {failure}\n"));
             match failure {

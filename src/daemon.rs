@@ -11,6 +11,7 @@
 //! | `pgvrrp-log` | writes log lines |
 //! | `pgvrrp-record` | writes the recording, if one is wanted |
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ use crate::actuator::{Actuator, Askers, Doorkeeper, Reach};
 use crate::capabilities::Capabilities;
 use crate::clients::{self, Book};
 use crate::clock;
+use crate::evidence::etcd::keys::Keys;
 use crate::evidence::{etcd, patroni, postgres};
 use crate::gate::evidence::{EtcdReport, EtcdRequest, PatroniReport};
 use crate::history::{self, Keeper};
@@ -39,9 +41,10 @@ use crate::observe::{Observed, control, http, logging, systemd};
 use crate::reactor::{Command, Lines, Reactor};
 use crate::realtime;
 use crate::recording::recorder::Recorder;
+use crate::reload::Reloader;
 use crate::runtime_dir::{self, RuntimeDir};
 use crate::segment::{self, Obstacle, Segment};
-use crate::settings::{client_settings, etcd_settings, node_settings, postgres_settings};
+use crate::settings::{client_addresses, client_settings, etcd_keys, etcd_settings, node_settings, postgres_settings};
 use crate::transport::{Announcer, Tickler};
 use crate::vip_lock::{self, VipLock};
 use crate::virtual_mac;
@@ -108,16 +111,16 @@ impl Failure {
     }
 }
 
-/// Runs the daemon until a signal ends it, or a handover. What its node is told and answers goes to the file `record`.
+/// Runs the daemon until a signal ends it, or a handover. `path` is where the configuration came from, and is read again when
+/// that is wanted. What its node is told and answers goes to the file `record`.
 ///
 /// # Errors
 /// See [`Failure`]. When this returns, no VIP is bound by this process, or its lifetime is ending it: after a handover,
 /// unless the next process comes in time and by its own right renews it.
-pub fn run(config: Config, record: Option<&Path>) -> Result<(), Failure> {
+pub fn run(config: Config, path: &Path, record: Option<&Path>) -> Result<(), Failure> {
     logging::start(config.log_level.as_str()).map_err(Failure::system("cannot start logging"))?;
     check_capabilities()?;
-    check_prefixes(&config)?;
-    check_sizes(&config)?;
+    check(&config)?;
     let postgres = config.cluster.as_ref().map(postgres_settings).transpose().map_err(Failure::Config)?;
     let runtime_dir = RuntimeDir::open(&config.runtime_dir).map_err(Failure::RuntimeDir)?;
     // After the lock: two daemons do not write one file.
@@ -137,7 +140,8 @@ pub fn run(config: Config, record: Option<&Path>) -> Result<(), Failure> {
     }
     realtime::lock_memory();
 
-    let vip_locks = lock_vips(&config)?;
+    let addresses = config.vips.iter().flat_map(|vip| vip.addresses.iter().map(IpNet::addr));
+    let vip_locks = lock_vips(addresses)?;
     let vips = config.vips.iter().map(|vip| vip.name.clone());
     let history = Arc::new(Keeper::open(&config.runtime_dir, &me.boot_id, &config.node, vips));
 
@@ -163,8 +167,21 @@ pub fn run(config: Config, record: Option<&Path>) -> Result<(), Failure> {
     let (started, has_started) = oneshot::channel();
     let settings = node_settings(&config, me, &drained);
     let owner = virtual_mac::owner(&config.runtime_dir);
-    let sharing = client_settings(&config);
-    let book = Arc::new(Mutex::new(Book::new(sharing.vips.iter().cloned())));
+    let listed = client_addresses(&settings);
+    let book = Arc::new(Mutex::new(Book::new(listed.iter().cloned())));
+    let (listed, listed_out) = watch::channel(listed);
+    let keys = config.cluster.as_ref().map(|cluster| etcd_keys(&settings, cluster)).unwrap_or_default();
+    let (keys, keys_out) = watch::channel(Arc::new(keys));
+    let reloader = Reloader {
+        path: path.to_owned(),
+        config: config.clone(),
+        settings: settings.clone(),
+        vip_locks,
+        keys,
+        clients: listed,
+        book: book.clone(),
+        commands: commands.clone(),
+    };
     let known = book.clone();
     let protocol =
         spawn("pgvrrp-protocol", move || protocol(settings, owner, recorder, askers, known, lines, started))?;
@@ -173,16 +190,18 @@ pub fn run(config: Config, record: Option<&Path>) -> Result<(), Failure> {
         return join(protocol);
     }
     if let (Some(cluster), Some(postgres)) = (&config.cluster, postgres) {
-        let settings = etcd_settings(&config.node, cluster, &config.vips);
+        let sharing = client_settings(&config);
+        let settings = etcd_settings(&config, cluster);
         let ((keyring, keyring_out), (peers, peers_out)) = (watch::channel(Vec::new()), watch::channel(Vec::new()));
         let bystanders = etcd::Bystanders { keyring, peers };
         let etcd = Asker { settings, wanted: etcd_requests_out, reports: etcd_reports };
         let postgres = Asker { settings: postgres, wanted: cadence_out, reports: role_reports };
         let settings = patroni::Settings { scope: cluster.patroni.scope.clone(), member: config.node.clone() };
         let patroni = Asker { settings, wanted: patroni_url_out, reports: patroni_reports };
-        spawn("pgvrrp-evidence", move || evidence(etcd, bystanders, postgres, patroni))?;
+        spawn("pgvrrp-evidence", move || evidence(etcd, keys_out, bystanders, postgres, patroni))?;
         let status = status_out.clone();
-        let lines = clients::Lines { keyring: keyring_out, peers: peers_out, status, reports: client_reports, book };
+        let (keyring, peers, vips) = (keyring_out, peers_out, listed_out);
+        let lines = clients::Lines { keyring, peers, status, reports: client_reports, book, vips };
         spawn("pgvrrp-clients", move || {
             runtime()?.block_on(clients::run(sharing, lines));
             Ok(())
@@ -191,7 +210,7 @@ pub fn run(config: Config, record: Option<&Path>) -> Result<(), Failure> {
     let control = config.runtime_dir.clone();
     let listen = config.http.listen;
     let looked_at = Observed { status: status_out.clone(), history: history.clone() };
-    spawn("pgvrrp-observe", move || observe(&control, listen, looked_at, commands))?;
+    spawn("pgvrrp-observe", move || observe(&control, listen, looked_at, commands, reloader))?;
     systemd::ready();
     let result = join(protocol);
     systemd::stopping();
@@ -199,7 +218,7 @@ pub fn run(config: Config, record: Option<&Path>) -> Result<(), Failure> {
     if history.learn(&status_out.borrow()) {
         history.write();
     }
-    drop((vip_locks, runtime_dir));
+    drop(runtime_dir);
     result
 }
 
@@ -298,6 +317,7 @@ struct Asker<Settings, Wanted, Reports> {
 
 fn evidence(
     etcd: Asker<etcd::Settings, mpsc::UnboundedReceiver<EtcdRequest>, mpsc::UnboundedSender<EtcdReport>>,
+    keys: watch::Receiver<Arc<Keys>>,
     bystanders: etcd::Bystanders,
     postgres: Asker<postgres::Settings, watch::Receiver<Duration>, mpsc::Sender<postgres::Report>>,
     patroni: Asker<patroni::Settings, watch::Receiver<Option<String>>, mpsc::Sender<PatroniReport>>,
@@ -305,7 +325,7 @@ fn evidence(
     let tasks = LocalSet::new();
     tasks.spawn_local(postgres::run(postgres.settings, postgres.wanted, postgres.reports));
     tasks.spawn_local(patroni::run(patroni.settings, patroni.wanted, patroni.reports));
-    tasks.block_on(&runtime()?, etcd::run(etcd.settings, etcd.wanted, etcd.reports, bystanders));
+    tasks.block_on(&runtime()?, etcd::run(etcd.settings, keys, etcd.wanted, etcd.reports, bystanders));
     Ok(())
 }
 
@@ -314,8 +334,11 @@ fn observe(
     listen: Option<std::net::SocketAddr>,
     observed: Observed,
     commands: mpsc::Sender<Command>,
+    reloader: Reloader,
 ) -> Result<(), Failure> {
     runtime()?.block_on(async {
+        let (reloads, wanted) = mpsc::channel(1);
+        tokio::spawn(reloader.serve(wanted));
         let Observed { status, history } = observed.clone();
         tokio::spawn(history::follow(history.clone(), status.clone()));
         if let Some(listen) = listen {
@@ -323,8 +346,8 @@ fn observe(
         }
         match control::listen(runtime_dir) {
             Ok(listener) => {
-                let runtime_dir = runtime_dir.to_owned();
-                drop(tokio::spawn(control::serve(listener, runtime_dir, status.clone(), history, commands)));
+                let (status, runtime_dir) = (status.clone(), runtime_dir.to_owned());
+                drop(tokio::spawn(control::serve(listener, runtime_dir, status, history, commands, reloads)));
             }
             Err(error) => warn!(%error, "no control socket: `pgvrrp status` will not work"),
         }
@@ -369,6 +392,13 @@ fn check_capabilities() -> Result<(), Failure> {
         "missing {}: run pgvrrp by its systemd unit, which grants exactly these, or as root",
         missing.join(" and ")
     )))
+}
+
+/// What a configuration has to be on this host, at start and whenever it is read again.
+pub(crate) fn check(config: &Config) -> Result<(), Failure> {
+    config.cluster.as_ref().map(postgres_settings).transpose().map_err(Failure::Config)?;
+    check_prefixes(config)?;
+    check_sizes(config)
 }
 
 /// A VIP with a prefix length below 32 may come to be the first address of its subnet. When that goes, by our hand or by
@@ -423,11 +453,11 @@ pub(crate) fn too_many(vip: &pgvrrp_config::Vip, link: &Link) -> Option<String> 
     })
 }
 
-fn lock_vips(config: &Config) -> Result<Vec<VipLock>, Failure> {
-    let mut locks = Vec::new();
-    for vip in config.vips.iter().flat_map(|vip| vip.addresses.iter().map(IpNet::addr)) {
+pub(crate) fn lock_vips(vips: impl Iterator<Item = IpAddr>) -> Result<BTreeMap<IpAddr, VipLock>, Failure> {
+    let mut locks = BTreeMap::new();
+    for vip in vips {
         match vip_lock::take(vip) {
-            Ok(lock) => locks.push(lock),
+            Ok(lock) => drop(locks.insert(vip, lock)),
             Err(Some(pid)) => return Err(Failure::VipInUse { vip, pid }),
             Err(None) => warn!(%vip, "cannot make sure that no other pgvrrp on this host serves the same VIP"),
         }

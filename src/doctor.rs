@@ -90,7 +90,7 @@ struct Asked {
 async fn ask_cluster(config: &Config, cluster: &Cluster) -> Option<Asked> {
     // The command line has made sure that there is a connection string.
     let postgres = postgres_settings(cluster).ok()?;
-    let settings = etcd_settings(&config.node, cluster, &config.vips);
+    let settings = etcd_settings(config, cluster);
     let login = Login::of(&postgres.connection);
     let ((endpoints, keys), server) = tokio::join!(ask_etcd(&settings), postgres::ask(postgres));
     Some(Asked { settings, login, endpoints, keys, server })

@@ -45,6 +45,8 @@ pub mod reactor;
 #[cfg(feature = "daemon")]
 mod realtime;
 #[cfg(feature = "daemon")]
+mod reload;
+#[cfg(feature = "daemon")]
 mod replay;
 #[cfg(feature = "daemon")]
 pub mod runtime_dir;

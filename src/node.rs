@@ -16,6 +16,7 @@ mod lock;
 mod peers;
 mod picture;
 mod record;
+mod reload;
 mod settings;
 pub mod status;
 #[cfg(test)]
@@ -41,6 +42,7 @@ use io::{ClientsReport, Discarded, Input, Level, Notice, Output};
 use kernel_view::KernelView;
 pub use kernel_view::is_link_local;
 pub use lock::Identity;
+use reload::Reloads;
 pub use settings::{Family, Follows, InterfaceId, Rules, Settings, VipSettings};
 use status::PhaseLabel;
 use vip::{RENEW, Surroundings, Vip};
@@ -73,13 +75,14 @@ pub struct Node {
     asking_patroni: Option<String>,
     kernel: KernelView,
     clients: ClientsReport,
-    /// Those that follow the primary. A [`VipId`] is a position in these, and goes on in `elections`.
+    /// Those that follow the primary.
     vips: Vec<Vip>,
     /// Those that follow nobody.
     elections: Vec<Election>,
     round: Round,
     cadence: Duration,
     discards: Discards,
+    reloads: Reloads,
     stopping: bool,
     /// The process is to end, and the next one to find everything in its place; given up then.
     handing_over: Option<Instant>,
@@ -101,15 +104,7 @@ impl Node {
     pub fn new(settings: Settings, now: Instant) -> Self {
         let addresses = settings.vips.iter().flat_map(|vip| vip.addresses.iter().map(ipnet::IpNet::addr));
         let kernel = KernelView::new(settings.interfaces, addresses);
-        let (mut vips, mut elections) = (Vec::new(), Vec::new());
-        for (id, vip) in settings.vips.into_iter().enumerate() {
-            let id = VipId(id);
-            match vip.follows.clone() {
-                Follows::Primary => vips.push(Vip::new(id, vip, now)),
-                Follows::None(rules) => elections.push(Election::new(id, vip, rules, now)),
-            }
-        }
-        Self {
+        let mut node = Self {
             me: settings.me,
             policy: settings.policy,
             started: now,
@@ -122,13 +117,23 @@ impl Node {
             asking_patroni: None,
             kernel,
             clients: ClientsReport::default(),
-            vips,
-            elections,
+            vips: Vec::new(),
+            elections: Vec::new(),
             round: Round { under_way: false, next: now, again: false, leader_lease: None },
             cadence: Duration::ZERO,
             discards: Discards::default(),
+            reloads: Reloads::new(now),
             stopping: false,
             handing_over: None,
+        };
+        settings.vips.into_iter().enumerate().for_each(|(id, vip)| node.begin(now, VipId(id), vip));
+        node
+    }
+
+    fn begin(&mut self, now: Instant, id: VipId, vip: VipSettings) {
+        match vip.follows.clone() {
+            Follows::Primary => self.vips.push(Vip::new(id, vip, now)),
+            Follows::None(rules) => self.elections.push(Election::new(id, vip, rules, now)),
         }
     }
 
@@ -140,6 +145,7 @@ impl Node {
         let heard = matches!(input, Input::Advert { .. } | Input::Discarded(_) | Input::Claim { .. });
         self.take(now, input, &mut out);
         self.give_up_handover(now, &mut out);
+        self.retire_and_begin(now);
         self.each_vip(now, &mut out, Vip::advance);
         self.each_election(now, &mut out, |election, around, out| {
             if election.touched || (election.is_due(now) && !heard) {
@@ -151,7 +157,7 @@ impl Node {
             self.ask_postgres(now, &mut out);
             self.ask_patroni(&mut out);
         }
-        out.sort_by_key(|output| self.turn(output));
+        out.sort_by_cached_key(|output| self.turn(output));
         out
     }
 
@@ -169,8 +175,7 @@ impl Node {
     /// Not one that could not bind when it last was to: the word of a router that cannot serve would only disturb one that
     /// does. It goes with the bind, or not at all.
     fn speaks_first(&self, vip: VipId) -> bool {
-        let election = vip.0.checked_sub(self.vips.len()).and_then(|index| self.elections.get(index));
-        election.is_some_and(|election| !election.was_refused)
+        self.elections.iter().any(|election| election.id == vip && !election.was_refused)
     }
 
     /// Whether an Active is overdue, so that what has arrived already has to be looked at before the time is up.
@@ -292,8 +297,9 @@ impl Node {
             }
             Input::PostgresParted => self.each_vip(now, out, Vip::postgres_parted),
             Input::Clients(report) => {
-                for (vip, clients) in self.vips.iter_mut().zip(&report.vips) {
-                    vip.met_clients |= clients.connected.is_some_and(|connected| connected > 0);
+                for vip in &mut self.vips {
+                    let clients = report.vips.get(vip.id.0);
+                    vip.met_clients |= clients.and_then(|clients| clients.connected).is_some_and(|count| count > 0);
                 }
                 self.clients = report;
             }
@@ -313,6 +319,8 @@ impl Node {
                     });
                 }
             }
+            Input::Reload(settings) => self.reload(now, *settings),
+            Input::ReloadRefused(why) => self.refuse_reload(now, why, out),
             Input::Stop => {
                 self.stopping = true;
                 self.touch_elections();
@@ -352,12 +360,12 @@ impl Node {
                 }
             }
             EtcdReport::Acquire { vip, outcome } => {
-                if let Some(vip) = self.vips.get_mut(vip.0) {
+                if let Some(vip) = self.vips.iter_mut().find(|known| known.id == vip) {
                     vip.take_acquisition(now, outcome, out);
                 }
             }
             EtcdReport::Revoke { vip, lease, outcome } => {
-                if let Some(vip) = self.vips.get_mut(vip.0) {
+                if let Some(vip) = self.vips.iter_mut().find(|known| known.id == vip) {
                     vip.take_revocation(now, lease, &outcome);
                 }
             }

@@ -21,7 +21,7 @@ use crate::gate::evidence::VipId;
 use crate::gate::evidence::{EtcdReport, PatroniReport};
 use crate::node::io::{Address, ClientsReport, Discarded, Input, Link, Output, Version2};
 use crate::node::status::Status;
-use crate::node::{InterfaceId, Node};
+use crate::node::{InterfaceId, Node, Settings};
 use crate::recording::recorder::Recorder;
 use crate::segment::{self, Heard, Segment};
 use crate::timer::Timer;
@@ -64,12 +64,16 @@ pub struct Lines {
 }
 
 /// What can be asked of a running daemon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Make room for the next process.
     HandOver,
     /// Keep a VIP away from this node, or no longer.
     Drain(VipId, bool),
+    /// Go on by these settings.
+    Reload(Box<Settings>),
+    /// Others were refused, for this reason.
+    ReloadRefused(String),
 }
 
 /// The loop.
@@ -85,6 +89,8 @@ pub struct Reactor {
     segments: Vec<Segment>,
     /// The mark on the interfaces that are made for virtual MACs.
     owner: String,
+    /// Interfaces may be left that were made for what is configured no more.
+    untidy: bool,
     timer: Timer,
     signals: Signals,
     /// Something that could not be read or opened is tried again then.
@@ -101,7 +107,6 @@ pub struct Reactor {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hang_up: Signal,
 }
 
 /// What woke the loop.
@@ -112,7 +117,6 @@ enum Wake {
     Heard(InterfaceId, io::Result<Heard>),
     Stop(&'static str),
     Command(Command),
-    HangUp,
 }
 
 impl Reactor {
@@ -137,11 +141,11 @@ impl Reactor {
             lines,
             segments,
             owner,
+            untidy: false,
             timer: Timer::new()?,
             signals: Signals {
                 terminate: signal(SignalKind::terminate())?,
                 interrupt: signal(SignalKind::interrupt())?,
-                hang_up: signal(SignalKind::hangup())?,
             },
             reopen: None,
             deafened: None,
@@ -210,7 +214,11 @@ impl Reactor {
                     self.pass(Input::Drain { vip, drained });
                     self.publish();
                 }
-                Wake::HangUp => info!("SIGHUP ignored: the configuration is read at start only"),
+                Wake::Command(Command::Reload(settings)) => self.reload(settings),
+                Wake::Command(Command::ReloadRefused(why)) => {
+                    self.pass(Input::ReloadRefused(why));
+                    self.publish();
+                }
             }
         }
     }
@@ -235,7 +243,6 @@ impl Reactor {
             Some(command) = self.lines.commands.recv() => Ok(Wake::Command(command)),
             Some(report) = self.lines.clients.recv() => Ok(Wake::Input(Input::Clients(report))),
             (interface, heard) = segment::hear(segments) => Ok(Wake::Heard(interface, heard)),
-            _ = self.signals.hang_up.recv() => Ok(Wake::HangUp),
         }
     }
 
@@ -253,6 +260,33 @@ impl Reactor {
             if self.unread {
                 self.dump();
             }
+        }
+        if self.untidy && !self.node.is_retiring() {
+            self.tidy_up();
+        }
+    }
+
+    /// Everybody who has to know of it learns of it between two passes.
+    fn reload(&mut self, settings: Box<Settings>) {
+        self.actuator.reconfigure(&settings);
+        let mut wanted = Segment::all(&settings, &self.owner).into_iter();
+        for segment in &mut self.segments {
+            wanted.by_ref().take(1).for_each(|wanted| segment.reconfigure(wanted));
+        }
+        self.segments.extend(wanted);
+        self.pass(Input::Reload(settings));
+        self.untidy = true;
+        self.find_links();
+        self.publish();
+    }
+
+    /// Away with the interfaces of the daemon's own that nothing is on any more.
+    fn tidy_up(&mut self) {
+        self.untidy = false;
+        let own = self.segments.iter().filter(|segment| segment.below().is_some());
+        let wanted: Vec<_> = own.map(|segment| segment.name.as_str()).collect();
+        if let Err(error) = self.actuator.kernel().delete_macvlans(&self.owner, &wanted) {
+            warn!(%error, "a virtual MAC's interface is left");
         }
     }
 

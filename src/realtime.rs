@@ -12,11 +12,12 @@ pub(crate) const PRIORITY: i32 = 5;
 
 /// Gives the calling thread real-time priority (SCHED_RR), which its children do not inherit.
 pub(crate) fn prioritise_thread() {
-    let parameters = libc::sched_param { sched_priority: PRIORITY };
-    // SAFETY: 0 names the calling thread, and `parameters` is a complete sched_param that lives through the call.
+    // The kernel's own: musl's function of that name does nothing, and its structure is another one.
+    let policy = libc::SCHED_RR | libc::SCHED_RESET_ON_FORK;
+    let parameters: libc::c_int = PRIORITY;
+    // SAFETY: 0 names the calling thread, and `parameters` lives through the call; the kernel's sched_param is one int.
     #[allow(unsafe_code, reason = "nix does not wrap this call")]
-    let result =
-        unsafe { libc::sched_setscheduler(0, libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, &raw const parameters) };
+    let result = unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const parameters) };
     match result {
         0 => debug!("this thread has real-time priority"),
         _ => {

@@ -84,7 +84,7 @@ impl Segment {
     /// One for each interface of the settings, in their order. `owner` is the mark on those that are made.
     pub(crate) fn all(settings: &Settings, owner: &str) -> Vec<Self> {
         let of = |interface| {
-            let vips = settings.vips.iter().filter(move |vip| vip.interface == interface);
+            let vips = settings.vips.iter().filter(move |vip| vip.interface == interface && !vip.retired);
             vips.flat_map(|vip| vip.addresses.iter().map(ipnet::IpNet::addr)).collect()
         };
         let interfaces = settings.interfaces.iter().enumerate();
@@ -103,6 +103,25 @@ impl Segment {
     fn new(name: String, vips: Vec<IpAddr>) -> Self {
         let (virtual_macs, own) = (Vec::new(), None);
         Self { name, vips, virtual_macs, own, link: None, ears: None, told: None, deaf_told: None }
+    }
+
+    /// The operator says something else: the same interface as it is to be now. Only the sockets that have to be others are opened
+    /// anew.
+    pub(crate) fn reconfigure(&mut self, wanted: Self) {
+        let families =
+            |vips: &[IpAddr]| [Family::V4, Family::V6].map(|of| vips.iter().any(|vip| Family::of(*vip) == of));
+        let same_families =
+            families(&self.vips) == families(&wanted.vips) && self.own.is_some() == wanted.own.is_some();
+        if !same_families {
+            self.ears = None;
+        } else if self.vips != wanted.vips
+            && let Some(ears) = &mut self.ears
+        {
+            ears.claims = None;
+        }
+        let known = self.own.take();
+        self.own = wanted.own.map(|own| Own { known: known.and_then(|known| known.known), ..own });
+        (self.vips, self.virtual_macs) = (wanted.vips, wanted.virtual_macs);
     }
 
     /// Whether an event about this interface is about that one.
@@ -181,16 +200,23 @@ impl Segment {
             self.ears = None;
             return Ok(Some(None));
         };
-        if (self.vips.is_empty() && self.own.is_none())
-            || self.ears.as_ref().is_some_and(|ears| ears.index == link.index)
-        {
+        if self.vips.is_empty() && self.own.is_none() {
+            self.ears = None;
             return Ok(None);
         }
-        match self.open_sockets(link.index) {
+        let known = self.ears.take().filter(|ears| ears.index == link.index);
+        let opened = match known {
+            Some(ears) if ears.claims.is_some() || self.own.is_some() => Ok((ears, None)),
+            Some(ears) => {
+                ClaimReceiver::open(link.index, &self.vips).map(|claims| (Ears { claims: Some(claims), ..ears }, None))
+            }
+            None => self.open_sockets(link.index).map(|(ears, voices)| (ears, Some(voices))),
+        };
+        match opened {
             Ok((ears, voices)) => {
                 self.deaf_told = None;
                 self.ears = Some(ears);
-                Ok(Some(Some(voices)))
+                Ok(voices.map(Some))
             }
             Err(error) => {
                 let (reason, interface) = (error.to_string(), &self.name);

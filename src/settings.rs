@@ -8,6 +8,7 @@ use pgvrrp_config::{Checksum, Cluster, Config, Fence, Follows, Mac, SslMode};
 use vrrp::router::{ChecksumPolicy, Preempt};
 
 use crate::clients;
+use crate::evidence::etcd::keys::Keys;
 use crate::evidence::{etcd, postgres};
 use crate::gate::policy;
 use crate::node::{self, Family, Identity, InterfaceId, Rules, Settings, VipSettings};
@@ -15,7 +16,46 @@ use crate::virtual_mac;
 
 /// What the node serves, as whom, and by which rules.
 pub(crate) fn node_settings(config: &Config, me: Identity, drained: &BTreeSet<String>) -> Settings {
-    let mut interfaces: Vec<String> = Vec::new();
+    let mut interfaces = Vec::new();
+    let mut vips = all_vip_settings(config, &mut interfaces, drained);
+    // For people, who look for them.
+    vips.sort_by_key(|vip| vip.follows != node::Follows::Primary);
+    Settings { me, interfaces, policy: policy(config), vips }
+}
+
+/// The same from another configuration of a daemon that runs already: what is still there keeps its number. A VIP is the same
+/// one if it has the same name, is the same virtual router in the same place, and has the same lock.
+pub(crate) fn reloaded(known: &Settings, config: &Config, drained: &BTreeSet<String>) -> Settings {
+    let mut interfaces = known.interfaces.clone();
+    let wanted = all_vip_settings(config, &mut interfaces, drained);
+    let mut vips: Vec<_> = known.vips.iter().map(|vip| VipSettings { retired: true, ..vip.clone() }).collect();
+    let has = |address| wanted.iter().any(|vip: &VipSettings| vip.has(address));
+    for new in &wanted {
+        let same = known.vips.iter().position(|old| !old.retired && is_same(old, new));
+        match same.and_then(|same| vips.get_mut(same)) {
+            Some(vip) => {
+                // What another VIP has now is that one's to bind or to remove.
+                let former = vip.present_and_former().filter(|net| !has(net.addr())).copied().collect();
+                *vip = VipSettings { former, ..new.clone() };
+            }
+            None => vips.push(new.clone()),
+        }
+    }
+    Settings { me: known.me.clone(), interfaces, policy: policy(config), vips }
+}
+
+fn is_same(old: &VipSettings, new: &VipSettings) -> bool {
+    let place = |vip: &VipSettings| (vip.name.clone(), vip.virtual_router_id, vip.interface, vip.virtual_mac);
+    let primary = |vip: &VipSettings| vip.follows == node::Follows::Primary;
+    let lock = |vip: &VipSettings| lock_address(&vip.addresses);
+    place(old) == place(new) && primary(old) == primary(new) && (!primary(new) || lock(old) == lock(new))
+}
+
+fn policy(config: &Config) -> policy::Policy {
+    config.cluster.as_ref().map_or_else(policy::Policy::default, policy_settings)
+}
+
+fn all_vip_settings(config: &Config, interfaces: &mut Vec<String>, drained: &BTreeSet<String>) -> Vec<VipSettings> {
     let mut id = |name: &str| {
         let known = interfaces.iter().position(|known| known == name);
         InterfaceId(known.unwrap_or_else(|| {
@@ -23,11 +63,7 @@ pub(crate) fn node_settings(config: &Config, me: Identity, drained: &BTreeSet<St
             interfaces.len() - 1
         }))
     };
-    let mut vips: Vec<_> = config.vips.iter().map(|vip| vip_settings(vip, &mut id, drained)).collect();
-    // Those with locks come first: the position among them is that of their locks.
-    vips.sort_by_key(|vip| vip.follows != node::Follows::Primary);
-    let policy = config.cluster.as_ref().map_or_else(policy::Policy::default, policy_settings);
-    Settings { me, interfaces, policy, vips }
+    config.vips.iter().map(|vip| vip_settings(vip, &mut id, drained)).collect()
 }
 
 fn vip_settings(
@@ -57,6 +93,8 @@ fn vip_settings(
             }),
         },
         drained: drained.contains(&vip.name),
+        former: Vec::new(),
+        retired: false,
     }
 }
 
@@ -105,44 +143,58 @@ pub(crate) fn policy_settings(config: &Cluster) -> policy::Policy {
 }
 
 /// Which etcd to ask, as whom, and for which keys.
-pub(crate) fn etcd_settings(node: &str, config: &Cluster, vips: &[pgvrrp_config::Vip]) -> etcd::Settings {
-    // Without V there is nothing of ours to read: its prefix may be out of this user's reach.
-    let vips: Vec<_> = match config.fence {
-        Fence::Lock => vips.iter().filter(|vip| vip.follows.is_primary()).map(lock_address).collect(),
-        Fence::LeaderKey => Vec::new(),
-    };
-    let patroni = &config.patroni;
-    let credentials = config.etcd.username.as_ref().zip(config.etcd.password.as_ref());
+pub(crate) fn etcd_settings(config: &Config, cluster: &Cluster) -> etcd::Settings {
+    let credentials = cluster.etcd.username.as_ref().zip(cluster.etcd.password.as_ref());
+    let vips = config.vips.iter().filter(|vip| vip.follows.is_primary());
     etcd::Settings {
-        endpoints: config.etcd.endpoints.clone(),
-        tls: config.etcd.tls.clone(),
+        endpoints: cluster.etcd.endpoints.clone(),
+        tls: cluster.etcd.tls.clone(),
         credentials: credentials
             .map(|(user, password)| etcd::Credentials { user: user.clone(), password: password.expose().to_owned() }),
-        timeout: config.etcd.request_timeout,
-        keys: etcd::keys::Keys::new(&patroni.namespace, &patroni.scope, patroni.group, node, &vips),
+        timeout: cluster.etcd.request_timeout,
+        keys: keys(&config.node, cluster, vips.map(|vip| lock_address(&vip.addresses))),
     }
 }
 
-/// What the exchange of clients has to know.
-pub(crate) fn client_settings(config: &Config) -> clients::Settings {
-    let vips = config.vips.iter().filter(|vip| vip.follows.is_primary());
-    // A link-local one may be another host's on another link, and is nobody's choice for that.
-    let addresses = |vip: &pgvrrp_config::Vip| {
-        vip.addresses.iter().map(IpNet::addr).filter(|address| !node::is_link_local(*address)).collect()
-    };
-    clients::Settings {
-        member: config.node.clone(),
-        port: config.cluster.as_ref().and_then(|cluster| cluster.clients.port),
-        services: config.cluster.as_ref().map(|cluster| cluster.clients.services.clone()).unwrap_or_default(),
-        vips: vips.map(addresses).collect(),
-        has_locks: config.cluster.as_ref().is_some_and(|cluster| cluster.fence == Fence::Lock),
-    }
+/// The keys of a node that serves these VIPs.
+pub(crate) fn etcd_keys(settings: &Settings, cluster: &Cluster) -> Keys {
+    let vips = settings.vips.iter();
+    let locks = vips.map(|vip| lock_address(&vip.addresses).filter(|_| vip.follows == node::Follows::Primary));
+    keys(&settings.me.member, cluster, locks)
+}
+
+/// Without V there is nothing of ours to read: its prefix may be out of this user's reach.
+fn keys(node: &str, cluster: &Cluster, locks: impl Iterator<Item = Option<IpAddr>>) -> Keys {
+    let locks: Vec<_> = locks.map(|lock| lock.filter(|_| cluster.fence == Fence::Lock)).collect();
+    let patroni = &cluster.patroni;
+    Keys::new(&patroni.namespace, &patroni.scope, patroni.group, node, &locks)
 }
 
 /// By which of its addresses a VIP's lock is called: the smallest one, so that the order in which nodes list them is all
 /// the same.
-fn lock_address(vip: &pgvrrp_config::Vip) -> IpAddr {
-    vip.addresses.iter().map(IpNet::addr).min().unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
+fn lock_address(addresses: &[IpNet]) -> Option<IpAddr> {
+    addresses.iter().map(IpNet::addr).min()
+}
+
+/// What the exchange of clients has to know.
+pub(crate) fn client_settings(config: &Config) -> clients::Settings {
+    clients::Settings {
+        member: config.node.clone(),
+        port: config.cluster.as_ref().and_then(|cluster| cluster.clients.port),
+        services: config.cluster.as_ref().map(|cluster| cluster.clients.services.clone()).unwrap_or_default(),
+        has_locks: config.cluster.as_ref().is_some_and(|cluster| cluster.fence == Fence::Lock),
+    }
+}
+
+/// For each VIP the addresses whose clients are listed. A link-local one may be another host's on another link, and is nobody's
+/// choice for that; of those that VRRP elects nothing is listed.
+pub(crate) fn client_addresses(settings: &Settings) -> Vec<Vec<IpAddr>> {
+    let listed = |vip: &VipSettings| vip.follows == node::Follows::Primary && !vip.retired;
+    let addresses = |vip: &VipSettings| {
+        let addresses = vip.addresses.iter().map(IpNet::addr).filter(|address| !node::is_link_local(*address));
+        addresses.filter(|_| listed(vip)).collect()
+    };
+    settings.vips.iter().map(addresses).collect()
 }
 
 /// Which PostgreSQL to ask, as whom.
@@ -205,8 +257,7 @@ mod tests {
         std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o600)).unwrap();
         let config = Config::parse(Path::new("pgvrrp.toml"), CONFIG, dir.path()).unwrap();
         let cluster = config.cluster.as_ref().unwrap();
-        let (etcd, postgres) =
-            (etcd_settings(&config.node, cluster, &config.vips), postgres_settings(cluster).unwrap());
+        let (etcd, postgres) = (etcd_settings(&config, cluster), postgres_settings(cluster).unwrap());
         assert_eq!(etcd.credentials.as_ref().unwrap().password, "hunter2");
         assert_eq!(postgres.connection.get_password(), Some(b"hunter2".as_slice()));
         let shown = format!("{config:?} {etcd:?} {postgres:?} {etcd:#?} {postgres:#?}");

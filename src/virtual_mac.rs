@@ -23,9 +23,9 @@ pub(crate) struct VirtualMac {
 }
 
 impl VirtualMac {
-    /// Those of the settings, each with its own interface.
+    /// Those that the settings want, each with its own interface.
     pub(crate) fn all<'a>(settings: &'a Settings, owner: &'a str) -> impl Iterator<Item = (InterfaceId, Self)> + 'a {
-        settings.vips.iter().filter_map(move |vip| {
+        settings.vips.iter().filter(|vip| !vip.retired).filter_map(move |vip| {
             let own = vip.virtual_mac?;
             Some((own, Self::of(vip, settings.interfaces.get(own.0)?, owner)))
         })

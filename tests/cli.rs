@@ -86,7 +86,7 @@ fn a_bad_file_is_78_with_every_mistake_and_no_command_runs_on_it() {
     let dir = tempfile::tempdir().unwrap();
     let bad = GOOD.replace("= 155", "= 0").replace("follows = \"primary\"", "follow = \"primary\"");
     let path = file(dir.path(), &bad);
-    for args in [["check", path.as_str()].to_vec(), vec!["run", "--config", &path], vec!["status", "--config", &path]] {
+    for args in [["check", path.as_str()].to_vec(), vec!["run", "--config", &path], vec!["reload", "--config", &path]] {
         let (code, out, err) = said(&pgvrrp(&args));
         assert_eq!((code, out.as_str()), (Some(78), ""), "{args:?}");
         assert!(
@@ -94,6 +94,18 @@ fn a_bad_file_is_78_with_every_mistake_and_no_command_runs_on_it() {
             "{err}"
         );
         assert!(err.contains("^^^") && err.ends_with('\n'), "{err}");
+    }
+}
+
+/// Its daemon goes on by what the file said before, and has to be found.
+#[test]
+fn a_bad_file_still_says_where_its_daemon_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = format!("runtime_dir = \"{}/run\"\n{}", dir.path().display(), GOOD.replace("= 155", "= 0"));
+    let path = file(dir.path(), &text);
+    for command in ["status", "history"] {
+        let (code, _, err) = said(&pgvrrp(&[command, "--config", &path]));
+        assert!(code == Some(69) && err.contains("run/control.sock"), "{command}: {code:?}, {err}");
     }
 }
 

@@ -18,10 +18,16 @@ const SHOWN: usize = 100;
 #[error("{text}")]
 pub struct Problems {
     text: String,
+    brief: String,
     count: usize,
 }
 
 impl Problems {
+    /// The first of them in one line, and how many others there are: for a log.
+    pub fn brief(&self) -> &str {
+        &self.brief
+    }
+
     /// How many there are, at least 1.
     pub fn count(&self) -> usize {
         self.count
@@ -31,6 +37,10 @@ impl Problems {
         let mut diagnostics = report.0;
         diagnostics.sort_by_key(|diagnostic| diagnostic.span.as_ref().map(|span| span.start));
         let count = diagnostics.len();
+        let mut brief = diagnostics.first().map(|first| source.brief(first)).unwrap_or_default();
+        if count > 1 {
+            brief.push_str(&format!(" (and {} more)", count - 1));
+        }
         let mut text = String::new();
         for diagnostic in diagnostics.iter().take(SHOWN) {
             source.render(diagnostic, &mut text);
@@ -41,7 +51,7 @@ impl Problems {
             2..=SHOWN => format!("{count} errors"),
             _ => format!("{count} errors, of which the first {SHOWN} are shown"),
         });
-        Self { text, count }
+        Self { text, brief, count }
     }
 }
 
@@ -134,6 +144,11 @@ impl<'a> Source<'a> {
         let text = self.text[start..].lines().next().unwrap_or_default();
         let number = 1 + self.text[..start].matches('\n').count();
         Line { number, start, text }
+    }
+
+    fn brief(&self, diagnostic: &Diagnostic) -> String {
+        let line = diagnostic.span.as_ref().map(|span| format!(":{}", self.line_of(span.start).number));
+        format!("{}{}: {}", self.path.display(), line.unwrap_or_default(), diagnostic.message)
     }
 
     fn render(&self, diagnostic: &Diagnostic, out: &mut String) {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
@@ -33,6 +33,25 @@ impl Config {
             Problems::new(&Source::new(path, &text, secret_spans(&text, document.get_ref())), report)
         })?;
         Self::parse(path, &text, path.parent().unwrap_or(path))
+    }
+
+    /// Where the daemon of this file is to be found, whatever else is wrong with the file: it goes on by what the file said
+    /// before. `Err` only if there is no such file to be read.
+    ///
+    /// # Errors
+    /// [`Problems`] with that one.
+    pub fn runtime_dir(path: &Path) -> Result<PathBuf, Problems> {
+        match Self::load(path) {
+            Ok(config) => Ok(config.runtime_dir),
+            Err(problems) => {
+                let Ok(bytes) = read_bounded(path) else { return Err(problems) };
+                let text = String::from_utf8_lossy(&bytes);
+                let (document, _) = DeTable::parse_recoverable(&text);
+                let named = document.get_ref().get("runtime_dir").and_then(|value| value.get_ref().as_str());
+                let named = named.map(PathBuf::from).filter(|path| path.is_absolute());
+                Ok(named.unwrap_or_else(|| PathBuf::from(read::RUNTIME_DIR)))
+            }
+        }
     }
 
     /// Takes `text` as the content of the file that messages call `path`. Relative paths in it start at `base_dir`.

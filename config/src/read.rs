@@ -78,14 +78,16 @@ fn link_name(key: &str, text: &Spanned<&str>, report: &mut Report) -> Result<Str
     Err(report.add(text.span(), format!("{key} {problem}"), "`ip -brief link` lists the names"))
 }
 
+/// The default of `runtime_dir`.
+pub(crate) const RUNTIME_DIR: &str = "/run/pgvrrp";
+
 fn runtime_dir(top: &Section<'_>, report: &mut Report) -> Result<PathBuf, Reported> {
-    const DEFAULT: &str = "/run/pgvrrp";
-    let Some(text) = top.text("runtime_dir", "\"/run/pgvrrp\"", report)? else { return Ok(PathBuf::from(DEFAULT)) };
+    let Some(text) = top.text("runtime_dir", "\"/run/pgvrrp\"", report)? else { return Ok(PathBuf::from(RUNTIME_DIR)) };
     let path = Path::new(*text.get_ref());
     if path.is_absolute() && !text.get_ref().contains('\0') {
         return Ok(path.to_owned());
     }
-    let help = format!("the default is \"{DEFAULT}\"; two daemons that share a file system need two directories");
+    let help = format!("the default is \"{RUNTIME_DIR}\"; two daemons that share a file system need two directories");
     Err(report.add(text.span(), "runtime_dir must be an absolute path", help))
 }
 

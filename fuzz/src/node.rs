@@ -86,6 +86,8 @@ impl<'a> World<'a> {
             unicast_peers: Vec::new(),
             follows: Follows::Primary,
             drained: false,
+            former: Vec::new(),
+            retired: false,
         });
         let me = Identity { member: "db1".to_owned(), boot_id: "boot".to_owned(), incarnation: "one".to_owned() };
         let settings = Settings { me, interfaces: vec!["eth0".to_owned()], policy, vips: vips.collect() };

@@ -45,6 +45,8 @@ fn settings() -> Settings {
                 track: Vec::new(),
             }),
             drained: false,
+            former: Vec::new(),
+            retired: false,
         }],
     }
 }

@@ -10,7 +10,7 @@ use super::{Client, MOST};
 use crate::node::io::ReceivedList;
 
 /// The last list of each VIP's clients.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Book {
     pages: Vec<Page>,
 }
@@ -46,7 +46,19 @@ struct Draft {
 impl Book {
     /// An empty one, for VIPs with these addresses.
     pub fn new(vips: impl IntoIterator<Item = Vec<IpAddr>>) -> Self {
-        Self { pages: vips.into_iter().map(|addresses| Page { addresses, ..Page::default() }).collect() }
+        let mut book = Self::default();
+        book.serve(&vips.into_iter().collect::<Vec<_>>());
+        book
+    }
+
+    /// The VIPs' addresses are these from now on. What was heard of others is forgotten.
+    pub fn serve(&mut self, vips: &[Vec<IpAddr>]) {
+        self.pages.resize_with(vips.len(), Page::default);
+        for (page, addresses) in self.pages.iter_mut().zip(vips) {
+            if page.addresses != *addresses {
+                *page = Page { addresses: addresses.clone(), received: page.received, ..Page::default() };
+            }
+        }
     }
 
     /// Takes a part of a list of the VIP at this position from its holder, whose word it is known to be. A list replaces the

@@ -53,8 +53,6 @@ pub(crate) struct Settings {
     pub(crate) port: Option<u16>,
     /// TCP ports on the VIPs; empty: all.
     pub(crate) services: Vec<u16>,
-    /// The addresses of each VIP that follows the primary.
-    pub(crate) vips: Vec<Vec<IpAddr>>,
     /// Lists are signed with a lock's secret, and there are locks.
     pub(crate) has_locks: bool,
 }
@@ -67,6 +65,8 @@ pub(crate) struct Lines {
     pub(crate) status: watch::Receiver<Arc<Status>>,
     pub(crate) reports: mpsc::Sender<ClientsReport>,
     pub(crate) book: Arc<Mutex<Book>>,
+    /// Which addresses of each VIP are listed.
+    pub(crate) vips: watch::Receiver<Vec<Vec<IpAddr>>>,
 }
 
 /// Serves until nobody listens any more. Has to be run within a runtime, on the thread whose network namespace it is about.
@@ -75,8 +75,7 @@ pub(crate) async fn run(settings: Settings, lines: Lines) {
         Ok(sockets) => sockets,
         Err(error) => return warn!(%error, "clients cannot be listed"),
     };
-    let report = ClientsReport { vips: vec![VipClients::default(); settings.vips.len()], ..ClientsReport::default() };
-    let told = ClientsReport::default();
+    let (report, told) = (ClientsReport::default(), ClientsReport::default());
     let mut share = Share { settings, lines, sockets, report, told, reported: Instant::ZERO, number: 0 };
     while !share.lines.reports.is_closed() {
         let socket = share.open();
@@ -161,14 +160,16 @@ impl Share {
     async fn give(&mut self, socket: Option<&UdpSocket>) {
         let status = self.lines.status.borrow().clone();
         self.number += 1;
-        for vip in 0..self.settings.vips.len() {
-            let held = status.vips.get(vip).is_some_and(|vip| vip.held);
-            let clients = if held { self.clients(vip) } else { None };
+        let vips = self.lines.vips.borrow().clone();
+        self.report.vips.resize_with(vips.len(), VipClients::default);
+        for (vip, addresses) in vips.iter().enumerate() {
+            let held = status.vips.iter().any(|known| known.id.0 == vip && known.held) && !addresses.is_empty();
+            let clients = if held { self.clients(addresses) } else { None };
             if let Some(entry) = self.report.vips.get_mut(vip) {
                 entry.connected = clients.as_ref().map(|clients| clients.len() as u64);
             }
             let (Some(socket), Some(mut clients)) = (socket, clients) else { continue };
-            let Some(datagrams) = self.list(vip, &mut clients) else { continue };
+            let Some(datagrams) = self.list(vip, addresses, &mut clients) else { continue };
             let sent = self.send(socket, &datagrams).await;
             if let Some(entry) = self.report.vips.get_mut(vip) {
                 entry.sent += sent;
@@ -177,9 +178,9 @@ impl Share {
     }
 
     /// The clients of a VIP that is here; `None` if the kernel did not say.
-    fn clients(&mut self, vip: usize) -> Option<Vec<Client>> {
+    fn clients(&mut self, addresses: &[IpAddr]) -> Option<Vec<Client>> {
         let mut clients = Vec::new();
-        for address in self.settings.vips.get(vip)? {
+        for address in addresses {
             let listed = self.sockets.clients(*address, &self.settings.services, LIST, &mut |client| {
                 if clients.len() < MOST {
                     clients.push(Client { local: client.local, remote: client.remote });
@@ -195,7 +196,7 @@ impl Share {
 
     /// The datagrams that tell of them, and of those that this node itself has still to tell: should it die before that, the
     /// next one does it. `None` unless V is this node's, as of the last read.
-    fn list(&self, vip: usize, clients: &mut Vec<Client>) -> Option<Vec<Vec<u8>>> {
+    fn list(&self, vip: usize, addresses: &[IpAddr], clients: &mut Vec<Client>) -> Option<Vec<Vec<u8>>> {
         let keyring = self.lines.keyring.borrow();
         let LockSecret { member, mod_revision: revision, secret } = keyring.get(vip)?.as_ref()?;
         if *member != self.settings.member {
@@ -204,7 +205,7 @@ impl Share {
         let heirloom = self.lines.book.lock().unwrap_or_else(PoisonError::into_inner).heirloom(vip);
         clients.extend(heirloom.iter().take(MOST.saturating_sub(clients.len())));
         let header = Header { revision: *revision, number: self.number };
-        let address = *self.settings.vips.get(vip)?.first()?;
+        let address = *addresses.first()?;
         Some(message::write(header, address, secret, clients))
     }
 

@@ -67,7 +67,7 @@ pub(super) async fn everybody(config: &Config) -> Result<Cluster, Failure> {
 
 /// What is in etcd, or why that is not known; `None` where there is no cluster.
 async fn ask_etcd(config: &Config) -> Option<Result<keys::Contents, String>> {
-    let settings = etcd_settings(&config.node, config.cluster.as_ref()?, &config.vips);
+    let settings = etcd_settings(config, config.cluster.as_ref()?);
     let mut endpoints = etcd::ask(&settings).await;
     match endpoints.iter_mut().find_map(etcd::Endpoint::reader) {
         Some(client) => Some(Ok(keys::read(client, &settings).await)),

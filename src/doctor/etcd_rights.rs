@@ -43,10 +43,14 @@ fn named(user: Option<&str>) -> String {
 }
 
 fn allowed(keys: &Keys) -> String {
-    match keys.locks.as_slice() {
-        [] => "read Patroni's keys, which is all that fence = \"leader-key\" needs".to_owned(),
-        locks => format!("read Patroni's keys, and read and write {}", locks.join(", ")),
+    match locks(keys).as_str() {
+        "" => "read Patroni's keys, which is all that fence = \"leader-key\" needs".to_owned(),
+        locks => format!("read Patroni's keys, and read and write {locks}"),
     }
+}
+
+fn locks(keys: &Keys) -> String {
+    keys.own().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// Why nobody is let in, and the way in.
@@ -68,13 +72,11 @@ fn unreadable<'a>(keys: &'a Keys, contents: &Contents) -> Vec<&'a str> {
         [(&keys.leader, leader), (&keys.config, config), (&keys.initialize, initialize), (&keys.member, member)];
     let denied =
         |(key, read): (&'a String, &Read)| matches!(read, Err(unread) if unread.denied).then_some(key.as_str());
-    patronis.into_iter().chain(keys.locks.iter().zip(locks)).filter_map(denied).collect()
+    patronis.into_iter().chain(keys.own().zip(locks)).filter_map(denied).collect()
 }
 
 fn writing(user: Option<&str>, keys: &Keys, permissions: &Permissions) -> Option<Finding> {
-    if keys.locks.is_empty() {
-        return None;
-    }
+    keys.own().next()?;
     match permissions {
         Permissions::Open => None,
         Permissions::Granted(roles) => {
@@ -88,7 +90,7 @@ fn writing(user: Option<&str>, keys: &Keys, permissions: &Permissions) -> Option
         }
         Permissions::Unknown(why) => {
             let who = user.map_or_else(|| "etcd rights: the certificate's user".to_owned(), |user| named(Some(user)));
-            let locks = keys.locks.join(", ");
+            let locks = locks(keys);
             let text = format!("{who}: whether it may write {locks} could not be found out: {why}");
             let fix = format!("look at `etcdctl user get {} --detail` as etcd's root", user.unwrap_or("NAME"));
             Some(Finding::warning(AREA, text, fix))
@@ -99,7 +101,7 @@ fn writing(user: Option<&str>, keys: &Keys, permissions: &Permissions) -> Option
 /// The locks for which no single permission allows to write.
 fn unwritable<'a>(keys: &'a Keys, roles: &[Role]) -> Vec<&'a str> {
     let may = |key: &str| roles.iter().any(|role| role.may_write(key));
-    keys.locks.iter().map(String::as_str).filter(|key| !may(key)).collect()
+    keys.own().map(String::as_str).filter(|key| !may(key)).collect()
 }
 
 /// The commands that grant what is missing.
@@ -111,7 +113,7 @@ fn grants(user: Option<&str>, keys: &Keys, permissions: &Permissions, lacking: &
         commands.push(format!("`etcdctl role add {role}`"));
     }
     for key in lacking {
-        let ours = keys.locks.iter().any(|lock| lock == key);
+        let ours = keys.own().any(|lock| lock == key);
         let (right, prefix) =
             if ours { ("readwrite", format!("/pgvrrp/v1{patronis}")) } else { ("read", patronis.to_owned()) };
         let command = format!("`etcdctl role grant-permission {role} --prefix=true {right} {prefix}`");
@@ -144,7 +146,7 @@ mod tests {
     use super::*;
 
     fn keys() -> Keys {
-        Keys::new("/service", "odoo", None, "db1", &[IpAddr::from([10, 0, 20, 155])])
+        Keys::new("/service", "odoo", None, "db1", &[Some(IpAddr::from([10, 0, 20, 155]))])
     }
 
     fn role(name: &str, read: bool, write: bool, key: &[u8], end: &[u8]) -> Permissions {
@@ -199,7 +201,7 @@ mod tests {
     #[test]
     fn a_role_of_its_own_is_made_where_there_is_none() {
         let keys = keys();
-        let fix = |permissions| grants(Some("vip"), &keys, &permissions, &[keys.locks[0].as_str()]);
+        let fix = |permissions| grants(Some("vip"), &keys, &permissions, &[keys.own().next().unwrap().as_str()]);
         let grant = "role grant-permission pgvrrp --prefix=true readwrite /pgvrrp/v1/service/odoo/`";
         let own = format!("`etcdctl role add pgvrrp` and `etcdctl {grant} and `etcdctl user grant-role vip pgvrrp`");
         for permissions in [

@@ -99,7 +99,7 @@ pub(crate) async fn read(client: Client, settings: &Settings) -> Contents {
     let keys = &settings.keys;
     let one = async |key: &str| get(client.clone(), key, patience).await;
     let mut locks = Vec::new();
-    for key in &keys.locks {
+    for key in keys.own() {
         locks.push(one(key).await);
     }
     let user = settings.credentials.as_ref().map(|credentials| credentials.user.as_str());

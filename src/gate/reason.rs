@@ -46,6 +46,8 @@ pub enum Reason {
     NoInterface(String),
     /// `pgvrrp drain`: not here, by the operator's will.
     Drained,
+    /// The VIP is not configured any more.
+    Removed,
     /// V is being acquired.
     Acquiring,
     /// V could not be acquired; tried again.
@@ -104,6 +106,7 @@ impl Reason {
             Self::StandbyCluster => "standby_cluster",
             Self::NoInterface(_) => "no_interface",
             Self::Drained => "drained",
+            Self::Removed => "removed",
             Self::Acquiring => "acquiring",
             Self::AcquireFailed(_) => "acquire_failed",
             Self::LockHeld(_) => "lock_held",
@@ -186,6 +189,7 @@ impl fmt::Display for Reason {
             }
             Self::NoInterface(name) => write!(f, "there is no interface {name}"),
             Self::Drained => write!(f, "drained by hand: `pgvrrp undrain` ends that"),
+            Self::Removed => write!(f, "taken out of the configuration"),
             Self::Acquiring => write!(f, "acquiring the lock in etcd"),
             Self::AcquireFailed(reason) => write!(f, "the lock in etcd could not be acquired, trying again: {reason}"),
             Self::LockHeld(holder) => {
@@ -251,6 +255,7 @@ mod tests {
             Reason::StandbyCluster,
             Reason::NoInterface(text()),
             Reason::Drained,
+            Reason::Removed,
             Reason::Acquiring,
             Reason::AcquireFailed(text()),
             Reason::LockHeld(text()),
@@ -293,6 +298,7 @@ mod tests {
             | Reason::StandbyCluster
             | Reason::NoInterface(_)
             | Reason::Drained
+            | Reason::Removed
             | Reason::Acquiring
             | Reason::AcquireFailed(_)
             | Reason::LockHeld(_)

@@ -27,7 +27,7 @@ pub struct Keeper {
 #[derive(Debug)]
 struct Memory {
     node: String,
-    /// By name; those that are configured.
+    /// By name; those that are configured, or were since the start.
     vips: BTreeMap<String, Past>,
     /// What the file lacks yet.
     unwritten: Vec<Kept>,
@@ -78,8 +78,12 @@ impl Keeper {
         let mut memory = self.memory();
         let Memory { vips, unwritten, lines, told, .. } = &mut *memory;
         for vip in &status.vips {
-            let Some(past) = vips.get_mut(&vip.name) else { continue };
+            let past = vips.entry(vip.name.clone()).or_default();
             let total = vip.counters.gained + vip.counters.lost;
+            // Another VIP of that name, since the configuration was read again.
+            if total < past.seen {
+                past.seen = 0;
+            }
             let new = usize::try_from(total.saturating_sub(past.seen)).unwrap_or(usize::MAX);
             past.seen = past.seen.max(total);
             // The picture has the newest first, and no more than so many.

@@ -82,19 +82,12 @@ enum Hold {
 
 impl Election {
     pub(super) fn new(id: VipId, settings: VipSettings, rules: Rules, now: Instant) -> Self {
-        let router = Router::new(router::Settings {
-            vrid: settings.virtual_router_id,
-            priority: rules.priority,
-            interval: settings.interval,
-            preempt: rules.preempt,
-            checksum: settings.checksum,
-        });
         Self {
             id,
             drained: settings.drained,
+            router: Router::new(router_settings(&settings, &rules)),
             settings,
             rules,
-            router,
             hold: Hold::Absent,
             standing: Standing::KernelUnasked,
             told: "",
@@ -109,6 +102,28 @@ impl Election {
             peers: Peers::default(),
             record: Record::default(),
         }
+    }
+
+    /// The operator says something else of this VIP: which one it is, and where it is, stays, and with it the router's state
+    /// and timers.
+    pub(super) fn reconfigure(&mut self, now: Instant, settings: VipSettings, rules: Rules) {
+        self.touched = true;
+        let same_list = settings.addresses == self.settings.addresses;
+        self.router.reconfigure(now, router_settings(&settings, &rules));
+        (self.settings, self.rules) = (settings, rules);
+        if let Hold::Bound { renew, .. } = &mut self.hold
+            && !same_list
+        {
+            *renew = now;
+            // What is missing now was removed by nobody: it is put there without a word.
+            self.late = Some(now);
+            self.announce_again(now, now);
+        }
+    }
+
+    /// Nothing of this VIP, which is not configured any more, is left.
+    pub(super) fn has_retired(&self, kernel: &KernelView) -> bool {
+        self.settings.retired && self.is_unbound(kernel)
     }
 
     /// Whether a deadline has come.
@@ -172,6 +187,9 @@ impl Election {
         // Its election is not handed over: the next process begins in Backup, as the RFC says.
         if around.handing_over {
             return Some(Standing::Stopping);
+        }
+        if self.settings.retired {
+            return Some(Standing::Removed);
         }
         if self.drained {
             return Some(Standing::Drained);
@@ -528,4 +546,14 @@ impl Election {
 /// Binds or renews for as long as a bound address ever may stay without us.
 fn binding(vip: VipId, link: u32, now: Instant) -> Output {
     Output::Bind { vip, link, lifetime: deadline::LIFETIME, not_after: deadline::not_after(now) }
+}
+
+fn router_settings(vip: &VipSettings, rules: &Rules) -> router::Settings {
+    router::Settings {
+        vrid: vip.virtual_router_id,
+        priority: rules.priority,
+        interval: vip.interval,
+        preempt: rules.preempt,
+        checksum: vip.checksum,
+    }
 }

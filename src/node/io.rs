@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use vrrp::time::Instant;
 use vrrp::wire::advert::{Advert, ChecksumForm};
 
-use super::settings::InterfaceId;
+use super::settings::{InterfaceId, Settings};
 use crate::gate::evidence::{EtcdReport, EtcdRequest, PatroniReport, RoleReport, VipId};
 
 /// Something happened.
@@ -70,6 +70,10 @@ pub enum Input {
         /// Not here.
         drained: bool,
     },
+    /// The operator says something else than before. The first interfaces and VIPs are those that are known.
+    Reload(Box<Settings>),
+    /// The operator said something else, and it was not taken, for this reason.
+    ReloadRefused(String),
     /// Release everything; the daemon is about to end.
     Stop,
     /// Leave everything in its place; the daemon is about to end, and the next one to go on.

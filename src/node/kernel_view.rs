@@ -35,6 +35,18 @@ impl KernelView {
         Self { interfaces, own: Vec::new(), vips, resyncs: 0, dumped: false }
     }
 
+    /// The operator says something else: these are the interfaces now, of which the first ones are those that are known, and
+    /// these the addresses of the VIPs.
+    pub(super) fn reconfigure(&mut self, interfaces: &[String], vips: impl Iterator<Item = IpAddr>) {
+        let new = interfaces.iter().skip(self.interfaces.len());
+        self.interfaces.extend(new.map(|name| Interface { name: name.clone(), link: None }));
+        let known =
+            std::mem::take(&mut self.own).into_iter().chain(std::mem::take(&mut self.vips).into_values().flatten());
+        let known: Vec<_> = known.collect();
+        self.vips = vips.map(|address| (address, Vec::new())).collect();
+        known.into_iter().for_each(|address| self.added(address));
+    }
+
     /// Returns whether the interface has another MAC than before: what the segment was told of is wrong then.
     pub(super) fn set_link(&mut self, interface: InterfaceId, link: Option<Link>) -> bool {
         let Some(known) = self.interfaces.get_mut(interface.0) else { return false };
@@ -81,11 +93,6 @@ impl KernelView {
         self.interfaces.get(interface.0).map_or("", |interface| interface.name.as_str())
     }
 
-    /// All of them.
-    pub(super) fn interfaces(&self) -> impl Iterator<Item = InterfaceId> {
-        (0..self.interfaces.len()).map(InterfaceId)
-    }
-
     pub(super) fn added(&mut self, address: Address) {
         let list = self.vips.get_mut(&address.address).unwrap_or(&mut self.own);
         match list.iter_mut().find(|known| same_place(known, &address)) {
@@ -116,7 +123,7 @@ impl KernelView {
     /// The VIP is certain to be nowhere.
     pub(super) fn absent(&mut self, vip: &VipSettings) {
         let links = self.links(vip);
-        for net in &vip.addresses {
+        for net in vip.present_and_former() {
             self.vips.entry(net.addr()).or_default().retain(|place| !concerns(place, links));
         }
     }
@@ -128,16 +135,19 @@ impl KernelView {
             let list = self.vips.entry(net.addr()).or_default();
             list.retain(|place| belongs(place, net, link) || !concerns(place, links));
         }
+        for net in &vip.former {
+            self.vips.entry(net.addr()).or_default().retain(|place| !concerns(place, links));
+        }
     }
 
-    /// Where the addresses of a VIP are, each with how it is configured.
-    pub(super) fn places<'a>(&'a self, vip: &'a VipSettings) -> impl Iterator<Item = (&'a Address, &'a IpNet)> {
-        let links = self.links(vip);
-        let of = move |net: &'a IpNet| {
-            let places = self.vips.get(&net.addr()).into_iter().flatten().filter(move |place| concerns(place, links));
-            places.map(move |place| (place, net))
-        };
-        vip.addresses.iter().flat_map(of)
+    /// Where the addresses of a VIP are, each with whether it is where it belongs. One that it does not have any more belongs
+    /// nowhere.
+    pub(super) fn places<'a>(&'a self, vip: &'a VipSettings) -> impl Iterator<Item = (&'a Address, bool)> {
+        let (link, links) = (self.place(vip), self.links(vip));
+        let of = move |net: &'a IpNet| self.vips.get(&net.addr()).into_iter().flatten().map(move |place| (place, net));
+        let present = vip.addresses.iter().flat_map(of).map(move |(place, net)| (place, belongs(place, net, link)));
+        let former = vip.former.iter().flat_map(of).map(|(place, _)| (place, false));
+        present.chain(former).filter(move |(place, _)| concerns(place, links))
     }
 
     /// The interfaces that a VIP has to do with.
@@ -166,8 +176,7 @@ impl KernelView {
 
     /// Whether an address of the VIP is also where it does not belong.
     pub(super) fn has_strays(&self, vip: &VipSettings) -> bool {
-        let link = self.place(vip);
-        self.places(vip).any(|(place, net)| !belongs(place, net, link))
+        self.places(vip).any(|(_, belongs)| !belongs)
     }
 
     /// Whether this is an address of the host itself.

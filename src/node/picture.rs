@@ -1,5 +1,6 @@
 //! Draws the node's [`Status`].
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use vrrp::time::Instant;
@@ -19,8 +20,7 @@ impl Node {
     /// The node as it is now.
     pub fn status(&self, now: Instant) -> Status {
         let around = self.surroundings(now);
-        let mut clients = self.clients.vips.iter();
-        let vips = self.vips.iter().map(|vip| vip.status(&around, clients.next()));
+        let vips = self.vips.iter().map(|vip| vip.status(&around, self.clients.vips.get(vip.id.0)));
         let elections = self.elections.iter().map(|election| election.status(&around));
         let follows_primary = !self.vips.is_empty();
         Status {
@@ -29,6 +29,7 @@ impl Node {
             taken: now.since(Instant::ZERO),
             age: Duration::ZERO,
             uptime: now.since(self.started),
+            config: self.reloads.status(now),
             etcd: follows_primary.then(|| self.etcd_status(now)),
             postgres: follows_primary.then(|| self.postgres_status(now)),
             failsafe: self.asking_patroni.as_ref().map(|url| {
@@ -42,7 +43,7 @@ impl Node {
                     error: report.and_then(|report| report.answer.as_ref().err().cloned()),
                 }
             }),
-            interfaces: self.kernel.interfaces().map(|interface| self.interface_status(interface)).collect(),
+            interfaces: self.interfaces().into_iter().map(|interface| self.interface_status(interface)).collect(),
             vips: vips.chain(elections).collect(),
             clients_trouble: self.clients.trouble.clone(),
             counters: NodeCounters {
@@ -82,6 +83,14 @@ impl Node {
         }
     }
 
+    /// Those that VIPs are on, or that are tracked; there may have been others.
+    fn interfaces(&self) -> BTreeSet<InterfaceId> {
+        let vips = self.vips.iter().map(|vip| &vip.settings);
+        let all = vips.chain(self.elections.iter().map(|election| &election.settings));
+        all.flat_map(|vip| [vip.interface, vip.carrier()].into_iter().chain(vip.follows.tracked().iter().copied()))
+            .collect()
+    }
+
     fn interface_status(&self, interface: InterfaceId) -> InterfaceStatus {
         let link = self.kernel.link(interface);
         InterfaceStatus {
@@ -100,6 +109,7 @@ impl Vip {
         let held = self.lock.held();
         let key = around.evidence.etcd.and_then(|etcd| etcd.locks.get(self.id.0)).and_then(Option::as_ref);
         VipStatus {
+            id: self.id,
             name: settings.name.clone(),
             follows: FollowsLabel::Primary,
             address: settings.address(),
@@ -141,6 +151,7 @@ impl Election {
         let now = around.evidence.now;
         let settings = &self.settings;
         VipStatus {
+            id: self.id,
             name: settings.name.clone(),
             follows: FollowsLabel::None,
             address: settings.address(),

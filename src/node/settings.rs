@@ -19,7 +19,10 @@ pub struct Settings {
     pub interfaces: Vec<String>,
     /// `[policy]`.
     pub policy: Policy,
-    /// The VIPs: those that follow the primary first, since they are the ones that have locks in etcd.
+    /// The VIPs. A [`VipId`](crate::gate::evidence::VipId) is a position in this list, and stays one as long as the daemon
+    /// lives: what is configured later comes at the end, and what is not configured any more stays as [`retired`].
+    ///
+    /// [`retired`]: VipSettings::retired
     pub vips: Vec<VipSettings>,
 }
 
@@ -50,8 +53,14 @@ pub struct VipSettings {
     pub unicast_peers: Vec<IpAddr>,
     /// Who decides where it is.
     pub follows: Follows,
-    /// Put on hold by hand before the daemon started.
+    /// Put on hold by hand before the daemon knew it.
     pub drained: bool,
+    /// Addresses that it had before the operator said something else: they are to be nowhere on this host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<IpNet>,
+    /// Not configured any more: it leaves, and is forgotten when it has left.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retired: bool,
 }
 
 /// The two kinds of addresses, and of virtual routers.
@@ -94,6 +103,16 @@ impl Family {
     }
 }
 
+impl Follows {
+    /// Interfaces that have to be up besides the VIP's own.
+    pub fn tracked(&self) -> &[InterfaceId] {
+        match self {
+            Self::Primary => &[],
+            Self::None(rules) => &rules.track,
+        }
+    }
+}
+
 impl VipSettings {
     /// The first address: by this the VIP goes where there is room for one only.
     pub fn address(&self) -> IpAddr {
@@ -108,6 +127,11 @@ impl VipSettings {
     /// Whether this is one of its addresses.
     pub fn has(&self, address: IpAddr) -> bool {
         self.addresses.iter().any(|own| own.addr() == address)
+    }
+
+    /// Everything of it that may be on this host.
+    pub fn present_and_former(&self) -> impl Iterator<Item = &IpNet> {
+        self.addresses.iter().chain(&self.former)
     }
 
     /// Those of its addresses, in an order that does not depend on how a node lists them: ties of an election are broken in

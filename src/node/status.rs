@@ -1,5 +1,6 @@
 //! One picture of the node for everybody who looks: status, metrics, logs. None of them computes a second truth.
 
+mod config;
 mod counters;
 mod evidence;
 mod histogram;
@@ -16,6 +17,7 @@ use serde::Serialize;
 use self::seconds::seconds;
 use crate::gate::evidence::Role;
 
+pub use config::ConfigStatus;
 pub use counters::{NodeCounters, VipCounters};
 pub use evidence::{EtcdStatus, FailsafeStatus, InterfaceStatus, PatroniStatus, PostgresStatus};
 pub use histogram::{BUCKETS, Histogram};
@@ -41,6 +43,8 @@ pub struct Status {
     /// How long the daemon has been running.
     #[serde(serialize_with = "seconds")]
     pub uptime: Duration,
+    /// The configuration in force.
+    pub config: ConfigStatus,
     /// What etcd says; `None` where no VIP follows the primary.
     pub etcd: Option<EtcdStatus>,
     /// What the local PostgreSQL says; `None` where no VIP follows the primary.
@@ -65,6 +69,8 @@ impl Status {
         let older = |age: &mut Option<Duration>| *age = age.map(|age| age + passed);
         picture.age += passed;
         picture.uptime += passed;
+        picture.config.age += passed;
+        older(&mut picture.config.refusal_age);
         picture.etcd.iter_mut().for_each(|etcd| older(&mut etcd.age));
         picture.postgres.iter_mut().for_each(|postgres| older(&mut postgres.age));
         if let Some(failsafe) = &mut picture.failsafe {

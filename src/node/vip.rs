@@ -183,18 +183,11 @@ pub(super) struct Vip {
 
 impl Vip {
     pub(super) fn new(id: VipId, settings: VipSettings, now: Instant) -> Self {
-        let router = Router::new(router::Settings {
-            vrid: settings.virtual_router_id,
-            priority: Priority::OWNER,
-            interval: settings.interval,
-            preempt: Preempt::AT_ONCE,
-            checksum: settings.checksum,
-        });
         Self {
             id,
             drained: settings.drained,
+            router: Router::new(router_settings(&settings)),
             settings,
-            router,
             phase: Phase::Closed,
             phase_since: now,
             lock: Lock::None,
@@ -217,6 +210,22 @@ impl Vip {
             look_again: false,
             peers: Peers::default(),
             record: Record::default(),
+        }
+    }
+
+    /// The operator says something else of this VIP: which one it is, where it is, and by which lock, stays. Addresses that it
+    /// has from now on are bound with its next renewal, which is due at once; those that it has no more are strays of it.
+    pub(super) fn reconfigure(&mut self, now: Instant, settings: VipSettings) {
+        let same_list = settings.addresses == self.settings.addresses;
+        self.router.reconfigure(now, router_settings(&settings));
+        self.settings = settings;
+        if let Phase::Active { renew, .. } = &mut self.phase
+            && !same_list
+        {
+            *renew = now;
+            // What is missing now was removed by nobody: it is put there without a word.
+            self.late = Some(now);
+            self.announce_again(now);
         }
     }
 
@@ -451,6 +460,11 @@ impl Vip {
         }
     }
 
+    /// Nothing of this VIP, which is not configured any more, is left.
+    pub(super) fn has_retired(&self, kernel: &KernelView) -> bool {
+        self.settings.retired && self.is_gone(kernel)
+    }
+
     /// Nothing of this VIP is left, here or in etcd.
     pub(super) fn is_gone(&self, kernel: &KernelView) -> bool {
         matches!((&self.phase, &self.lock), (Phase::Closed, Lock::None)) && !kernel.is_present(&self.settings)
@@ -523,5 +537,16 @@ impl Vip {
         let absent = !around.kernel.is_present(&self.settings) || !stands(Guard::RevokeAbsent);
         let revoke = self.lock.deadline().filter(|_| absent);
         [phase, leave, revoke, self.router.deadline(), self.newcomers.deadline()].into_iter().flatten().min()
+    }
+}
+
+/// The gate's owner: whoever may hold the VIP is to be Active at once, and yields to nobody.
+fn router_settings(vip: &VipSettings) -> router::Settings {
+    router::Settings {
+        vrid: vip.virtual_router_id,
+        priority: Priority::OWNER,
+        interval: vip.interval,
+        preempt: Preempt::AT_ONCE,
+        checksum: vip.checksum,
     }
 }

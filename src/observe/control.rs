@@ -19,10 +19,10 @@ use tokio::time::timeout;
 
 use super::seen;
 use super::text::{self, Look};
-use crate::gate::evidence::VipId;
 use crate::history::Keeper;
 use crate::node::status::Status;
 use crate::reactor::Command;
+use crate::reload::{self, Wanted};
 use crate::{clock, drained};
 
 /// How long a client may take to ask, and to read what it is sent.
@@ -61,6 +61,9 @@ pub enum Ask {
         /// Which VIP.
         name: String,
     },
+    /// That the configuration is read again. Answered by [`RELOADED`] and a line for each thing that changes, or by
+    /// [`REFUSED`].
+    Reload,
 }
 
 /// Begins the answer to [`Ask::HandOver`].
@@ -69,6 +72,8 @@ pub const ACCEPTED: &str = "handing over";
 pub const DRAINING: &str = "draining";
 /// Begins the answer to [`Ask::Undrain`].
 pub const UNDRAINING: &str = "undraining";
+/// Begins the answer to [`Ask::Reload`].
+pub const RELOADED: &str = "reloaded\n";
 /// Begins the other one; why, follows.
 pub const REFUSED: &str = "refused: ";
 
@@ -83,6 +88,7 @@ impl Ask {
             Self::Drain { name, keep: false } => format!("d{name}\n").into(),
             Self::Drain { name, keep: true } => format!("D{name}\n").into(),
             Self::Undrain { name } => format!("u{name}\n").into(),
+            Self::Reload => b"r".into(),
         }
     }
 }
@@ -115,6 +121,7 @@ pub async fn serve(
     status: watch::Receiver<Arc<Status>>,
     history: Arc<Keeper>,
     commands: mpsc::Sender<Command>,
+    reloads: mpsc::Sender<Wanted>,
 ) {
     let clients = Arc::new(Semaphore::new(CLIENTS));
     loop {
@@ -124,10 +131,11 @@ pub async fn serve(
             continue;
         };
         let (status, history) = (seen(&status), history.clone());
-        let (runtime_dir, commands) = (runtime_dir.clone(), commands.clone());
+        let (runtime_dir, commands, reloads) = (runtime_dir.clone(), commands.clone(), reloads.clone());
         tokio::spawn(async move {
             // A client that asks nothing or reads nothing is left; it learns so from the end of the stream.
-            let _ = timeout(PATIENCE, answer(stream, &runtime_dir, &status, &history, &commands)).await;
+            let answer = answer(stream, &runtime_dir, &status, &history, &commands, &reloads);
+            let _ = timeout(PATIENCE, answer).await;
             drop(permit);
         });
     }
@@ -139,6 +147,7 @@ async fn answer(
     status: &Status,
     history: &Keeper,
     commands: &mpsc::Sender<Command>,
+    reloads: &mpsc::Sender<Wanted>,
 ) -> io::Result<()> {
     let mut ask = [0];
     stream.read_exact(&mut ask).await?;
@@ -148,6 +157,15 @@ async fn answer(
             let mut name = String::new();
             let _ = BufReader::new((&mut stream).take(LONGEST_NAME)).read_line(&mut name).await?;
             may_ask(&stream).and_then(|()| drain(runtime_dir, status, name.trim_end_matches('\n'), kind))
+        }
+        [b'r'] => {
+            let reloaded = match may_ask(&stream) {
+                Ok(()) => reload::ask(reloads).await,
+                Err(why) => Err(why),
+            };
+            let answer = reloaded.map_or_else(|why| format!("{REFUSED}{why}\n"), |what| format!("{RELOADED}{what}"));
+            stream.write_all(answer.as_bytes()).await?;
+            return stream.shutdown().await;
         }
         _ => {
             let look = Look { now: clock::time_of_day(), colour: ask == [b'c'] };
@@ -165,8 +183,8 @@ async fn answer(
         Err(why) => format!("{REFUSED}{why}\n"),
     };
     // What is noted is done, whether anybody still wants to hear of it or not.
-    if let Ok((_, command @ Command::Drain(..))) = asked {
-        let _ = commands.send(command).await;
+    if let Ok((_, command @ Command::Drain(..))) = &asked {
+        let _ = commands.send(command.clone()).await;
     }
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await?;
@@ -179,7 +197,7 @@ async fn answer(
 
 /// Notes what is to last, and says what is to be done now.
 fn drain(runtime_dir: &Path, status: &Status, name: &str, kind: u8) -> Result<(&'static str, Command), String> {
-    let Some(vip) = status.vips.iter().position(|vip| vip.name == name) else {
+    let Some(vip) = status.vips.iter().find(|vip| vip.name == name) else {
         let names: Vec<_> = status.vips.iter().map(|vip| vip.name.as_str()).collect();
         return Err(format!("there is no VIP {name:?} here; there are {}", names.join(", ")));
     };
@@ -189,7 +207,7 @@ fn drain(runtime_dir: &Path, status: &Status, name: &str, kind: u8) -> Result<(&
         note.map_err(|error| format!("{}: {error}", drained::path(runtime_dir).display()))?;
     }
     let drained = kind != b'u';
-    Ok((if drained { DRAINING } else { UNDRAINING }, Command::Drain(VipId(vip), drained)))
+    Ok((if drained { DRAINING } else { UNDRAINING }, Command::Drain(vip.id, drained)))
 }
 
 /// The socket's group may look. To end the daemon, or to move a VIP, is for root and for the daemon's own user.

@@ -66,6 +66,13 @@ impl Writer<'_> {
             .map(|interface| (vec![("interface", interface.name.as_str())], f64::from(u8::from(interface.up))));
         let help = "Whether the interface exists, is up and has carrier";
         self.series("interface_up", help, MetricType::Gauge, &up.collect::<Vec<_>>())?;
+        let config = &status.config;
+        self.age("config_age_seconds", "How long ago the configuration in force was read", Some(config.age))?;
+        let help = "Whether the configuration is the one that was last read, and not refused";
+        self.flag("config_last_reload_successful", help, config.refusal.is_none())?;
+        let reloads = [("taken", config.reloads), ("refused", config.refused)];
+        let reloads = reloads.map(|(result, count)| (vec![("result", result)], count as f64));
+        self.series("config_reloads", "Times the configuration was read again", MetricType::Counter, &reloads)?;
         let counters = &status.counters;
         self.count("etcd_errors", "Rounds with etcd that failed", counters.etcd_errors)?;
         self.count("etcd_rebuilt", "Times etcd turned out to be another one or an older copy", counters.etcd_rebuilt)?;

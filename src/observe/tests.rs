@@ -127,6 +127,7 @@ fn a_daemon_without_evidence_is_not_ready() {
 fn whole_picture() -> Status {
     let second = Some(Duration::from_secs(1));
     let mut status = picture();
+    (status.config.refusal, status.config.refusal_age) = (Some(String::new()), second);
     status.etcd = Some(EtcdStatus {
         age: second,
         endpoint: Some(String::new()),

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use self::paint::Paint;
 use super::STUCK;
-use crate::node::status::{NodeCounters, Status};
+use crate::node::status::{ConfigStatus, NodeCounters, Status};
 use crate::words::{harmless, span};
 
 /// How the picture is drawn.
@@ -49,10 +49,22 @@ impl Canvas {
         status.vips.iter().try_for_each(|vip| self.vip(status, vip))?;
         writeln!(self.out, "\nevidence")?;
         self.evidence(status)?;
+        self.config(&status.config)?;
         if let Some(trouble) = &status.clients_trouble {
             self.line("clients", &format!("not known to other nodes: {}", harmless(trouble)))?;
         }
         self.counted(&status.counters)
+    }
+
+    /// Only where it is not the one from the start.
+    fn config(&mut self, config: &ConfigStatus) -> Result {
+        if let (Some(why), Some(age)) = (&config.refusal, config.refusal_age) {
+            return self.warn("config", &format!("another was refused {} ago: {}", span(age), harmless(why)));
+        }
+        match config.reloads {
+            0 => Ok(()),
+            _ => self.line("config", &format!("read again {} ago", span(config.age))),
+        }
     }
 
     fn counted(&mut self, counters: &NodeCounters) -> Result {

@@ -25,6 +25,8 @@ pub fn input(input: &Input) -> String {
             let mac: Vec<_> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
             format!("{address} is said to be at {}", mac.join(":"))
         }
+        Input::Reload(settings) => format!("another configuration, {} VIPs", settings.vips.len()),
+        Input::ReloadRefused(why) => format!("another configuration, refused: {why}"),
         Input::Drain { drained: true, .. } => "drain".to_owned(),
         Input::Drain { drained: false, .. } => "undrain".to_owned(),
         Input::Etcd(report) => format!("etcd: {}", etcd(report)),

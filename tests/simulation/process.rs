@@ -104,6 +104,8 @@ impl World {
             unicast_peers: Vec::new(),
             follows: Follows::Primary,
             drained: false,
+            former: Vec::new(),
+            retired: false,
         };
         let me = Identity {
             member: host.name.clone(),

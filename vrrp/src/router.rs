@@ -128,6 +128,15 @@ impl Router {
         &self.settings
     }
 
+    /// The operator says something else, of the same virtual router. No timer is started anew: what changes shows from the next
+    /// event on, and a shorter Advertisement_Interval of an Active from now on.
+    pub fn reconfigure(&mut self, now: Instant, settings: Settings) {
+        self.settings = settings;
+        if let Phase::Active { advert } = &mut self.phase {
+            *advert = (*advert).min(now + settings.interval.duration());
+        }
+    }
+
     /// The address that this router's advertisements come from, of IPv4 or IPv6: breaks the tie between equal priorities in
     /// its family. Without one, an equal priority is yielded to. A virtual router whose addresses are of both families has
     /// the primary address of the same family on each of its hosts.

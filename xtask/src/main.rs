@@ -1,12 +1,14 @@
 //! Developer commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask simulate`, `cargo xtask fuzz`,
-//! `cargo xtask chaos` and `cargo xtask bench`.
+//! `cargo xtask chaos`, `cargo xtask bench`, `cargo xtask dist` and `cargo xtask package-test`.
 
 mod bench;
 mod chaos;
 mod demo;
+mod dist;
 mod fuzz;
 mod interrupt;
 mod older;
+mod package_test;
 mod simulate;
 mod test;
 mod workspace;
@@ -44,6 +46,10 @@ enum Command {
     /// Measure the daemon beside Keepalived and FRR
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Build the Debian package and the tarball, below target/dist
+    Dist(dist::Dist),
+    /// Install, upgrade and remove the Debian package on a Debian that is booted for it
+    PackageTest,
 }
 
 fn main() -> Result<()> {
@@ -56,6 +62,8 @@ fn main() -> Result<()> {
         Command::Chaos(chaos) => chaos::run(&chaos),
         Command::Fuzz(run) => fuzz::run(&run),
         Command::Bench(bench) => bench::run(&bench),
+        Command::Dist(options) => dist::run(&options),
+        Command::PackageTest => package_test::run(),
     };
     interrupt::wait_if_interrupted();
     result

@@ -43,22 +43,40 @@ pub(crate) fn shown(command: &Command) -> String {
 /// Builds the daemon as it is shipped and returns its path.
 pub(crate) fn build_release() -> Result<PathBuf> {
     run(&mut cargo(["build", "--release", "--package", ROOT_PACKAGE, "--bin", "pgvrrp"]))?;
-    let target =
-        metadata()?["target_directory"].as_str().map(PathBuf::from).context("cargo names no target directory")?;
-    Ok(target.join("release/pgvrrp"))
+    Ok(target_dir()?.join("release/pgvrrp"))
+}
+
+/// Where cargo builds.
+pub(crate) fn target_dir() -> Result<PathBuf> {
+    metadata()?["target_directory"].as_str().map(PathBuf::from).context("cargo names no target directory")
+}
+
+/// What cargo knows of one of the workspace's packages.
+pub(crate) fn package(name: &str) -> Result<Value> {
+    let mut metadata = metadata()?;
+    let packages = metadata["packages"].as_array_mut().into_iter().flatten();
+    packages.map(Value::take).find(|package| package["name"] == name).with_context(|| format!("no package {name}"))
+}
+
+/// What cargo knows of the workspace and of every crate that it is made of.
+pub(crate) fn metadata_of_everything() -> Result<Value> {
+    ask(["metadata", "--locked", "--format-version", "1"])
 }
 
 /// The names of the root package's integration tests.
 pub(crate) fn integration_tests() -> Result<Vec<String>> {
-    let metadata = metadata()?;
-    let packages = metadata["packages"].as_array().into_iter().flatten();
-    let targets = packages.filter(|p| p["name"] == ROOT_PACKAGE).flat_map(|p| p["targets"].as_array()).flatten();
+    let package = package(ROOT_PACKAGE)?;
+    let targets = package["targets"].as_array().into_iter().flatten();
     let tests = targets.filter(|t| t["kind"][0] == "test");
     Ok(tests.filter_map(|t| t["name"].as_str().map(ToOwned::to_owned)).collect())
 }
 
 fn metadata() -> Result<Value> {
-    let output = cargo(["metadata", "--no-deps", "--format-version", "1"]).output().context("cannot run cargo")?;
+    ask(["metadata", "--no-deps", "--format-version", "1"])
+}
+
+fn ask<'a>(args: impl IntoIterator<Item = &'a str>) -> Result<Value> {
+    let output = cargo(args).output().context("cannot run cargo")?;
     if !output.status.success() {
         bail!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
     }

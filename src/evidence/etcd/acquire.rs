@@ -19,7 +19,9 @@ pub(super) async fn acquire(
     ttl: u64,
     expect: Expect,
 ) -> Acquisition {
-    let (Some(key), Ok(json)) = (keys.locks.get(vip.0), seal(value, Secret::random().as_ref())) else {
+    let (Some(key), Ok(json)) =
+        (keys.locks.get(vip.0).and_then(Option::as_ref), seal(value, Secret::random().as_ref()))
+    else {
         return Acquisition::Failed { reason: "this VIP has no key".to_owned() };
     };
     let limit = endpoints.timeout();

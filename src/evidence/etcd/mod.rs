@@ -56,25 +56,37 @@ pub struct Bystanders {
 
 /// Serves requests until their channel is closed. Each runs by itself, so that a slow one delays no other; how many
 /// there can be is bounded by the node, which has one round and per VIP one other request under
-/// way. Has to be run within a [`tokio::task::LocalSet`].
+/// way. `keys` are those to read now. Has to be run within a [`tokio::task::LocalSet`].
 pub async fn run(
     settings: Settings,
+    mut keys: tokio::sync::watch::Receiver<Arc<Keys>>,
     mut requests: mpsc::UnboundedReceiver<EtcdRequest>,
     reports: mpsc::UnboundedSender<EtcdReport>,
     bystanders: Bystanders,
 ) {
-    let keys = Arc::new(settings.keys);
     let endpoints = Arc::new(Endpoints::new(settings.endpoints, settings.tls, settings.credentials, settings.timeout));
     let resolver = Arc::new(parse::Resolver::default());
     let Bystanders { keyring, peers } = bystanders;
     let keyring = Arc::new(keyring);
-    let tasks = [
-        spawn_local(watch::run(endpoints.clone(), keys.clone(), reports.clone())),
-        spawn_local(surroundings::members(endpoints.clone(), keys.clone(), resolver.clone(), peers)),
-        spawn_local(surroundings::switchovers(endpoints.clone(), keys.clone(), reports.clone())),
+    let mut names = keys.borrow_and_update().clone();
+    let mut hints = spawn_local(watch::run(endpoints.clone(), names.clone(), reports.clone()));
+    let others = [
+        spawn_local(surroundings::members(endpoints.clone(), names.clone(), resolver.clone(), peers)),
+        spawn_local(surroundings::switchovers(endpoints.clone(), names.clone(), reports.clone())),
     ];
-    while let Some(request) = requests.recv().await {
-        let (endpoints, keys, reports) = (endpoints.clone(), keys.clone(), reports.clone());
+    loop {
+        let request = tokio::select! {
+            biased;
+            Ok(()) = keys.changed() => {
+                names = keys.borrow_and_update().clone();
+                hints.abort();
+                hints = spawn_local(watch::run(endpoints.clone(), names.clone(), reports.clone()));
+                continue;
+            }
+            Some(request) = requests.recv() => request,
+            else => break,
+        };
+        let (endpoints, keys, reports) = (endpoints.clone(), names.clone(), reports.clone());
         let (resolver, keyring) = (resolver.clone(), keyring.clone());
         spawn_local(async move {
             let report = match request {
@@ -94,5 +106,6 @@ pub async fn run(
             let _ = reports.send(report);
         });
     }
-    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    hints.abort();
+    others.iter().for_each(tokio::task::JoinHandle::abort);
 }

@@ -86,7 +86,7 @@ async fn read(
     url: &str,
 ) -> Result<Observation, Failed> {
     let asked = clock::now();
-    let names = [&keys.leader, &keys.member, &keys.config, &keys.initialize].into_iter().chain(&keys.locks);
+    let names = [&keys.leader, &keys.member, &keys.config, &keys.initialize].into_iter().chain(keys.own());
     let operations: Vec<_> = names.map(|name| TxnOp::get(name.as_str(), None)).collect();
     let expected = operations.len();
     let response = client.txn(Txn::new().and_then(operations)).await?;
@@ -111,7 +111,10 @@ async fn read(
         Some(kv) => Some(resolver.member(kv.value()).await),
         None => None,
     };
-    let secrets = (0..keys.locks.len()).map(|lock| value(4 + lock).and_then(lock_secret)).collect();
+    // Those of the VIPs that have one, in their places among all.
+    let mut locks = answers.iter().skip(4).map(|answer| answer.kvs().first());
+    let locks: Vec<_> = keys.locks.iter().map(|key| key.as_ref().and_then(|_| locks.next().flatten())).collect();
+    let secrets = locks.iter().map(|lock| lock.and_then(lock_secret)).collect();
     keyring.send_if_modified(|known| std::mem::replace(known, secrets) != *known);
     Ok(Observation {
         asked,
@@ -124,9 +127,10 @@ async fn read(
             lease: kv.lease(),
             remaining: None,
         }),
-        locks: (0..keys.locks.len())
+        locks: locks
+            .into_iter()
             .map(|lock| {
-                value(4 + lock).map(|kv| LockKey {
+                lock.map(|kv| LockKey {
                     mod_revision: kv.mod_revision(),
                     lease: kv.lease(),
                     holder: lock_holder(kv.value()),

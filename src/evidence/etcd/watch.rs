@@ -22,7 +22,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// Watches K, V and Patroni's configuration, for as long as somebody listens.
 pub(super) async fn run(endpoints: Arc<Endpoints>, keys: Arc<Keys>, reports: mpsc::UnboundedSender<EtcdReport>) {
-    let names: Vec<_> = [&keys.leader].into_iter().chain(&keys.locks).chain([&keys.config]).collect();
+    let names: Vec<_> = [&keys.leader].into_iter().chain(keys.own()).chain([&keys.config]).collect();
     // What changed before the stream stood is not told by it: its creation is a hint as well.
     let meaning = |message: &WatchResponse| {
         let is_news = message.created() || !message.events().is_empty();

@@ -11,6 +11,8 @@ pub(super) enum Standing {
     Stopping,
     /// `pgvrrp drain`.
     Drained,
+    /// The VIP is not configured any more.
+    Removed,
     /// The interface does not exist.
     NoInterface(String),
     /// It is down, or has no carrier.
@@ -36,6 +38,7 @@ impl Standing {
             Self::KernelUnasked => "kernel_unasked",
             Self::Stopping => "stopping",
             Self::Drained => "drained",
+            Self::Removed => "removed",
             Self::NoInterface(_) => "no_interface",
             Self::InterfaceDown(_) => "interface_down",
             Self::TrackedDown(_) => "tracked_down",
@@ -53,6 +56,7 @@ impl fmt::Display for Standing {
             Self::KernelUnasked => write!(f, "the host's addresses have not been read yet"),
             Self::Stopping => write!(f, "the daemon is stopping"),
             Self::Drained => write!(f, "drained by hand: `pgvrrp undrain` ends that"),
+            Self::Removed => write!(f, "taken out of the configuration"),
             Self::NoInterface(name) => write!(f, "there is no interface {name}"),
             Self::InterfaceDown(name) => {
                 write!(f, "interface {name} is down, has no carrier, or cannot be listened on")

@@ -8,10 +8,14 @@ use serde::Serialize;
 
 use super::seconds::{opt_seconds, seconds};
 use super::{FollowsLabel, Move, PeerStatus, PhaseLabel, RouterLabel, VipCounters, VrrpStatus};
+use crate::gate::evidence::VipId;
 
 /// One VIP.
 #[derive(Clone, Debug, Serialize)]
 pub struct VipStatus {
+    /// Its number within this daemon.
+    #[serde(skip)]
+    pub id: VipId,
     /// Its name, the address unless configured.
     pub name: String,
     /// Who decides where it is.

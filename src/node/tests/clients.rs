@@ -41,7 +41,7 @@ fn newcomers_wait_from_the_moment_in_which_a_switchover_is_asked_for() {
     world.run(300 * MS);
     world.connections = 3;
     world.postgres(Role::Down);
-    world.run(150 * MS);
+    world.run(80 * MS);
     assert!(world.drops_syns && world.is_bound(), "the drain");
     world.run(100 * MS);
     assert!(!world.drops_syns && !world.is_bound());

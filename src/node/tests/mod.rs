@@ -12,6 +12,7 @@ mod lists;
 mod moves;
 mod refresh;
 mod refusals;
+mod reload;
 mod restart;
 mod virtual_mac;
 pub(crate) mod world;

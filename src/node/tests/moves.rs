@@ -71,7 +71,7 @@ fn a_planned_move_drains_cuts_removes_says_goodbye_and_lets_go_in_that_order() {
     world.connections = 3;
     world.postgres(Role::Down);
     assert_eq!(world.vip().phase.as_str(), "draining");
-    world.run(Duration::from_millis(199));
+    world.run(Duration::from_millis(99));
     assert!(world.is_bound(), "some are still connected");
     world.run(Duration::from_millis(2));
     assert!(!world.is_bound());

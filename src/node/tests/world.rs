@@ -47,6 +47,8 @@ pub(crate) fn settings(policy: Policy) -> Settings {
         unicast_peers: Vec::new(),
         follows: Follows::Primary,
         drained: false,
+        former: Vec::new(),
+        retired: false,
     };
     Settings { me: me(), interfaces: vec!["eth0".to_owned()], policy, vips: vec![vip] }
 }
@@ -60,8 +62,9 @@ enum Answer {
 /// One node and all it can see.
 pub(super) struct World {
     pub(super) node: Node,
-    /// The VIP's addresses.
+    /// The VIP's addresses, and those that it had before.
     pub(super) nets: Vec<IpNet>,
+    pub(super) former: Vec<IpNet>,
     pub(super) now: Instant,
     /// What the node wanted, with the time, requests to etcd and PostgreSQL left out.
     pub(super) log: Vec<(Instant, Output)>,
@@ -143,6 +146,7 @@ impl World {
         let leases = lock.iter().map(|lock| (lock.lease, 17)).collect();
         Self {
             nets: settings.vips[0].addresses.clone(),
+            former: Vec::new(),
             node: Node::new(settings, START),
             now: START,
             log: Vec::new(),
@@ -349,7 +353,7 @@ impl World {
 
     fn carry_out(&mut self, output: Output) -> Option<Answer> {
         self.log.push((self.now, output.clone()));
-        let vip = VipId(0);
+        let vip = output.vip().unwrap_or(VipId(0));
         let outcome = match output {
             Output::Etcd(request) => return self.etcd(request).map(|report| Answer::Later(Input::Etcd(report))),
             Output::AskPostgres { every } => {
@@ -416,10 +420,10 @@ impl World {
     /// Removes the VIP's addresses, but for those that stay; says how many.
     fn unbind(&mut self, stays: impl Fn(&Address, &IpNet) -> bool) -> usize {
         let before = self.addresses.len();
-        let nets = &self.nets;
+        let (nets, former) = (&self.nets, &self.former);
         self.addresses.retain(|address| {
-            let net = nets.iter().find(|net| net.addr() == address.address);
-            net.is_none_or(|net| stays(address, net))
+            let is = |net: &&IpNet| net.addr() == address.address;
+            nets.iter().find(is).is_none_or(|net| stays(address, net)) && !former.iter().any(|net| is(&net))
         });
         before - self.addresses.len()
     }
@@ -511,7 +515,8 @@ impl World {
             cluster_id: self.cluster_id,
             revision: self.revision,
             leader: self.leader.clone(),
-            locks: vec![self.lock.clone()],
+            // Of whatever number the VIP is: its lock is the same key.
+            locks: vec![self.lock.clone(); 2],
             config: Some(self.config).filter(|_| !self.config_unreadable),
             system_identifier: Some("42".to_owned()),
             member: self.member.clone(),

@@ -259,6 +259,7 @@ impl Vip {
             _ if around.stopping => Verdict::Shut(Reason::Stopping),
             // The address went with its interface. V only keeps it from a node that could serve.
             _ if around.kernel.place(&self.settings).is_none() => Verdict::Shut(self.no_interface(around)),
+            _ if self.settings.retired => Verdict::Shut(Reason::Removed),
             _ if self.drained => Verdict::Shut(Reason::Drained),
             Some(held) => verdict(&around.evidence, held, true),
             // Bound without V: there is no such state, and if there were, it would end here.

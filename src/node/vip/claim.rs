@@ -22,6 +22,7 @@ impl Vip {
             Lock::Revoking { .. } | Lock::Leaving { .. } if around.stopping => Claim::Wait(Reason::Stopping),
             Lock::Revoking { .. } | Lock::Leaving { .. } => Claim::Wait(Reason::Unlocking),
             Lock::Held { .. } if around.stopping => Claim::GiveUp(Reason::Stopping),
+            Lock::Held { .. } if self.settings.retired => Claim::GiveUp(Reason::Removed),
             Lock::Held { .. } if self.drained => Claim::GiveUp(Reason::Drained),
             Lock::Held { .. } if around.handing_over => Claim::Wait(Reason::HandingOver),
             // Without the interface there is nothing to bind to, and V only keeps others from serving.
@@ -43,6 +44,9 @@ impl Vip {
         }
         if around.handing_over {
             return Err(Reason::HandingOver);
+        }
+        if self.settings.retired {
+            return Err(Reason::Removed);
         }
         if self.drained {
             return Err(Reason::Drained);

@@ -158,6 +158,8 @@ function evidence(passed) {
     const state = index === null ? "does not exist" : up ? "up" : "down";
     list.push(["interface", [`${name} ${state}`, ...sources].join(", "), up ? "" : "warn"]);
   }
+  const { refusal, refusal_age } = status.config;
+  list.push(["config", refusal && `another was refused ${ago(refusal_age + passed)}: ${refusal}`, "warn"]);
   list.push(["clients", status.clients_trouble && `not known to other nodes: ${status.clients_trouble}`, "warn"]);
   return rows(list);
 }

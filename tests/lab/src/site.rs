@@ -24,7 +24,7 @@ use crate::netns::{NETNS_DIR, Namespace, ip};
 use crate::process::{self, Account};
 use crate::reaper;
 
-const PREFIX: &str = "pgvrrplab-";
+pub(crate) const PREFIX: &str = "pgvrrplab-";
 
 /// Short, since the path of a Unix socket has at most 107 bytes. Not `$TMPDIR`, for the same reason.
 const PARENT_DIR: &str = "/tmp";

@@ -38,7 +38,7 @@ pub(super) fn router6(number: u16) -> IpAddr {
     Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, number).into()
 }
 
-pub(super) fn net(text: &str) -> IpNet {
+pub(in crate::node::tests) fn net(text: &str) -> IpNet {
     text.parse().unwrap()
 }
 
@@ -56,7 +56,7 @@ pub(super) fn advert(source: IpAddr, priority: u8) -> Advert {
 }
 
 /// An election of priority 100 for [`VIP`].
-pub(super) fn vip() -> VipSettings {
+pub(in crate::node::tests) fn vip() -> VipSettings {
     VipSettings {
         name: "odoo".to_owned(),
         addresses: vec![net("10.0.20.200/32")],
@@ -72,11 +72,13 @@ pub(super) fn vip() -> VipSettings {
         }),
         virtual_mac: None,
         drained: false,
+        former: Vec::new(),
+        retired: false,
     }
 }
 
 /// The rules of such a VIP, to be changed.
-pub(super) fn rules(vip: &mut VipSettings) -> &mut Rules {
+pub(in crate::node::tests) fn rules(vip: &mut VipSettings) -> &mut Rules {
     match &mut vip.follows {
         Follows::None(rules) => rules,
         Follows::Primary => panic!("it follows the primary"),
@@ -85,7 +87,7 @@ pub(super) fn rules(vip: &mut VipSettings) -> &mut Rules {
 
 /// What the host's kernel answers to a bind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Binding {
+pub(in crate::node::tests) enum Binding {
     Done,
     Refused,
     /// Too late to have been asked.
@@ -96,48 +98,48 @@ pub(super) enum Binding {
 
 /// One host.
 #[derive(Debug)]
-pub(super) struct Host {
-    pub(super) node: Node,
-    pub(super) settings: Settings,
-    pub(super) now: Instant,
+pub(in crate::node::tests) struct Host {
+    pub(in crate::node::tests) node: Node,
+    pub(in crate::node::tests) settings: Settings,
+    pub(in crate::node::tests) now: Instant,
     /// What the node wanted, and when.
-    pub(super) log: Vec<(Instant, Output)>,
-    pub(super) links: Vec<Option<Link>>,
+    pub(in crate::node::tests) log: Vec<(Instant, Output)>,
+    pub(in crate::node::tests) links: Vec<Option<Link>>,
     /// Each with the time at which it was last given its lifetime.
-    pub(super) addresses: Vec<(Address, Instant)>,
+    pub(in crate::node::tests) addresses: Vec<(Address, Instant)>,
     /// What the kernel has to say of what was done: read when that is over.
     notices: Vec<Input>,
-    pub(super) binding: Binding,
-    pub(super) unbind_fails: bool,
-    pub(super) announce_fails: bool,
+    pub(in crate::node::tests) binding: Binding,
+    pub(in crate::node::tests) unbind_fails: bool,
+    pub(in crate::node::tests) announce_fails: bool,
 }
 
 impl Host {
     /// A node with one election.
-    pub(super) fn new() -> Self {
+    pub(in crate::node::tests) fn new() -> Self {
         Self::with(|_| {})
     }
 
     /// The same with another VIP.
-    pub(super) fn with(change: impl FnOnce(&mut VipSettings)) -> Self {
+    pub(in crate::node::tests) fn with(change: impl FnOnce(&mut VipSettings)) -> Self {
         let mut vip = vip();
         change(&mut vip);
         Self::of(vec![vip])
     }
 
-    pub(super) fn of(vips: Vec<VipSettings>) -> Self {
+    pub(in crate::node::tests) fn of(vips: Vec<VipSettings>) -> Self {
         let mut host = Self::before(vips, START);
         host.begin();
         host
     }
 
     /// A host whose daemon has not begun.
-    pub(super) fn before(vips: Vec<VipSettings>, now: Instant) -> Self {
+    pub(in crate::node::tests) fn before(vips: Vec<VipSettings>, now: Instant) -> Self {
         Self::at((ME, router6(11)), vips, now)
     }
 
     /// One that has these addresses on `eth0`.
-    pub(super) fn at((v4, v6): (Ipv4Addr, IpAddr), vips: Vec<VipSettings>, now: Instant) -> Self {
+    pub(in crate::node::tests) fn at((v4, v6): (Ipv4Addr, IpAddr), vips: Vec<VipSettings>, now: Instant) -> Self {
         let interfaces = vec!["eth0".to_owned(), "eth1".to_owned()];
         let settings = Settings { me: me(), interfaces, policy: Policy::default(), vips };
         let own = [own(2, v4.into()), own(2, v6), own(3, Ipv4Addr::new(10, 0, 30, 11).into())];
@@ -156,7 +158,7 @@ impl Host {
     }
 
     /// The daemon reads what the host has.
-    pub(super) fn begin(&mut self) {
+    pub(in crate::node::tests) fn begin(&mut self) {
         for interface in 0..self.links.len() {
             self.give(Input::Link { interface: InterfaceId(interface), link: self.links[interface] });
         }
@@ -164,11 +166,11 @@ impl Host {
     }
 
     /// A node that has become Active, calmly and between two beats.
-    pub(super) fn active() -> Self {
+    pub(in crate::node::tests) fn active() -> Self {
         Self::active_with(|_| {})
     }
 
-    pub(super) fn active_with(change: impl FnOnce(&mut VipSettings)) -> Self {
+    pub(in crate::node::tests) fn active_with(change: impl FnOnce(&mut VipSettings)) -> Self {
         let mut host = Self::with(change);
         host.run(45 * SECOND);
         assert!(host.is_bound(), "{}", host.why());
@@ -180,7 +182,7 @@ impl Host {
     // ---- What a test does ---------------------------------------------------------------------------------------
 
     /// Lets time pass, by the node's own deadlines.
-    pub(super) fn run(&mut self, span: Duration) {
+    pub(in crate::node::tests) fn run(&mut self, span: Duration) {
         let end = self.now + span;
         let mut steps = 0;
         while self.node.deadline() <= end {
@@ -193,14 +195,14 @@ impl Host {
     }
 
     /// The process is stopped: time passes for the kernel alone, and its notifications wait.
-    pub(super) fn freeze(&mut self, span: Duration) {
+    pub(in crate::node::tests) fn freeze(&mut self, span: Duration) {
         self.now += span;
         let gone = self.expire();
         gone.into_iter().for_each(|gone| self.give(Input::AddressRemoved(gone)));
     }
 
     /// The kernel removes what has reached the end of its lifetime.
-    pub(super) fn expire(&mut self) -> Vec<Address> {
+    pub(in crate::node::tests) fn expire(&mut self) -> Vec<Address> {
         let now = self.now;
         let lives = |(address, since): &(Address, Instant)| {
             address.lifetime.is_none_or(|lifetime| now < *since + Duration::from_secs(lifetime.into()))
@@ -210,37 +212,37 @@ impl Host {
         gone.into_iter().map(|(address, _)| address).collect()
     }
 
-    pub(super) fn hear(&mut self, advert: Advert) {
+    pub(in crate::node::tests) fn hear(&mut self, advert: Advert) {
         self.give(Input::Advert { interface: ETH0, advert });
     }
 
     /// An interface changes.
-    pub(super) fn link(&mut self, interface: InterfaceId, link: Option<Link>) {
+    pub(in crate::node::tests) fn link(&mut self, interface: InterfaceId, link: Option<Link>) {
         self.links[interface.0] = link;
         self.give(Input::Link { interface, link });
     }
 
     /// Somebody else adds or replaces an address.
-    pub(super) fn add(&mut self, address: Address) {
+    pub(in crate::node::tests) fn add(&mut self, address: Address) {
         self.addresses.retain(|(known, _)| (known.link, known.address) != (address.link, address.address));
         self.addresses.push((address, self.now));
         self.give(Input::AddressAdded(address));
     }
 
     /// Somebody else removes one, from wherever it is.
-    pub(super) fn delete(&mut self, address: IpAddr) {
+    pub(in crate::node::tests) fn delete(&mut self, address: IpAddr) {
         let is = |(known, _): &(Address, Instant)| known.address == address;
         let (gone, left): (Vec<_>, Vec<_>) = self.addresses.iter().copied().partition(is);
         self.addresses = left;
         gone.into_iter().for_each(|(gone, _)| self.give(Input::AddressRemoved(gone)));
     }
 
-    pub(super) fn drain(&mut self, drained: bool) {
+    pub(in crate::node::tests) fn drain(&mut self, drained: bool) {
         self.give(Input::Drain { vip: VipId(0), drained });
     }
 
     /// Gives one input, the outcomes of what comes of it, and the kernel's notifications of that.
-    pub(super) fn give(&mut self, input: Input) {
+    pub(in crate::node::tests) fn give(&mut self, input: Input) {
         self.pass(input);
         let mut passes = 0;
         while !self.notices.is_empty() {
@@ -334,56 +336,56 @@ impl Host {
     // ---- What a test looks at -----------------------------------------------------------------------------------
 
     /// Whether all addresses of the first VIP are somewhere.
-    pub(super) fn is_bound(&self) -> bool {
+    pub(in crate::node::tests) fn is_bound(&self) -> bool {
         self.has(0)
     }
 
-    pub(super) fn has(&self, vip: usize) -> bool {
+    pub(in crate::node::tests) fn has(&self, vip: usize) -> bool {
         self.settings.vips[vip].addresses.iter().all(|net| self.has_address(net.addr()))
     }
 
-    pub(super) fn has_address(&self, address: IpAddr) -> bool {
+    pub(in crate::node::tests) fn has_address(&self, address: IpAddr) -> bool {
         self.addresses.iter().any(|(known, _)| known.address == address)
     }
 
-    pub(super) fn status(&self) -> VipStatus {
+    pub(in crate::node::tests) fn status(&self) -> VipStatus {
         self.status_of(0)
     }
 
-    pub(super) fn status_of(&self, vip: usize) -> VipStatus {
+    pub(in crate::node::tests) fn status_of(&self, vip: usize) -> VipStatus {
         self.node.status(self.now).vips.remove(vip)
     }
 
-    pub(super) fn discards(&self, reason: &str) -> u64 {
+    pub(in crate::node::tests) fn discards(&self, reason: &str) -> u64 {
         self.node.status(self.now).counters.discards.get(reason).copied().unwrap_or(0)
     }
 
-    pub(super) fn why(&self) -> String {
+    pub(in crate::node::tests) fn why(&self) -> String {
         format!("{} ({:?})", self.status().why, self.status().phase)
     }
 
     /// What was wanted since the log was last cleared, in words.
-    pub(super) fn deeds(&self) -> Vec<&'static str> {
+    pub(in crate::node::tests) fn deeds(&self) -> Vec<&'static str> {
         self.log.iter().map(|(_, output)| deed(output)).filter(|deed| !deed.is_empty()).collect()
     }
 
-    pub(super) fn count(&self, what: &str) -> usize {
+    pub(in crate::node::tests) fn count(&self, what: &str) -> usize {
         self.deeds().iter().filter(|deed| **deed == what).count()
     }
 
     /// When something was wanted.
-    pub(super) fn times(&self, what: &str) -> Vec<Instant> {
+    pub(in crate::node::tests) fn times(&self, what: &str) -> Vec<Instant> {
         self.log.iter().filter(|(_, output)| deed(output) == what).map(|(at, _)| *at).collect()
     }
 
     /// The lines for the operator that contain this.
-    pub(super) fn told(&self, words: &str) -> usize {
+    pub(in crate::node::tests) fn told(&self, words: &str) -> usize {
         let is = |output: &Output| matches!(output, Output::Tell(notice) if notice.text.contains(words));
         self.log.iter().filter(|(_, output)| is(output)).count()
     }
 
     /// The adverts that were sent: from where, in which form, with which priority.
-    pub(super) fn sent(&self) -> Vec<(IpAddr, ChecksumForm, u8)> {
+    pub(in crate::node::tests) fn sent(&self) -> Vec<(IpAddr, ChecksumForm, u8)> {
         let sent = self.log.iter().filter_map(|(_, output)| match output {
             Output::Advertise { source, checksum, priority, .. } => Some((*source, *checksum, *priority)),
             _ => None,
@@ -392,7 +394,7 @@ impl Host {
     }
 
     /// How often the VIP came and went.
-    pub(super) fn moves(&self) -> (usize, usize) {
+    pub(in crate::node::tests) fn moves(&self) -> (usize, usize) {
         let moves = self.status().moves;
         let count = |kind| moves.iter().filter(|done| done.kind == kind).count();
         (count(MoveKind::Gained), count(MoveKind::Lost))

@@ -4,7 +4,7 @@ mod address;
 mod adverts;
 mod announcements;
 mod hindrances;
-mod host;
+pub(super) mod host;
 mod lan;
 mod neighbours;
 mod several;

@@ -1,7 +1,7 @@
 //! Brings what is missing to this machine.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -28,8 +28,7 @@ pub fn install(progress: &mut dyn FnMut(&str)) -> Result<Tools> {
     if !Path::new("/usr/bin/apt-get").exists() {
         bail!("this is neither Debian nor Ubuntu; please install by hand: {}", super::missing().join(", "));
     }
-    let home = home()?;
-    let _locked = lock(&home)?;
+    let _locked = alone()?;
     install_packages(progress)?;
     if !has_patroni() {
         install_patroni(progress)?;
@@ -38,6 +37,45 @@ pub fn install(progress: &mut dyn FnMut(&str)) -> Result<Tools> {
         install_drivers(progress)?;
     }
     Tools::find()
+}
+
+/// Two test programs may come here at once: the second waits, and finds everything in place.
+fn alone() -> Result<Flock<File>> {
+    let home = home()?;
+    fs::create_dir_all(&home).with_context(|| format!("cannot make {home:?}"))?;
+    let lock = File::create(home.join("lock"))?;
+    Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| e).context("cannot lock")
+}
+
+/// A Debian, or Ubuntu, of this machine's release with systemd in a directory, to be booted ([`crate::Machine`]). Made of its
+/// packages by debootstrap if it is not there yet.
+///
+/// # Errors
+/// Without root, on a system without apt, or without network.
+pub fn debian(progress: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+    require_root()?;
+    let _locked = alone()?;
+    let made = home()?.join("debian");
+    if made.exists() {
+        return Ok(made);
+    }
+    if !on_path("debootstrap") {
+        progress("installing with apt: debootstrap");
+        run(apt().args(["install", "--yes", "--no-install-recommends", "debootstrap"]))?;
+    }
+    let system = fs::read_to_string("/etc/os-release")?;
+    let release = system.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    let release = release.context("/etc/os-release names no release")?;
+    progress(&format!("making a {release} with systemd in {}", made.display()));
+    let unfinished = made.with_extension("unfinished");
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished)?;
+    }
+    let mut debootstrap = Command::new("debootstrap");
+    debootstrap.args(["--variant=minbase", "--include=systemd,systemd-sysv", release]).arg(&unfinished);
+    run(&mut debootstrap)?;
+    fs::rename(&unfinished, &made)?;
+    Ok(made)
 }
 
 /// The same for the browser that looks at the daemon's page: 100 MB, which only the tests are to cost.
@@ -50,7 +88,7 @@ pub fn install_browser(progress: &mut dyn FnMut(&str)) -> Result<()> {
         return Ok(());
     }
     require_root()?;
-    let _locked = lock(&home()?)?;
+    let _locked = alone()?;
     if browser_program().is_some() {
         return Ok(());
     }
@@ -59,13 +97,6 @@ pub fn install_browser(progress: &mut dyn FnMut(&str)) -> Result<()> {
     progress(&format!("downloading and unpacking, without installing: {package}"));
     unpack(&[package])
         .context("there has to be a Chromium, or a Chrome, as /usr/bin/chromium or /usr/bin/google-chrome")
-}
-
-/// Two test programs may come here at once: the second waits, and finds everything in place.
-fn lock(home: &Path) -> Result<Flock<File>> {
-    fs::create_dir_all(home).with_context(|| format!("cannot make {home:?}"))?;
-    let lock = File::create(home.join("lock"))?;
-    Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).context("cannot lock")
 }
 
 /// Debian packages that a cluster needs: tools are installed, servers unpacked.

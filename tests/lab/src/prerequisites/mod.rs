@@ -17,7 +17,7 @@ use nix::unistd::User;
 
 use crate::process::Account;
 
-pub use install::{install, install_browser};
+pub use install::{debian, install, install_browser};
 
 /// The release of Patroni that the lab uses, as pip understands it.
 pub const PATRONI: &str = "patroni[etcd3]==4.1.*";

@@ -1,0 +1,309 @@
+//! Another configuration for a daemon that runs: read, looked at as at start, and taken as a whole or not at all.
+//!
+//! What the daemon is made of at start (whom it asks, where it listens, who it is) does not change at run time: that takes a
+//! handover, which moves no VIP either.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ipnet::IpNet;
+use pgvrrp_config::Config;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::spawn_blocking;
+use tracing::{info, warn};
+
+use crate::clients::Book;
+use crate::daemon::{self, Failure};
+use crate::drained;
+use crate::evidence::etcd::keys::Keys;
+use crate::node::{Settings, VipSettings};
+use crate::reactor::Command;
+use crate::settings::{client_addresses, etcd_keys, reloaded};
+use crate::vip_lock::VipLock;
+
+/// Somebody wants the configuration to be read again, and to know what came of it: a line for each thing that changes, or why
+/// nothing does.
+pub(crate) type Wanted = oneshot::Sender<Result<String, String>>;
+
+/// What is in force, and who has to know of another.
+#[derive(Debug)]
+pub(crate) struct Reloader {
+    pub(crate) path: PathBuf,
+    pub(crate) config: Config,
+    pub(crate) settings: Settings,
+    /// By address.
+    pub(crate) vip_locks: BTreeMap<IpAddr, VipLock>,
+    pub(crate) keys: watch::Sender<Arc<Keys>>,
+    pub(crate) clients: watch::Sender<Vec<Vec<IpAddr>>>,
+    pub(crate) book: Arc<Mutex<Book>>,
+    pub(crate) commands: mpsc::Sender<Command>,
+}
+
+/// Asks for it, and waits.
+///
+/// # Errors
+/// Why the configuration stays as it was.
+pub(crate) async fn ask(reloads: &mpsc::Sender<Wanted>) -> Result<String, String> {
+    let (answer, answered) = oneshot::channel();
+    let ending = |_| "the daemon is ending".to_owned();
+    reloads.send(answer).await.map_err(|_| ending(()))?;
+    answered.await.map_err(|_| ending(()))?
+}
+
+impl Reloader {
+    /// Serves who asks, and SIGHUP, for as long as the daemon lives.
+    pub(crate) async fn serve(mut self, mut wanted: mpsc::Receiver<Wanted>) {
+        let mut hang_up = match signal(SignalKind::hangup()) {
+            Ok(hang_up) => hang_up,
+            Err(error) => return warn!(%error, "no handler for SIGHUP: the configuration cannot be read again"),
+        };
+        loop {
+            let answer = tokio::select! {
+                Some(answer) = wanted.recv() => Some(answer),
+                Some(()) = hang_up.recv() => None,
+                else => return,
+            };
+            let outcome = self.reload().await;
+            match &outcome {
+                Ok(what) => info!("the configuration was read again: {}", what.trim_end().replace('\n', "; ")),
+                Err(why) => {
+                    let _ = self.commands.send(Command::ReloadRefused(why.clone())).await;
+                }
+            }
+            // Whoever asked may have gone.
+            let _ = answer.map(|answer| answer.send(outcome));
+        }
+    }
+
+    async fn reload(&mut self) -> Result<String, String> {
+        let path = self.path.clone();
+        let loaded = spawn_blocking(move || Config::load(&path)).await;
+        let config = loaded.map_err(|error| error.to_string())?.map_err(|problems| problems.brief().to_owned())?;
+        daemon::check(&config).map_err(|failure| failure.to_string())?;
+        let fixed = fixed(&self.config, &config);
+        if !fixed.is_empty() {
+            let keys = fixed.join(", ");
+            return Err(format!("{keys}: another value takes `pgvrrp handover`, which moves no VIP"));
+        }
+        let drained = drained::read(&config.runtime_dir);
+        let drained = drained.map_err(|error| format!("{}: {error}", drained::path(&config.runtime_dir).display()))?;
+        let settings = reloaded(&self.settings, &config, &drained);
+        let what = changes(&self.settings, &settings) + policy_change(&self.settings, &settings);
+        if what.is_empty() {
+            return Ok("nothing has changed\n".to_owned());
+        }
+        self.lock(&config).map_err(|failure| failure.to_string())?;
+        // Those who ask for a VIP's evidence know of it before the node does.
+        if let Some(cluster) = &config.cluster {
+            self.keys.send_replace(Arc::new(etcd_keys(&settings, cluster)));
+        }
+        let listed = client_addresses(&settings);
+        self.book.lock().unwrap_or_else(PoisonError::into_inner).serve(&listed);
+        self.clients.send_replace(listed);
+        (self.config, self.settings) = (config, settings.clone());
+        let sent = self.commands.send(Command::Reload(Box::new(settings))).await;
+        sent.map_err(|_| "the daemon is ending".to_owned())?;
+        Ok(what)
+    }
+
+    /// Makes sure that no other daemon of this host serves what is new. The locks of what is on its way out stay until the next
+    /// time.
+    fn lock(&mut self, config: &Config) -> Result<(), Failure> {
+        let addresses = |config: &Config| config.vips.iter().flat_map(|vip| vip.addresses.clone()).collect::<Vec<_>>();
+        let (now, before) = (addresses(config), addresses(&self.config));
+        let new = now.iter().map(IpNet::addr).filter(|address| !self.vip_locks.contains_key(address));
+        let taken = daemon::lock_vips(new)?;
+        let either = |address: &IpAddr| now.iter().chain(&before).any(|net| net.addr() == *address);
+        self.vip_locks.retain(|address, _| either(address));
+        self.vip_locks.extend(taken);
+        Ok(())
+    }
+}
+
+/// What differs and is fixed while the daemon lives.
+fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
+    let mut differing = vec![
+        ("node", old.node != new.node),
+        ("runtime_dir", old.runtime_dir != new.runtime_dir),
+        ("[http]", old.http != new.http),
+        ("[log]", old.log_level != new.log_level),
+    ];
+    match (&old.cluster, &new.cluster) {
+        (Some(old), Some(new)) => differing.extend([
+            ("fence", old.fence != new.fence),
+            ("[patroni]", old.patroni != new.patroni),
+            ("[etcd]", old.etcd != new.etcd),
+            ("[postgres]", old.postgres != new.postgres),
+            ("[clients]", old.clients != new.clients),
+        ]),
+        (old, new) => {
+            differing.push(("the first or the last VIP that follows the primary", old.is_some() != new.is_some()));
+        }
+    }
+    differing.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}
+
+/// What becomes of each VIP that does not stay as it is, a line each.
+fn changes(old: &Settings, new: &Settings) -> String {
+    let added = new.vips.get(old.vips.len()..).unwrap_or_default();
+    let begins_anew = |vip: &VipSettings| added.iter().any(|new| new.name == vip.name);
+    let mut lines = Vec::new();
+    for (old, new) in old.vips.iter().zip(&new.vips) {
+        let name = &new.name;
+        match (old.retired, new.retired) {
+            (false, true) if begins_anew(new) => lines.push(format!("{name}: leaves, and begins anew elsewhere\n")),
+            (false, true) => lines.push(format!("{name}: removed\n")),
+            (false, false) if VipSettings { former: Vec::new(), ..old.clone() } != forgetful(new, old.drained) => {
+                lines.push(format!("{name}: changed{}\n", moved(old, new)));
+            }
+            _ => {}
+        }
+    }
+    let was_there = |vip: &VipSettings| old.vips.iter().any(|old| !old.retired && old.name == vip.name);
+    lines.extend(added.iter().filter(|vip| !was_there(vip)).map(|vip| format!("{}: added\n", vip.name)));
+    lines.concat()
+}
+
+/// As the configuration has it: neither what was there before nor what is kept away by hand is in that.
+fn forgetful(vip: &VipSettings, drained: bool) -> VipSettings {
+    VipSettings { former: Vec::new(), drained, ..vip.clone() }
+}
+
+/// The addresses that come and go.
+fn moved(old: &VipSettings, new: &VipSettings) -> String {
+    let only = |a: &VipSettings, b: &VipSettings, sign| {
+        let only = a.addresses.iter().filter(|net| !b.addresses.contains(net));
+        only.map(|net| format!(" {sign}{}", net.addr())).collect::<String>()
+    };
+    only(new, old, '+') + &only(old, new, '-')
+}
+
+fn policy_change(old: &Settings, new: &Settings) -> &'static str {
+    if old.policy == new.policy { "" } else { "[policy]: changed\n" }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+    use crate::node::Identity;
+    use crate::settings::node_settings;
+
+    const BASE: &str = "
+        node = \"db1\"
+        interface = \"eth0\"
+        [patroni]
+        scope = \"odoo\"
+        [etcd]
+        endpoints = [\"http://10.0.20.13:2379\"]
+    ";
+    const FIRST: &str = "
+        [[vip]]
+        addresses = [\"10.0.20.155\", \"10.0.20.156\"]
+        virtual_router_id = 155
+        name = \"odoo\"
+    ";
+    const PLAIN: &str = "
+        [[vip]]
+        address = \"10.0.20.200\"
+        virtual_router_id = 20
+        follows = \"none\"
+    ";
+
+    fn config(parts: &[&str]) -> Config {
+        Config::parse(Path::new("pgvrrp.toml"), &parts.concat(), Path::new("/")).unwrap()
+    }
+
+    fn started(config: &Config) -> Settings {
+        let me = Identity { member: "db1".to_owned(), boot_id: "b".to_owned(), incarnation: "i".to_owned() };
+        node_settings(config, me, &BTreeSet::new())
+    }
+
+    /// From the first to the second: what is said of it, and what it is then.
+    fn from(old: &Settings, new: &Config) -> (String, Settings) {
+        let settings = reloaded(old, new, &BTreeSet::new());
+        (changes(old, &settings) + policy_change(old, &settings), settings)
+    }
+
+    #[test]
+    fn the_same_configuration_changes_nothing_in_whatever_order() {
+        let old = started(&config(&[BASE, FIRST, PLAIN]));
+        let (what, new) = from(&old, &config(&[BASE, PLAIN, FIRST]));
+        assert_eq!((what.as_str(), &new), ("", &old));
+    }
+
+    #[test]
+    fn addresses_come_and_go_in_place_unless_the_lock_is_called_after_them() {
+        let old = started(&config(&[BASE, FIRST]));
+        let other = FIRST.replace("10.0.20.156", "10.0.20.157");
+        let (what, new) = from(&old, &config(&[BASE, &other]));
+        assert_eq!(what, "odoo: changed +10.0.20.157 -10.0.20.156\n");
+        assert_eq!(new.vips.len(), 1);
+        assert_eq!(new.vips[0].former, ["10.0.20.156/32".parse().unwrap()]);
+        let (what, back) = from(&new, &config(&[BASE, FIRST]));
+        assert_eq!(what, "odoo: changed +10.0.20.156 -10.0.20.157\n");
+        assert_eq!(back.vips[0].former, ["10.0.20.157/32".parse().unwrap()]);
+        let lower = FIRST.replace("10.0.20.156", "10.0.20.154");
+        let (what, new) = from(&old, &config(&[BASE, &lower]));
+        assert_eq!(what, "odoo: leaves, and begins anew elsewhere\n");
+        assert_eq!(new.vips.iter().map(|vip| vip.retired).collect::<Vec<_>>(), [true, false]);
+    }
+
+    #[test]
+    fn vips_come_and_go_and_keep_their_numbers() {
+        let old = started(&config(&[BASE, FIRST]));
+        let (what, both) = from(&old, &config(&[BASE, PLAIN, FIRST]));
+        assert_eq!((what.as_str(), both.vips[0].name.as_str()), ("10.0.20.200: added\n", "odoo"));
+        let (what, one) = from(&both, &config(&[BASE, FIRST]));
+        assert_eq!((what.as_str(), one.vips.len()), ("10.0.20.200: removed\n", 2));
+        let (what, again) = from(&one, &config(&[BASE, FIRST, PLAIN]));
+        assert_eq!(
+            (what.as_str(), again.vips.len()),
+            ("10.0.20.200: added\n", 3),
+            "the former one may still be leaving"
+        );
+        let keys = etcd_keys(&again, config(&[BASE, FIRST]).cluster.as_ref().unwrap());
+        assert_eq!(keys.locks, [Some("/pgvrrp/v1/service/odoo/10.0.20.155".to_owned()), None, None]);
+    }
+
+    /// It would be a stray of the one and the other's own.
+    #[test]
+    fn an_address_that_goes_from_one_to_another_is_the_others() {
+        let old = started(&config(&[BASE, FIRST]));
+        let first = FIRST.replace(", \"10.0.20.156\"", "");
+        let second = PLAIN.replace("10.0.20.200", "10.0.20.156");
+        let (what, new) = from(&old, &config(&[BASE, &first, &second]));
+        assert_eq!(what, "odoo: changed -10.0.20.156\n10.0.20.156: added\n");
+        assert!(new.vips[0].former.is_empty());
+    }
+
+    #[test]
+    fn another_place_is_another_vip() {
+        let old = started(&config(&[BASE, FIRST, PLAIN]));
+        for (before, after) in [("= 20\n", "= 21\n"), ("= 20\n", "= 20\n interface = \"eth1\"\n")] {
+            let (what, _) = from(&old, &config(&[BASE, FIRST, &PLAIN.replacen(before, after, 1)]));
+            assert_eq!(what, "10.0.20.200: leaves, and begins anew elsewhere\n");
+        }
+        let (what, new) = from(&old, &config(&[BASE, FIRST, PLAIN, "priority = 7\n"]));
+        assert_eq!((what.as_str(), new.vips.len()), ("10.0.20.200: changed\n", 2));
+        let (what, _) = from(&old, &config(&[BASE, FIRST, "[policy]\npostgres_down = \"hold\"\n"]));
+        assert_eq!(what, "10.0.20.200: removed\n[policy]: changed\n");
+    }
+
+    #[test]
+    fn what_the_daemon_is_made_of_is_fixed() {
+        let old = config(&[BASE, FIRST]);
+        assert_eq!(fixed(&old, &config(&[BASE, FIRST, PLAIN])), [""; 0]);
+        assert_eq!(fixed(&old, &config(&[&BASE.replace("db1", "db2"), FIRST])), ["node"]);
+        assert_eq!(
+            fixed(&old, &config(&[&BASE.replace("2379", "2380"), FIRST, "[http]\nlisten = \"off\"\n"])),
+            ["[http]", "[etcd]"]
+        );
+        assert_eq!(fixed(&old, &config(&[BASE, FIRST, "[clients]\nport = 9999\n"])), ["[clients]"]);
+    }
+}

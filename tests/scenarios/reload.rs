@@ -1,0 +1,132 @@
+//! The configuration is read again while clients are at work.
+
+use std::fs;
+use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
+use std::process::Output;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use lab::daemon::Launch;
+use lab::{Node, Options, Time};
+use nix::sys::signal::Signal;
+
+use crate::stage::{Stage, play};
+
+const LIST: &str = "[\"10.0.20.155\", \"10.0.20.156\"]";
+const SECOND_VIP: &str = "
+[[vip]]
+address = \"10.0.20.157\"
+virtual_router_id = 157
+follows = \"primary\"
+";
+
+/// Writes another configuration, and asks the daemon to read it.
+fn reload(stage: &Stage<'_>, node: Node, text: &str) -> Result<Output> {
+    stage.daemon(node, |daemon| {
+        fs::write(daemon.config_path(), text)?;
+        daemon.command(&["reload".as_ref(), "--config".as_ref(), daemon.config_path().as_os_str()])
+    })
+}
+
+/// The same on every node; each says the same of it.
+fn reload_all(stage: &Stage<'_>, change: impl Fn(&mut Launch) -> String, said: &str) -> Result<()> {
+    for node in Node::DATABASES {
+        let text = change(&mut Launch::reference(stage.lab, node));
+        let output = reload(stage, node, &text)?;
+        let answer = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned();
+        print!("{node}: {answer}");
+        ensure!(output.status.success() && answer == said, "{}: {answer}", output.status);
+    }
+    Ok(())
+}
+
+fn is_bound(stage: &Stage<'_>, node: Node, address: &str) -> Result<bool> {
+    let listing = stage.lab.namespace(node).ip(&["-oneline", "address", "show", "dev", "eth0"])?;
+    Ok(listing.contains(&format!(" {address}/")))
+}
+
+/// Waits until an address is on the first node alone, or on none.
+fn wait_address(stage: &Stage<'_>, address: &str, here: bool) -> Result<()> {
+    stage.lab.wait_until(&format!("{address} to be where it belongs"), Duration::from_secs(5), || {
+        Ok(is_bound(stage, Node::Db1, address)? == here && !is_bound(stage, Node::Db2, address)?)
+    })
+}
+
+fn connect(stage: &Stage<'_>, address: &str) -> Result<TcpStream> {
+    let target = format!("{address}:5432");
+    let stream = stage.lab.namespace(Node::Client).run(|| TcpStream::connect(target))??;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    Ok(stream)
+}
+
+/// The client of an address that was taken out is told.
+fn ensure_told(mut stream: TcpStream) -> Result<()> {
+    let told = stream.read(&mut [0]);
+    ensure!(matches!(&told, Err(error) if error.kind() == ErrorKind::ConnectionReset), "{told:?}");
+    Ok(())
+}
+
+#[test]
+fn addresses_and_vips_come_and_go_beside_living_clients() {
+    play(Options::default(), |stage| {
+        let sessions = stage.probes.borrow_mut().open_sessions(5)?;
+        let (before, holding) = (Time::now(), stage.last_holding(Node::Db1)?);
+        reload_all(stage, |launch| launch.config.render(), "nothing has changed\n")?;
+        // One more address of the VIP.
+        let list = |launch: &mut Launch| launch.config.remove("vip", "address").set("vip", "addresses", LIST).render();
+        reload_all(stage, list, "10.0.20.155: changed +10.0.20.156\n")?;
+        wait_address(stage, "10.0.20.156", true)?;
+        let client = connect(stage, "10.0.20.156")?;
+        // Out again: its clients are told, and nobody else is.
+        reload_all(stage, |launch| launch.config.render(), "10.0.20.155: changed -10.0.20.156\n")?;
+        wait_address(stage, "10.0.20.156", false)?;
+        ensure_told(client)?;
+        // A second VIP, with its own lock.
+        reload_all(stage, |launch| launch.config.render() + SECOND_VIP, "10.0.20.157: added\n")?;
+        wait_address(stage, "10.0.20.157", true)?;
+        let client = connect(stage, "10.0.20.157")?;
+        reload_all(stage, |launch| launch.config.render(), "10.0.20.157: removed\n")?;
+        wait_address(stage, "10.0.20.157", false)?;
+        ensure_told(client)?;
+        stage.lab.wait_until("the second VIP to be forgotten", Duration::from_secs(3), || {
+            let status = stage.daemon(Node::Db1, lab::daemon::Daemon::status)?;
+            Ok(status["vips"].as_array().is_some_and(|vips| vips.len() == 1))
+        })?;
+        stage.calm(Duration::from_secs(2))?;
+        ensure!(stage.last_holding(Node::Db1)?.from == holding.from, "the VIP left and came back");
+        stage.undisturbed(before)?;
+        ensure!(stage.analysis().session_ends().all(|(index, ..)| !sessions.contains(&index)), "a session was ended");
+        // And it moves as before.
+        stage.lab.switchover(Node::Db2)?;
+        stage.wait_vip(Node::Db2, Duration::from_secs(10))?;
+        stage.wait_writes(Duration::from_secs(5))
+    });
+}
+
+#[test]
+fn what_cannot_be_taken_changes_nothing_and_says_why() {
+    play(Options::default(), |stage| {
+        let (before, holding) = (Time::now(), stage.last_holding(Node::Db1)?);
+        let good = Launch::reference(stage.lab, Node::Db1).config.render();
+        let output = reload(stage, Node::Db1, &good.replace("virtual_router_id", "virtual_router"))?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.code() == Some(78) && said.contains("goes on with the former"), "{said}");
+        // The same by a signal: the daemon reads it itself.
+        stage.daemon(Node::Db1, |daemon| daemon.process().signal(Signal::SIGHUP))?;
+        stage.lab.wait_until("the refusal to be shown", Duration::from_secs(2), || {
+            let status = stage.daemon(Node::Db1, lab::daemon::Daemon::status)?;
+            Ok(status["config"]["refusal"].as_str().is_some_and(|why| why.contains("virtual_router")))
+        })?;
+        let metric = stage.daemon(Node::Db1, |daemon| daemon.metric("pgvrrp_config_last_reload_successful"))?;
+        ensure!(metric == Some(0.0), "{metric:?}");
+        let output = reload(stage, Node::Db1, &good.replace(":2379", ":2378"))?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.code() == Some(75) && said.contains("[etcd]") && said.contains("handover"), "{said}");
+        let output = reload(stage, Node::Db1, &good)?;
+        ensure!(output.stdout == b"nothing has changed\n", "{output:?}");
+        stage.calm(Duration::from_secs(2))?;
+        ensure!(stage.last_holding(Node::Db1)?.from == holding.from, "the VIP left and came back");
+        stage.undisturbed(before)
+    });
+}
