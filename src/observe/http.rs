@@ -4,7 +4,7 @@
 //! | path | 200 when | otherwise |
 //! |---|---|---|
 //! | `/` | always; the page for people | |
-//! | `/metrics` | always; Prometheus' text format | |
+//! | `/metrics` | always; Prometheus' text format, or OpenMetrics for who asks for it | |
 //! | `/status` | always; the same JSON as `pgvrrp status --json` | |
 //! | `/history` | always; the moves that are remembered, in JSON | |
 //! | `/healthz` | the protocol thread has run within 2 s | 503 |
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -102,9 +102,11 @@ async fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
-async fn serve_metrics(State(observed): State<Observed>) -> impl IntoResponse {
-    match metrics::render(Arc::new(seen(&observed.status))) {
-        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+async fn serve_metrics(State(observed): State<Observed>, headers: HeaderMap) -> impl IntoResponse {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = metrics::Format::of(accept.unwrap_or_default());
+    match metrics::render(Arc::new(seen(&observed.status)), format) {
+        Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

@@ -1,5 +1,10 @@
-//! The picture in Prometheus' text format. All names begin with `pgvrrp_`, all durations are in seconds.
+//! The picture in Prometheus' text formats. All names begin with `pgvrrp_`, but for those of the process, which are called
+//! as everywhere; all durations are in seconds. `docs/METRICS.md` has each of them.
 
+mod classic;
+mod process;
+
+use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +16,46 @@ use prometheus_client::registry::Registry;
 
 use super::logging;
 use crate::gate::evidence::Role;
-use crate::node::status::{BUCKETS, EtcdStatus, Histogram, PostgresStatus, Status, VipCounters, VipStatus};
+use crate::node::status::{
+    BUCKETS, EtcdStatus, FollowsLabel, Histogram, PatroniStatus, PostgresStatus, Status, VipCounters, VipStatus,
+};
+use process::Process;
 
-/// What Prometheus is told the text is.
-pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The two formats that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// OpenMetrics 1.0: what Prometheus asks for.
+    OpenMetrics,
+    /// Prometheus' own text format 0.0.4: for everybody who does not ask for the other.
+    Classic,
+}
 
-/// Renders the picture.
-pub(super) fn render(status: Arc<Status>) -> Result<String, fmt::Error> {
-    let mut registry = Registry::with_prefix("pgvrrp");
-    registry.register_collector(Box::new(Picture(status)));
+impl Format {
+    /// The answer to an `Accept` header.
+    pub(super) fn of(accept: &str) -> Self {
+        if accept.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Classic }
+    }
+
+    /// What the asker is told the text is.
+    pub(super) const fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Classic => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+/// Renders the picture, and what the process needs at this moment.
+pub(super) fn render(status: Arc<Status>, format: Format) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Process::now(status.uptime)));
+    registry.sub_registry_with_prefix("pgvrrp").register_collector(Box::new(Picture(status)));
     let mut out = String::new();
     text::encode(&mut out, &registry)?;
-    Ok(out)
+    Ok(match format {
+        Format::OpenMetrics => out,
+        Format::Classic => classic::from_openmetrics(&out),
+    })
 }
 
 #[derive(Debug)]
@@ -45,6 +78,8 @@ impl Writer<'_> {
         let info = vec![("version", status.version), ("node", status.node.as_str())];
         self.gauge("build_info", "pgvrrp's version and this node's member name", 1.0, &info)?;
         self.gauge("uptime_seconds", "Time since the daemon started", status.uptime.as_secs_f64(), &vec![])?;
+        let help = "Age of the picture that all this is from; more than 2 s: the protocol thread does not run";
+        self.age("picture_age_seconds", help, Some(status.age))?;
         if let Some(etcd) = &status.etcd {
             self.etcd(etcd)?;
         }
@@ -79,6 +114,8 @@ impl Writer<'_> {
         self.count("loop_stalls", "Passes of the loop more than 2 s after the one before", counters.stalls)?;
         self.count("kernel_resyncs", "Dumps of all addresses after lost notifications", counters.resyncs)?;
         self.count("log_lines_dropped", "Log lines dropped, since they were not taken in time", logging::dropped())?;
+        let help = "Whether lists of clients cannot be given away or taken, or are not to be";
+        self.flag("client_lists_trouble", help, status.clients_trouble.is_some())?;
         let refused = counters.client_lists_refused.iter();
         let refused = refused.map(|(reason, count)| (vec![("reason", reason.as_ref())], *count as f64));
         let help = "Datagrams to the port for lists of clients that were not used, by reason";
@@ -92,7 +129,17 @@ impl Writer<'_> {
     fn etcd(&mut self, etcd: &EtcdStatus) -> fmt::Result {
         self.age("etcd_evidence_age_seconds", "Age of the last answered read of etcd", etcd.age)?;
         self.flag("etcd_up", "Whether the last round with etcd succeeded", etcd.age.is_some() && etcd.error.is_none())?;
-        self.flag("leader_key_mine", "Whether this member holds Patroni's leader key", etcd.leader_is_me)
+        self.flag("leader_key_mine", "Whether this member holds Patroni's leader key", etcd.leader_is_me)?;
+        etcd.patroni.as_ref().map_or(Ok(()), |patroni| self.patroni(patroni))
+    }
+
+    fn patroni(&mut self, patroni: &PatroniStatus) -> fmt::Result {
+        self.age("patroni_ttl_seconds", "Patroni's ttl", Some(patroni.ttl))?;
+        self.age("patroni_loop_wait_seconds", "Patroni's loop_wait", Some(patroni.loop_wait))?;
+        self.age("patroni_retry_timeout_seconds", "Patroni's retry_timeout", Some(patroni.retry_timeout))?;
+        self.flag("patroni_paused", "Whether Patroni is paused", patroni.paused)?;
+        self.flag("patroni_failsafe_mode", "Whether Patroni has failsafe_mode", patroni.failsafe_mode)?;
+        self.flag("patroni_standby_cluster", "Whether Patroni runs a standby cluster", patroni.standby_cluster)
     }
 
     fn postgres(&mut self, postgres: &PostgresStatus) -> fmt::Result {
@@ -107,11 +154,14 @@ impl Writer<'_> {
     fn vips(&mut self, vips: &[VipStatus]) -> fmt::Result {
         let flag = |is: bool| f64::from(u8::from(is));
         let secs = |duration: Option<Duration>| duration.map(|duration| duration.as_secs_f64());
+        self.vip_info(vips)?;
         self.each(vips, "vip_held", "Whether the VIP is bound on this node", |vip| Some(flag(vip.held)))?;
         self.each(vips, "gate_open", "Whether this node may hold the VIP", |vip| Some(flag(vip.gate_open)))?;
         self.each(vips, "vip_armed", "Whether only PostgreSQL's role is waited for", |vip| Some(flag(vip.armed)))?;
         self.labelled(vips, "gate_reason", "1 for the reason of the gate's state", "reason", |vip| vip.reason)?;
         self.labelled(vips, "vip_phase", "1 for the phase the VIP is in", "phase", |vip| vip.phase.as_str())?;
+        let help = "How long the VIP has been in its phase";
+        self.each(vips, "vip_phase_age_seconds", help, |vip| Some(vip.since.as_secs_f64()))?;
         self.each(vips, "vip_drained", "Whether the VIP is kept away by hand", |vip| Some(flag(vip.drained)))?;
         let help = "Whether this node holds the VIP's lock in etcd, or by the leader key where that is the fence";
         self.each(vips, "lock_mine", help, |vip| vip.lock.as_ref().map(|lock| flag(lock.mine)))?;
@@ -166,6 +216,23 @@ impl Writer<'_> {
         self.phases(vips)
     }
 
+    fn vip_info(&mut self, vips: &[VipStatus]) -> fmt::Result {
+        let texts = vips.iter().map(|vip| (vip, vip.address.to_string(), vip.virtual_router_id.to_string()));
+        let texts: Vec<_> = texts.collect();
+        let series = texts.iter().map(|(vip, address, id)| {
+            let labels = vec![
+                ("vip", vip.name.as_str()),
+                ("address", address.as_str()),
+                ("interface", vip.interface.as_str()),
+                ("virtual_router_id", id.as_str()),
+                ("follows", vip.follows.as_str()),
+            ];
+            (labels, 1.0)
+        });
+        let help = "What the VIP is: its first address, interface and virtual router, and who decides where it is";
+        self.series("vip_info", help, MetricType::Gauge, &series.collect::<Vec<_>>())
+    }
+
     fn peers(&mut self, vips: &[VipStatus]) -> fmt::Result {
         let peers = || vips.iter().flat_map(|vip| vip.peers.iter().map(move |peer| (vip, peer)));
         let names: Vec<_> = peers().map(|(_, peer)| peer.address.to_string()).collect();
@@ -202,7 +269,11 @@ impl Writer<'_> {
         let help = "How long each phase of a move took";
         let mut metric = self.0.encode_descriptor("phase_duration_seconds", help, None, MetricType::Histogram)?;
         for vip in vips {
-            for (phase, histogram) in &vip.counters.phases {
+            // There from the start: the first of its kind would be no increase.
+            let expected = phases_of(vip.follows).iter().map(|phase| (*phase, Histogram::default()));
+            let mut phases: BTreeMap<_, _> = expected.collect();
+            phases.extend(vip.counters.phases.clone());
+            for (phase, histogram) in &phases {
                 let labels = vec![("vip", vip.name.as_str()), ("phase", *phase)];
                 encode_histogram(metric.encode_family(&labels)?, histogram)?;
             }
@@ -267,7 +338,11 @@ impl Writer<'_> {
     }
 
     fn count(&mut self, name: &str, help: &str, count: u64) -> fmt::Result {
-        self.series(name, help, MetricType::Counter, &[(vec![], count as f64)])
+        self.counter(name, help, count as f64)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        self.series(name, help, MetricType::Counter, &[(vec![], value)])
     }
 
     fn series(&mut self, name: &str, help: &str, kind: MetricType, series: &[(Labels<'_>, f64)]) -> fmt::Result {
@@ -288,6 +363,14 @@ fn encode(metric: &mut MetricEncoder<'_>, kind: MetricType, value: f64) -> fmt::
     match kind {
         MetricType::Counter => metric.encode_counter::<NoLabelSet, f64, f64>(&value, None),
         _ => metric.encode_gauge(&value),
+    }
+}
+
+/// The phases that moves of such a VIP can have.
+const fn phases_of(follows: FollowsLabel) -> &'static [&'static str] {
+    match follows {
+        FollowsLabel::Primary => &["lock", "promotion", "bind", "drain", "unbind", "unlock"],
+        FollowsLabel::None => &["bind", "unbind"],
     }
 }
 

@@ -1,5 +1,7 @@
 //! What observers are shown of a daemon that has just started, and of its moves.
 
+mod documented;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use vrrp::time::Instant;
 
+use super::metrics::Format;
 use super::text::Look;
 use super::{control, http, metrics, text};
 use crate::fields;
@@ -54,11 +57,11 @@ fn metrics_are_complete_and_each_family_is_named_once() {
     bind.record(Duration::from_secs(100));
     status.vips[0].counters.phases.insert("bind", bind);
     status.counters.discards.insert("checksum".into(), 3);
-    let text = metrics::render(Arc::new(status)).unwrap();
+    let text = metrics::render(Arc::new(status), Format::OpenMetrics).unwrap();
     let families: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
     let names: BTreeSet<_> = families.iter().filter_map(|family| family.split(' ').next()).collect();
     assert_eq!(names.len(), families.len(), "a family is named twice:\n{text}");
-    assert!(names.iter().all(|name| name.starts_with("pgvrrp_")));
+    assert!(names.iter().all(|name| name.starts_with("pgvrrp_") || name.starts_with("process_")));
     for line in [
         "pgvrrp_vip_held{vip=\"10.0.20.155\"} 0.0",
         "pgvrrp_gate_reason{vip=\"10.0.20.155\",reason=\"etcd_unasked\"} 1.0",
@@ -72,6 +75,21 @@ fn metrics_are_complete_and_each_family_is_named_once() {
         assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");
     }
     assert!(!text.contains("{}"), "{text}");
+}
+
+/// Prometheus asks for OpenMetrics before all others, and a person's curl for anything.
+#[test]
+fn openmetrics_is_for_those_who_ask_for_it() {
+    let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.2";
+    assert_eq!(Format::of(prometheus), Format::OpenMetrics);
+    assert_eq!((Format::of("*/*"), Format::of("")), (Format::Classic, Format::Classic));
+    let text = metrics::render(Arc::new(picture()), Format::Classic).unwrap();
+    for line in
+        ["# TYPE pgvrrp_etcd_errors_total counter", "# TYPE pgvrrp_vip_held gauge", "pgvrrp_etcd_errors_total 0.0"]
+    {
+        assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");
+    }
+    assert!(!text.contains("# EOF"), "{text}");
 }
 
 #[test]

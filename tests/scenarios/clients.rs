@@ -286,7 +286,7 @@ fn clients_when_etcd_is_cut_off_from_the_primary() {
 }
 
 /// `pgvrrp drain` or `undrain` on db1.
-fn by_hand(stage: &Stage<'_>, word: &str) -> Result<()> {
+pub(crate) fn by_hand(stage: &Stage<'_>, word: &str) -> Result<()> {
     stage.daemon(Node::Db1, |daemon| {
         let output = daemon.command(&[
             word.as_ref(),

@@ -30,6 +30,7 @@ mod moves;
 mod observe;
 mod package;
 mod policies;
+mod prometheus;
 mod promotion;
 mod recordings;
 mod refusals;

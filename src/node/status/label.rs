@@ -83,3 +83,13 @@ pub enum FollowsLabel {
     /// VRRP's election.
     None,
 }
+
+impl FollowsLabel {
+    /// As in the JSON and in the metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::None => "none",
+        }
+    }
+}

@@ -58,6 +58,7 @@ mod power;
 pub mod prerequisites;
 pub mod probe;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 mod reaper;
 pub mod recorder;

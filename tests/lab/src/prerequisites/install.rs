@@ -9,7 +9,8 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::{
     ASYNCPG, PATRONI, PSYCOPG2, Tools, browser_program, etcd_program, frr_programs, has_drivers, has_patroni, home,
-    keepalived_program, pgbouncer_program, postgres_bin, require_root, succeeds, unpacked_dir, venv_dir,
+    keepalived_program, pgbouncer_program, postgres_bin, prometheus_program, require_root, succeeds, unpacked_dir,
+    venv_dir,
 };
 
 /// Debian's own interpreter, whatever else may come first in `PATH`: a version manager's below /root could not be run
@@ -162,8 +163,14 @@ pub(super) fn missing_pgbouncer() -> Vec<&'static str> {
     pgbouncer_program().is_none().then_some("pgbouncer").into_iter().collect()
 }
 
+pub(super) fn missing_prometheus() -> Vec<&'static str> {
+    let is_missing = ["prometheus", "promtool"].into_iter().any(|name| prometheus_program(name).is_none());
+    is_missing.then_some("prometheus").into_iter().collect()
+}
+
 fn install_packages(progress: &mut dyn FnMut(&str)) -> Result<()> {
-    let (tools, servers) = (missing_tools(), [missing_servers(), missing_frr(), missing_pgbouncer()].concat());
+    let servers = [missing_servers(), missing_frr(), missing_pgbouncer(), missing_prometheus()].concat();
+    let tools = missing_tools();
     if tools.is_empty() && servers.is_empty() {
         return Ok(());
     }

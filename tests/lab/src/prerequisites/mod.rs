@@ -1,8 +1,9 @@
 //! The programs a lab is made of: what is used, and where it comes from.
 //!
-//! Servers (PostgreSQL, etcd, PgBouncer, Keepalived, FRR) that the machine does not have are downloaded as Debian packages and unpacked below
-//! `target/lab`, not installed: no service is started or enabled, no user or cluster is made, and nothing that is
-//! already there is upgraded. So is the browser that looks at the daemon's page, which only the tests need. Patroni and the applications' drivers live in a Python environment in the same place. Only small tools without a
+//! Servers (PostgreSQL, etcd, PgBouncer, Keepalived, FRR, Prometheus) that the machine does not have are downloaded as Debian packages
+//! and unpacked below `target/lab`, not installed: no service is started or enabled, no user or cluster is made, and nothing that is
+//! already there is upgraded. So is the browser that looks at the daemon's page, which only the tests need. Patroni and the
+//! applications' drivers live in a Python environment in the same place. Only small tools without a
 //! service (ip, nft, protoc, the venv module) are installed by apt.
 
 mod install;
@@ -127,6 +128,27 @@ impl Applications {
     }
 }
 
+/// What looks at daemons, found on this machine. A cluster needs nothing of it.
+#[derive(Clone, Debug)]
+pub struct Monitoring {
+    /// The server.
+    pub prometheus: PathBuf,
+    /// What checks its configuration and rules.
+    pub promtool: PathBuf,
+}
+
+impl Monitoring {
+    /// Finds it, installs nothing.
+    ///
+    /// # Errors
+    /// With what is missing, and the command that installs it.
+    pub fn find() -> Result<Self> {
+        refuse(&named(&install::missing_prometheus()))?;
+        let program = |name| prometheus_program(name).with_context(|| format!("no {name}"));
+        Ok(Self { prometheus: program("prometheus")?, promtool: program("promtool")? })
+    }
+}
+
 /// Lets `command`, which is to run `program`, find its shared libraries if it was unpacked and not installed.
 pub(crate) fn set_libraries(command: &mut Command, program: &Path) -> Result<()> {
     let unpacked = unpacked_dir()?;
@@ -146,10 +168,11 @@ pub fn missing() -> Vec<String> {
     let mut missing = missing_for_cluster();
     missing.extend(named(&install::missing_frr()));
     missing.extend(missing_for_applications());
+    missing.extend(named(&install::missing_prometheus()));
     missing
 }
 
-/// Without what only segments of routers or applications need.
+/// Without what only segments of routers, applications or monitoring need.
 fn missing_for_cluster() -> Vec<String> {
     let mut missing = named(&install::missing_for_cluster());
     if !has_patroni() {
@@ -244,6 +267,12 @@ pub(crate) fn browser_program() -> Option<PathBuf> {
     let names = ["chromium-headless-shell", "chromium", "google-chrome"];
     let there = names.map(|name| Path::new("/usr/bin").join(name));
     there.into_iter().chain([unpacked]).find(|path| path.exists())
+}
+
+/// `prometheus` or `promtool`: this machine's, or else the unpacked one.
+pub(crate) fn prometheus_program(name: &str) -> Option<PathBuf> {
+    let unpacked = unpacked_dir().ok()?.join("usr/bin");
+    [PathBuf::from("/usr/bin"), unpacked].into_iter().map(|dir| dir.join(name)).find(|path| path.exists())
 }
 
 fn has_patroni() -> bool {
