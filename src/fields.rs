@@ -46,7 +46,7 @@ fn add(json: &Value, path: &str, maps: &[&str], found: &mut BTreeSet<String>) {
 /// What a table of the document names in its first column; `head` is that column's name.
 pub(crate) fn documented(head: &str) -> BTreeSet<String> {
     let document = include_str!("../docs/STATUS.md");
-    let (_, table) = document.split_once(&format!("| {head} |")).expect("the document has the table");
+    let (_, table) = document.split_once(&format!("| {head} |")).expect("there is such a table");
     let rows = table.lines().skip(2).map_while(|line| line.strip_prefix("| `"));
-    rows.map(|row| row.split_once('`').expect("a name between backquotes").0.to_owned()).collect()
+    rows.map(|row| row.split_once('`').expect("the name ends").0.to_owned()).collect()
 }
