@@ -19,12 +19,13 @@ const MOST: u64 = 30;
 /// Of those that say that somebody disputes a VIP: whoever does that, does it every second.
 const CONFLICTS: u64 = 1;
 
-/// What makes two lines of one kind: their place in the code, the VIP, and what happened to it.
+/// What makes two lines of one kind: their place in the code, the VIP, what happened to it, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Kind {
     place: Identifier,
     vip: String,
     event: String,
+    reason: String,
 }
 
 /// A window of one kind.
@@ -45,10 +46,10 @@ impl Limits {
     /// Whether a line is to be written. `debug` and `trace` always are: somebody has asked for them.
     pub(super) fn admit(&mut self, now: Instant, entry: &Entry) -> bool {
         let Some(place) = entry.place.clone().filter(|_| entry.level <= Level::INFO) else { return true };
-        let (vip, event) = (entry.field("vip").to_owned(), entry.field("event").to_owned());
+        let [vip, event, reason] = ["vip", "event", "reason"].map(|name| entry.field(name).to_owned());
         let most = if event == "conflict" { CONFLICTS } else { MOST };
         let fresh = Window { begun: now, written: 0, left_out: 0, last: None };
-        let window = self.0.entry(Kind { place, vip, event }).or_insert(fresh);
+        let window = self.0.entry(Kind { place, vip, event, reason }).or_insert(fresh);
         if window.written < most {
             window.written += 1;
             return true;
