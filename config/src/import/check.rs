@@ -109,7 +109,7 @@ fn by_names(names: &str) -> Option<Meaning> {
         return Some(Meaning::Replica);
     }
     let is_primary = has(&["primary", "leader", "master"]) && has(&["pg", "postgres", "patroni", "psql", "db"]);
-    if is_primary || has(&["patroni"]) && !has(&["health", "alive", "liveness", "readiness"]) {
+    if is_primary || has(&["patroni"]) && !has(&["health", "liveness", "readiness"]) {
         return Some(Meaning::Primary("its name says so; look into the script whether it asks for the primary"));
     }
     PROXIES.into_iter().find(|proxy| names.contains(proxy)).map(Meaning::Proxy)

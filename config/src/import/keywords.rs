@@ -321,7 +321,7 @@ pub(super) const INSTANCE: Table = &[
         ByHand("routes and rules do not move with a VIP: set them on every node, if they may always be there"),
     ),
     (&["notify_priority_changes"], NotNeeded("the priority of a virtual router does not change")),
-    (&["track_file", "track_process", "track_bfd"], ByHand("not tracked: see its definition")),
+    (&["track_bfd"], ByHand("not tracked: see its definition")),
     (&["kernel_rx_buf_size"], BUFFERS),
     (&["debug", "linkbeat_use_polling"], LINK_STATE),
     (&["lvs_sync_daemon_interface"], LVS),
@@ -330,7 +330,7 @@ pub(super) const INSTANCE: Table = &[
 
 /// `vrrp_sync_group`, but for what is read.
 pub(super) const GROUP: Table = &[
-    (&["track_file", "track_process", "track_bfd"], ByHand("not tracked: see its definition")),
+    (&["track_bfd"], ByHand("not tracked: see its definition")),
     (&["notify_priority_changes"], NotNeeded("the priority of a virtual router does not change")),
     (&["global_tracking", "sync_group_tracking_weight"], NotNeeded("there are no weights")),
 ];
@@ -353,6 +353,8 @@ const KNOWN: &[&str] = &[
     "mcast_src_ip",
     "track_interface",
     "track_script",
+    "track_process",
+    "track_file",
     "authentication",
     "notify_master",
     "notify_backup",

@@ -25,6 +25,8 @@ pub(super) struct Source {
     /// `v3_checksum_as_v2`: RFC 9568's form of the checksum.
     pub(super) checksum_of_rfc9568: bool,
     pub(super) scripts: Vec<Script>,
+    /// The names of processes and files that can be tracked, each with all that its block says.
+    pub(super) others: Vec<(String, String)>,
     pub(super) instances: Vec<Instance>,
     pub(super) groups: Vec<Group>,
 }
@@ -49,6 +51,7 @@ pub(super) struct Group {
     /// The instances, by name.
     pub(super) members: Vec<At<String>>,
     pub(super) scripts: Vec<Tracked>,
+    pub(super) others: Vec<Tracked>,
     pub(super) interfaces: Vec<Tracked>,
 }
 
@@ -63,6 +66,13 @@ pub(super) fn source(statements: &[Statement], notes: &mut Notes) -> Source {
             "vrrp_sync_group" => {
                 let group = group(statement, notes);
                 source.groups.push(group);
+            }
+            "vrrp_track_process" | "track_file" | "vrrp_track_file" => {
+                let says = statement.children().iter().map(|line| line.words().join(" "));
+                source
+                    .others
+                    .push((statement.argument().unwrap_or_default().to_owned(), says.collect::<Vec<_>>().join(" ")));
+                keywords::settle_top(statement, notes);
             }
             _ => keywords::settle_top(statement, notes),
         }
@@ -137,6 +147,7 @@ fn group(block: &Statement, notes: &mut Notes) -> Group {
         name: block.argument().unwrap_or_default().to_owned(),
         members: Vec::new(),
         scripts: Vec::new(),
+        others: Vec::new(),
         interfaces: Vec::new(),
     };
     for statement in block.children() {
@@ -150,6 +161,7 @@ fn group(block: &Statement, notes: &mut Notes) -> Group {
                 }
             }
             "track_script" => group.scripts.extend(instance::tracked(statement, notes)),
+            "track_process" | "track_file" => group.others.extend(instance::tracked(statement, notes)),
             "track_interface" => group.interfaces.extend(instance::tracked(statement, notes)),
             "smtp_alert" => smtp_alert(statement, notes),
             keyword if is_notify(keyword) => notify(statement, notes),

@@ -147,6 +147,19 @@ fn a_check_that_never_failed() {
     says(&imported(&text), "chk_patroni", Verdict::Converted, "curl without --fail");
 }
 
+/// A postmaster runs on a replica as well.
+#[test]
+fn a_process_of_postgresqls() {
+    let text = "vrrp_track_process pm {\n process postgres\n}\nvrrp_instance a {\n interface eth0\n version 3\n virtual_router_id 1\n \
+                virtual_ipaddress {\n 10.0.20.1\n }\n track_process {\n pm\n }\n}\n";
+    let imported = imported(text);
+    assert!(config(&imported).vips[0].follows.is_primary());
+    says(&imported, "pm", Verdict::ByHand, "not clear");
+    let other = super::imported(&text.replace("postgres", "sshd"));
+    assert!(!config(&other).vips[0].follows.is_primary());
+    says(&other, "pm", Verdict::ByHand, "not tracked");
+}
+
 #[test]
 fn haproxy_and_replicas() {
     let instance = |name: &str, id: u8, check: &str| {
