@@ -154,7 +154,7 @@ pub(super) fn explain(imported: &Imported) -> String {
         text += &format!("{file}{line}: {}: {}: {}\n", note.keyword, note.verdict.words(), note.text);
     }
     if !imported.to_fill_in.is_empty() {
-        text += "\nTo be filled in; until then the configuration passes `pgvrrp check`, and a daemon with it never binds the VIP:\n";
+        text += "\nTo be filled in. Until then the configuration passes `pgvrrp check`, and a daemon with it never binds the VIP:\n";
         for line in &imported.to_fill_in {
             text += &format!("  {line}\n");
         }

@@ -1,4 +1,5 @@
-//! What the blocks of VRRP hold. What becomes of a value is said here if nothing else decides it; of the rest in `vips`.
+//! What the blocks of VRRP hold. What becomes of a value is said here if nothing else decides it; of the rest in
+//! `vips`.
 
 mod addresses;
 mod instance;
@@ -205,9 +206,9 @@ fn version(statement: &Statement, notes: &mut Notes) -> Option<At<u8>> {
 }
 
 /// Nothing says so in the file of most.
-pub(super) const VERSION_2: &str = "pgvrrp speaks VRRP version 3 alone, and Keepalived at version 2 and pgvrrp do not hear each other: before the first pgvrrp \
-     is started, stop Keepalived on every node, on the holder last; or set version 3 in every Keepalived first \
-     (docs/MIGRATE-KEEPALIVED.md)";
+pub(super) const VERSION_2: &str = "pgvrrp speaks VRRP version 3 alone, and Keepalived at version 2 and pgvrrp do not \
+                                    hear each other: before the first pgvrrp is started, stop Keepalived on every \
+                                    node, on the holder last (docs/MIGRATE-KEEPALIVED.md)";
 
 /// Keepalived's booleans; a keyword without a value is on.
 fn is_on(statement: &Statement) -> bool {
@@ -216,7 +217,8 @@ fn is_on(statement: &Statement) -> bool {
 
 fn smtp_alert(statement: &Statement, notes: &mut Notes) {
     if is_on(statement) {
-        let text = "no mail is sent: alarm on the Prometheus metrics, such as pgvrrp_vip_held summed over the nodes not being 1";
+        let text = "no mail is sent: alarm on the Prometheus metrics, such as pgvrrp_vip_held summed over the nodes \
+                    not being 1";
         notes.by_hand(statement.place, statement.keyword(), text);
     } else {
         notes.not_needed(statement.place, statement.keyword(), "no mail is sent");
@@ -242,8 +244,8 @@ fn notify(statement: &Statement, notes: &mut Notes) {
         "not converted: it names no script".to_owned()
     } else {
         format!(
-            "not converted: it ran `{command}`; see what that does, and whether it is needed: pgvrrp binds, announces and \
-                 removes the address by itself"
+            "not converted: it ran `{command}`; see what that does, and whether it is needed: pgvrrp binds, announces \
+             and removes the address by itself"
         )
     };
     notes.by_hand(statement.place, statement.keyword(), text);

@@ -170,7 +170,8 @@ fn cluster(patroni: Option<&Patroni>, to_fill_in: &mut Vec<String>) -> String {
     }
     if let Some(user) = &patroni.username {
         let what = format!(
-            "username and password_file: Patroni logs in to etcd as {}; pgvrrp needs a user and a file with its password too (README)",
+            "username and password_file: Patroni logs in to etcd as {}; pgvrrp needs a user and a file with its \
+             password too (README)",
             printable(user)
         );
         text +=

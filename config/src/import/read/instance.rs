@@ -141,8 +141,8 @@ fn setting(statement: &Statement, instance: &mut Instance, notes: &mut Notes) {
             notes.converted(place, keyword, "checksum");
         }
         "unicast_src_ip" | "mcast_src_ip" => {
-            let text = "advertisements come from the first address that the interface has itself: that is the one that others \
-                        have to name as their peer";
+            let text = "advertisements come from the first address that the interface has itself: that is the one \
+                        that others have to name as their peer";
             notes.not_needed(place, keyword, text);
         }
         // Its password is nothing to be shown.
