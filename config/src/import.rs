@@ -97,6 +97,9 @@ pub enum Failure {
 /// # Errors
 /// [`Failure`] if there is nothing that could be converted.
 pub fn import(request: &Request<'_>, files: &dyn Files) -> Result<Imported, Failure> {
+    if request.text.contains('\0') {
+        return Err(Failure::NotKeepalived { path: request.path.to_owned() });
+    }
     let mut notes = Notes::default();
     let lines = lines::gather(request, files, &mut notes)?;
     let statements = tree::parse(&lines, &notes)?;

@@ -117,6 +117,12 @@ impl Notes {
         self.add(Verdict::ByHand, place, keyword, text);
     }
 
+    /// Takes back that it was converted: something else is to be said of it.
+    pub(super) fn take_back(&mut self, place: Place, keyword: &str) {
+        self.list
+            .retain(|(of, _, word, verdict, _)| (*of, word.as_str(), *verdict) != (place, keyword, Verdict::Converted));
+    }
+
     /// All of them, in the order of the files.
     pub(super) fn finish(mut self) -> Vec<Note> {
         self.list.sort_by_key(|(place, ..)| *place);

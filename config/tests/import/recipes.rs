@@ -304,12 +304,16 @@ fn what_would_be_refused_is_left_out() {
     let names: Vec<_> = config.vips.iter().map(|vip| vip.name.as_str()).collect();
     assert_eq!(names, ["good", "10.0.20.7", "other"]);
     assert_eq!(imported.toml.as_ref().unwrap().matches("# LEFT OUT: ").count(), 6);
+    let of = imported.notes.iter().filter(|note| note.keyword == "vrrp_instance");
+    assert_eq!(of.clone().filter(|note| note.verdict == Verdict::Converted).count(), 3);
+    assert_eq!(of.filter(|note| note.text.contains("is left out")).count(), 6);
 }
 
 #[test]
 fn what_is_not_for_pgvrrp() {
     for (text, expected) in [
         ("", "is no keepalived.conf"),
+        ("vrrp_instance a {\n\0", "is no keepalived.conf"),
         ("[Unit]\nDescription = x\n", "is no keepalived.conf"),
         ("virtual_server 10.0.0.1 80 {\n}\n", "no vrrp_instance"),
         ("global_defs {\n}\n", "no vrrp_instance"),
