@@ -19,8 +19,8 @@ use crate::gate::policy::Policy;
 use crate::history::Keeper;
 use crate::node::Node;
 use crate::node::status::{
-    ClientsStatus, EtcdStatus, FailsafeStatus, Histogram, HookRun, HooksStatus, InterfaceStatus, ListStatus, LockStatus, Move, MoveKind,
-    MovePhase, PatroniStatus, PeerStatus, PostgresStatus, RunningHook, Status,
+    ClientsStatus, EtcdStatus, FailsafeStatus, Histogram, HookRun, HooksStatus, InterfaceStatus, ListStatus,
+    LockStatus, Move, MoveKind, MovePhase, PatroniStatus, PeerStatus, PostgresStatus, RunningHook, Status,
 };
 use crate::node::tests::world::settings;
 
