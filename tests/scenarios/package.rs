@@ -119,6 +119,7 @@ fn installed_upgraded_and_removed() {
         upgrades_without_moving_the_vip,
         a_configuration_that_is_wrong_stops_nothing,
         reloads_and_restarts,
+        an_elected_vip_stays_too,
         is_removed,
     ]);
 }
@@ -275,6 +276,29 @@ fn reloads_and_restarts(here: &Installed<'_>) -> Result<()> {
     ensure!(here.property("ActiveState")? == "inactive", "it was started");
     here.systemctl("start")?;
     stage.wait_vip(Node::Db1, Duration::from_secs(10))
+}
+
+/// It cannot be handed over, so it is for the operator to say when it may move.
+fn an_elected_vip_stays_too(here: &Installed<'_>) -> Result<()> {
+    const ADDRESS: &str = "10.0.20.200/32";
+    let elected = || Ok(here.stage.lab.namespace(Node::Db1).ip(&["-4", "address"])?.contains(ADDRESS));
+    here.systemctl("stop")?;
+    here.wait_gone()?;
+    here.configure(
+        "node = \"db1\"\ninterface = \"eth0\"\n\n\
+         [[vip]]\naddress = \"10.0.20.200\"\nvirtual_router_id = 51\nfollows = \"none\"\n",
+    )?;
+    here.systemctl("start")?;
+    here.stage.lab.wait_until("the elected VIP", Duration::from_secs(10), elected)?;
+    let former = here.daemon()?;
+    let said = here.install("/root/newer.deb")?;
+    ensure!(said.contains("election begins in Backup") && said.contains("systemctl restart pgvrrp"), "{said}");
+    ensure!(here.daemon()? == former && elected()?, "the elected VIP has left");
+    here.systemctl("stop")?;
+    ensure!(!elected()?, "a stop leaves it bound");
+    here.configure(&configuration(here.stage.lab))?;
+    here.systemctl("start")?;
+    here.stage.wait_vip(Node::Db1, Duration::from_secs(10))
 }
 
 fn is_removed(here: &Installed<'_>) -> Result<()> {
