@@ -25,7 +25,6 @@ use crate::clock;
 use crate::gate::evidence::{EtcdRequest, VipId};
 use crate::node::io::{Outcome, Output};
 use crate::node::{InterfaceId, Settings, VipSettings, is_link_local};
-use crate::observe::logging;
 use crate::segment::Voices;
 use crate::transport::{Announcer, Tickler, v4, v6};
 pub use doorkeeper::Doorkeeper;
@@ -188,11 +187,8 @@ impl Actuator {
                 self.askers.patroni.send_replace(url);
                 None
             }
-            Output::Tell(notice) => {
-                let name = notice.vip.and_then(|vip| self.vips.get(vip.0)).map(|vip| vip.name.as_str());
-                logging::tell(&notice, name);
-                None
-            }
+            // The loop does, with the evidence.
+            Output::Tell(_) => None,
         }
     }
 

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand};
-use pgvrrp_config::{Config, Follows, Mac, Vip};
+use pgvrrp_config::{Config, Follows, LogLevel, Mac, Vip};
 
 use crate::history::show;
-use crate::observe::control::{self, Ask, REFUSED, RELOADED};
+use crate::observe::control::{self, Ask, LevelChange, REFUSED, RELOADED};
+use crate::observe::logging;
 use crate::settings::postgres_settings;
 use crate::terminal::has_colours;
-use crate::{cluster, daemon, doctor, drain, handover, listen, recording, replay, watch};
+use crate::{cluster, daemon, doctor, drain, handover, import, listen, recording, replay, watch};
 
 /// Exit codes, from `sysexits.h`.
 const EX_USAGE: u8 = 64;
@@ -20,6 +21,7 @@ const EX_DATAERR: u8 = 65;
 const EX_NOINPUT: u8 = 66;
 const EX_UNAVAILABLE: u8 = 69;
 const EX_OSERR: u8 = 71;
+const EX_CANTCREAT: u8 = 73;
 const EX_TEMPFAIL: u8 = 75;
 const EX_NOPERM: u8 = 77;
 const EX_CONFIG: u8 = 78;
@@ -153,6 +155,20 @@ enum Command {
         #[arg(value_name = "NAME")]
         name: String,
     },
+    /// Print from which level on the running daemon logs, or change that until it ends.
+    ///
+    /// Exit codes: 0 done, 64 wrong usage, 69 no daemon answers, 75 the daemon refuses and says why. Everybody who may look at
+    /// the status may look; root or the daemon's own user may change it.
+    LogLevel {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// error, warn, info, debug or trace.
+        #[arg(value_name = "LEVEL", value_parser = log_level_of, conflicts_with = "reset")]
+        level: Option<LogLevel>,
+        /// Back to that of the daemon's start.
+        #[arg(long)]
+        reset: bool,
+    },
     /// Print what is heard on protocol 112 (VRRP): who, version, virtual router, priority, interval, addresses, and what is
     /// wrong with it. A line each, until it is ended. Needs CAP_NET_RAW, no configuration and no daemon.
     ///
@@ -179,6 +195,35 @@ enum Command {
         /// Print JSON, for programs: {"findings": [{"area", "level", "text", "fix"}], "problems", "warnings"}.
         #[arg(long)]
         json: bool,
+    },
+    /// Convert a keepalived.conf into pgvrrp's configuration, which is printed. Changes nothing.
+    ///
+    /// What became of each line is said on standard error: `converted` and into what, `not needed` and why, `BY HAND` and what
+    /// to do, or `UNKNOWN`. An instance that tracks a check for Patroni's primary becomes a VIP that follows the primary; the
+    /// others become plain VRRP. What keepalived.conf does not have (the cluster's name, etcd's endpoints) is read from
+    /// Patroni's configuration, or a placeholder that is listed at the end. The result passes `pgvrrp check`.
+    /// docs/MIGRATE-KEEPALIVED.md says in which order to move over.
+    ///
+    /// Exit codes: 0 all is converted, 1 something is to be done by hand (if not one instance could be converted, nothing is
+    /// printed), 64 wrong usage, 65 it is no keepalived.conf, breaks its syntax (file and line are said) or has no
+    /// vrrp_instance, 66 a file cannot be read, 73 the output exists or cannot be written.
+    Import {
+        /// The file to convert.
+        #[arg(value_name = "FILE", default_value = "/etc/keepalived/keepalived.conf")]
+        file: PathBuf,
+        /// Write the configuration to this file, which must not exist.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Overwrite it if it does.
+        #[arg(long, requires = "output")]
+        force: bool,
+        /// Patroni's configuration [default: the first of /etc/patroni/patroni.yml, /etc/patroni/config.yml and
+        /// /etc/patroni.yml that there is]
+        #[arg(long, value_name = "FILE")]
+        patroni: Option<PathBuf>,
+        /// What lines that begin with @ are for, as `keepalived --config-id` [default: this host's name up to the first dot]
+        #[arg(long, value_name = "ID")]
+        config_id: Option<String>,
     },
 }
 
@@ -225,8 +270,13 @@ pub fn main() -> ExitCode {
         Command::Reload(file) => reload(&file),
         Command::Drain { config, name, keep } => drain(&config, Ask::Drain { name, keep }),
         Command::Undrain { config, name } => drain(&config, Ask::Undrain { name }),
+        Command::LogLevel { config, level, reset } => log_level(&config, level, reset),
         Command::Listen { interface, json } => listen(interface.as_deref(), json),
         Command::Doctor { config, json } => doctor(&config, json),
+        Command::Import { file, output, force, patroni, config_id } => {
+            let ask = import::Ask { file: &file, patroni: patroni.as_deref(), config_id: config_id.as_deref() };
+            import(&ask, output.as_deref(), force)
+        }
     }
 }
 
@@ -250,7 +300,9 @@ fn run(file: &ConfigFile, record: Option<&Path>) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    match daemon::run(config, &file.path, record) {
+    let outcome = daemon::run(config, &file.path, record);
+    logging::finish();
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             say(&format!("error: {failure}\n"));
@@ -462,6 +514,33 @@ fn drain(file: &ConfigFile, ask: Ask) -> ExitCode {
     }
 }
 
+fn log_level_of(word: &str) -> Result<LogLevel, String> {
+    let known = LogLevel::ALL.into_iter().find(|level| level.as_str() == word);
+    known.ok_or_else(|| "it is one of error, warn, info, debug and trace".to_owned())
+}
+
+fn log_level(file: &ConfigFile, level: Option<LogLevel>, reset: bool) -> ExitCode {
+    let runtime_dir = match runtime_dir(&file.path) {
+        Ok(runtime_dir) => runtime_dir,
+        Err(code) => return code,
+    };
+    let change = match level {
+        Some(level) => LevelChange::Set(level),
+        None if reset => LevelChange::Reset,
+        None => LevelChange::Show,
+    };
+    let answer = match control::ask(&runtime_dir, &Ask::LogLevel(change)) {
+        Ok((answer, _)) => answer,
+        Err(error) => return no_daemon(&runtime_dir, &error),
+    };
+    if let Some(level) = answer.strip_prefix(control::LEVEL) {
+        return print(level);
+    }
+    let why = answer.strip_prefix(REFUSED).unwrap_or("the daemon is of a version that cannot do this\n");
+    say(&format!("error: nothing has changed: {why}"));
+    ExitCode::from(EX_TEMPFAIL)
+}
+
 fn listen(interface: Option<&str>, json: bool) -> ExitCode {
     let Err(failure) = listen::run(interface, json) else { return ExitCode::SUCCESS };
     say(&format!("error: {failure}\n"));
@@ -489,6 +568,34 @@ fn doctor(file: &ConfigFile, json: bool) -> ExitCode {
     };
     let printed = print(&if json { report.json() } else { report.text() });
     if report.problems == 0 { printed } else { ExitCode::FAILURE }
+}
+
+fn import(ask: &import::Ask<'_>, output: Option<&Path>, force: bool) -> ExitCode {
+    let refuse = |failure: &import::Failure| {
+        say(&format!("error: {failure}\n"));
+        ExitCode::from(match failure {
+            import::Failure::Read { .. } => EX_NOINPUT,
+            import::Failure::Import(_) => EX_DATAERR,
+            import::Failure::Exists(_) | import::Failure::Write { .. } => EX_CANTCREAT,
+        })
+    };
+    let (imported, explanation) = match import::run(ask) {
+        Ok(imported) => imported,
+        Err(failure) => return refuse(&failure),
+    };
+    say(&explanation);
+    if let Some(toml) = &imported.toml {
+        let written = match output {
+            Some(path) => {
+                import::write(path, toml, force).map_or_else(|failure| refuse(&failure), |()| ExitCode::SUCCESS)
+            }
+            None => print(toml),
+        };
+        if written != ExitCode::SUCCESS {
+            return written;
+        }
+    }
+    if imported.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn replay(file: &Path, verbose: bool) -> ExitCode {

@@ -8,6 +8,7 @@
 //! | `pgvrrp-clients` | lists of the VIPs' clients, to and from the other nodes |
 //! | `pgvrrp-newcomers` | drops new connections to a VIP that leaves |
 //! | `pgvrrp-observe` | HTTP, control socket, systemd, the history of moves; a thread of tokio's writes its file |
+//! | `pgvrrp-hooks` | runs hooks |
 //! | `pgvrrp-log` | writes log lines |
 //! | `pgvrrp-record` | writes the recording, if one is wanted |
 
@@ -35,6 +36,7 @@ use crate::evidence::etcd::keys::Keys;
 use crate::evidence::{etcd, patroni, postgres};
 use crate::gate::evidence::{EtcdReport, EtcdRequest, PatroniReport};
 use crate::history::{self, Keeper};
+use crate::hooks::{self, Board};
 use crate::node::status::Status;
 use crate::node::{Identity, InterfaceId, Node, Settings};
 use crate::observe::{Observed, control, http, logging, systemd};
@@ -118,7 +120,10 @@ impl Failure {
 /// See [`Failure`]. When this returns, no VIP is bound by this process, or its lifetime is ending it: after a handover,
 /// unless the next process comes in time and by its own right renews it.
 pub fn run(config: Config, path: &Path, record: Option<&Path>) -> Result<(), Failure> {
-    logging::start(config.log_level.as_str()).map_err(Failure::system("cannot start logging"))?;
+    logging::start(&config.log).map_err(|failure| match failure {
+        logging::Failure::Environment(text) => Failure::Config(text),
+        logging::Failure::Thread(source) => Failure::System { what: "cannot start logging", source },
+    })?;
     check_capabilities()?;
     check(&config)?;
     let postgres = config.cluster.as_ref().map(postgres_settings).transpose().map_err(Failure::Config)?;
@@ -172,6 +177,7 @@ pub fn run(config: Config, path: &Path, record: Option<&Path>) -> Result<(), Fai
     let (listed, listed_out) = watch::channel(listed);
     let keys = config.cluster.as_ref().map(|cluster| etcd_keys(&settings, cluster)).unwrap_or_default();
     let (keys, keys_out) = watch::channel(Arc::new(keys));
+    let (wanted_hooks, wanted_hooks_out) = watch::channel(hooks::Settings::of(&config));
     let reloader = Reloader {
         path: path.to_owned(),
         config: config.clone(),
@@ -180,6 +186,7 @@ pub fn run(config: Config, path: &Path, record: Option<&Path>) -> Result<(), Fai
         keys,
         clients: listed,
         book: book.clone(),
+        hooks: wanted_hooks,
         commands: commands.clone(),
     };
     let known = book.clone();
@@ -209,11 +216,19 @@ pub fn run(config: Config, path: &Path, record: Option<&Path>) -> Result<(), Fai
     }
     let control = config.runtime_dir.clone();
     let listen = config.http.listen;
-    let looked_at = Observed { status: status_out.clone(), history: history.clone() };
+    let board = Board::default();
+    let looked_at = Observed { status: status_out.clone(), history: history.clone(), hooks: board.clone() };
+    let seen_by_hooks = status_out.clone();
+    let hooks = spawn("pgvrrp-hooks", move || {
+        LocalSet::new().block_on(&runtime()?, hooks::run(wanted_hooks_out, seen_by_hooks, board));
+        Ok(())
+    })?;
     spawn("pgvrrp-observe", move || observe(&control, listen, looked_at, commands, reloader))?;
     systemd::ready();
     let result = join(protocol);
     systemd::stopping();
+    // Everything is released; the end of the protocol thread was theirs, too.
+    let _ = hooks.join();
     // What the others have left with: nobody else looks any more.
     if history.learn(&status_out.borrow()) {
         history.write();
@@ -339,15 +354,15 @@ fn observe(
     runtime()?.block_on(async {
         let (reloads, wanted) = mpsc::channel(1);
         tokio::spawn(reloader.serve(wanted));
-        let Observed { status, history } = observed.clone();
+        let Observed { status, history, .. } = observed.clone();
         tokio::spawn(history::follow(history.clone(), status.clone()));
         if let Some(listen) = listen {
-            tokio::spawn(http::serve(listen, observed));
+            tokio::spawn(http::serve(listen, observed.clone()));
         }
         match control::listen(runtime_dir) {
             Ok(listener) => {
-                let (status, runtime_dir) = (status.clone(), runtime_dir.to_owned());
-                drop(tokio::spawn(control::serve(listener, runtime_dir, status, history, commands, reloads)));
+                let runtime_dir = runtime_dir.to_owned();
+                drop(tokio::spawn(control::serve(listener, runtime_dir, observed, commands, reloads)));
             }
             Err(error) => warn!(%error, "no control socket: `pgvrrp status` will not work"),
         }

@@ -37,6 +37,10 @@ pub mod handover;
 #[cfg(feature = "daemon")]
 pub mod history;
 #[cfg(feature = "daemon")]
+pub mod hooks;
+#[cfg(feature = "daemon")]
+mod import;
+#[cfg(feature = "daemon")]
 mod listen;
 #[cfg(feature = "daemon")]
 pub mod observe;

@@ -227,7 +227,7 @@ impl Node {
             self.touch_elections();
             if !self.stopping {
                 let text = "the handover is given up: nothing could be renewed for the next process".to_owned();
-                out.push(Output::Tell(Notice { level: Level::Warning, vip: None, text }));
+                out.push(Output::Tell(Notice { level: Level::Warning, vip: None, text, mark: None }));
             }
         }
     }
@@ -241,7 +241,7 @@ impl Node {
             self.round.again = true;
             self.cadence = Duration::ZERO;
             let text = format!("the daemon did not run for {pause:.1?}: nothing is bound before fresh evidence");
-            out.push(Output::Tell(Notice { level: Level::Warning, vip: None, text }));
+            out.push(Output::Tell(Notice { level: Level::Warning, vip: None, text, mark: None }));
             self.each_election(now, out, |election, around, out| election.stalled(around, pause, out));
         }
     }
@@ -505,7 +505,7 @@ impl Node {
             (None, _) if failed_before => (Level::Info, "etcd answers again".to_owned()),
             _ => return,
         };
-        out.push(Output::Tell(Notice { level, vip: None, text }));
+        out.push(Output::Tell(Notice { level, vip: None, text, mark: None }));
     }
 
     /// Runs `step` for each VIP with everything it may look at.

@@ -19,9 +19,10 @@ use crate::clock;
 use crate::evidence::postgres;
 use crate::gate::evidence::VipId;
 use crate::gate::evidence::{EtcdReport, PatroniReport};
-use crate::node::io::{Address, ClientsReport, Discarded, Input, Link, Output, Version2};
+use crate::node::io::{Address, ClientsReport, Discarded, Input, Link, Notice, Output, Version2};
 use crate::node::status::Status;
 use crate::node::{InterfaceId, Node, Settings};
+use crate::observe::logging;
 use crate::recording::recorder::Recorder;
 use crate::segment::{self, Heard, Segment};
 use crate::timer::Timer;
@@ -306,11 +307,19 @@ impl Reactor {
                 None => self.node.handle(now, input),
             };
             notable |= outputs.iter().any(|output| matches!(output, Output::Unbind { .. } | Output::Tell(_)));
+            let notices: Vec<_> = outputs.iter().filter_map(Output::notice).cloned().collect();
             next = Some(self.actuator.carry_out(outputs)).filter(|done| !done.is_empty()).map(Input::Done);
+            notices.iter().for_each(|notice| self.tell(notice, now));
         }
         if notable || clock::now().since(self.published) >= PUBLISH {
             self.publish();
         }
+    }
+
+    /// After what was decided is done: what is said of it delays nothing.
+    fn tell(&self, notice: &Notice, now: Instant) {
+        let picture = notice.vip.map(|vip| self.node.status_of(now, vip));
+        logging::tell(notice, picture.as_ref());
     }
 
     fn publish(&mut self) {

@@ -19,6 +19,7 @@ use crate::clients::Book;
 use crate::daemon::{self, Failure};
 use crate::drained;
 use crate::evidence::etcd::keys::Keys;
+use crate::hooks;
 use crate::node::{Settings, VipSettings};
 use crate::reactor::Command;
 use crate::settings::{client_addresses, etcd_keys, reloaded};
@@ -39,6 +40,7 @@ pub(crate) struct Reloader {
     pub(crate) keys: watch::Sender<Arc<Keys>>,
     pub(crate) clients: watch::Sender<Vec<Vec<IpAddr>>>,
     pub(crate) book: Arc<Mutex<Book>>,
+    pub(crate) hooks: watch::Sender<hooks::Settings>,
     pub(crate) commands: mpsc::Sender<Command>,
 }
 
@@ -91,7 +93,9 @@ impl Reloader {
         let drained = drained::read(&config.runtime_dir);
         let drained = drained.map_err(|error| format!("{}: {error}", drained::path(&config.runtime_dir).display()))?;
         let settings = reloaded(&self.settings, &config, &drained);
+        let hooks = hooks::Settings::of(&config);
         let what = changes(&self.settings, &settings) + policy_change(&self.settings, &settings);
+        let what = if hooks == *self.hooks.borrow() { what } else { what + "hooks: changed\n" };
         if what.is_empty() {
             return Ok("nothing has changed\n".to_owned());
         }
@@ -103,6 +107,7 @@ impl Reloader {
         let listed = client_addresses(&settings);
         self.book.lock().unwrap_or_else(PoisonError::into_inner).serve(&listed);
         self.clients.send_replace(listed);
+        self.hooks.send_replace(hooks);
         (self.config, self.settings) = (config, settings.clone());
         let sent = self.commands.send(Command::Reload(Box::new(settings))).await;
         sent.map_err(|_| "the daemon is ending".to_owned())?;
@@ -129,7 +134,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("node", old.node != new.node),
         ("runtime_dir", old.runtime_dir != new.runtime_dir),
         ("[http]", old.http != new.http),
-        ("[log]", old.log_level != new.log_level),
+        ("[log]", old.log != new.log),
     ];
     match (&old.cluster, &new.cluster) {
         (Some(old), Some(new)) => differing.extend([

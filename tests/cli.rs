@@ -73,12 +73,17 @@ fn check_is_for_the_daemons_user() {
     assert!(said(&pgvrrp(&["check", "--help"])).1.contains("sudo -u pgvrrp pgvrrp check"));
 }
 
-/// What the unit names as its documentation is there, once the README's commands have been run.
+/// What the unit names as its documentation is in the package, and after the README's commands below /usr/local.
 #[test]
 fn the_units_documentation_is_installed() {
     let unit = include_str!("../packaging/pgvrrp.service");
-    let path = unit.lines().find_map(|line| line.strip_prefix("Documentation=file://")).unwrap();
-    assert!(include_str!("../README.md").contains(&format!("install -D -m 644 README.md {path}")), "{path}");
+    let documentation = unit.lines().find_map(|line| line.strip_prefix("Documentation=")).unwrap();
+    let path = documentation.split(' ').find_map(|word| word.strip_prefix("file:///usr/")).unwrap();
+    let (directory, _) = path.rsplit_once('/').unwrap();
+    let packed = format!("[\"README.md\", \"usr/{directory}/\"");
+    assert!(include_str!("../Cargo.toml").contains(&packed), "{packed}");
+    let by_hand = format!("install -D -m 644 -t /usr/local/{directory} README.md");
+    assert!(include_str!("../README.md").contains(&by_hand), "{by_hand}");
 }
 
 #[test]

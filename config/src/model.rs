@@ -24,8 +24,10 @@ pub struct Config {
     pub cluster: Option<Cluster>,
     /// `[http]`.
     pub http: Http,
-    /// `[log] level`. Default `info`.
-    pub log_level: LogLevel,
+    /// `[log]`.
+    pub log: Log,
+    /// `[hooks] timeout`: how long a hook may take, 100 ms to 600 s. Default 10 s.
+    pub hook_timeout: Duration,
     /// `[[vip]]`: at least one; names and addresses are each different, and so are virtual router IDs on one interface for
     /// one address family.
     pub vips: Vec<Vip>,
@@ -212,6 +214,44 @@ pub enum ForeignActive {
     BindAtOnce,
 }
 
+/// `[log]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    /// `level`. Default `info`.
+    pub level: LogLevel,
+    /// `format`. Default `auto`.
+    pub format: LogFormat,
+}
+
+/// `log.format`: in which form lines are written, and where to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `"auto"`: to journald where standard error is its, else as text.
+    #[default]
+    Auto,
+    /// `"text"`: to standard error; in colours on a terminal.
+    Text,
+    /// `"json"`: to standard error, an object a line.
+    Json,
+    /// `"journald"`: to journald, with fields.
+    Journald,
+}
+
+impl LogFormat {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Auto, Self::Text, Self::Json, Self::Journald];
+
+    /// The word that stands in the file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Text => "text",
+            Self::Json => "json",
+            Self::Journald => "journald",
+        }
+    }
+}
+
 /// `log.level`: the least severe messages that are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogLevel {
@@ -229,7 +269,10 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    /// The word that stands in the file, which is also the directive of a tracing filter.
+    /// Every one, the least talkative first.
+    pub const ALL: [Self; 5] = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+
+    /// The word that stands in the file.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -267,6 +310,32 @@ pub struct Vip {
     pub mac: Mac,
     /// `follows`, and what only one of its values gives a meaning to.
     pub follows: Follows,
+    /// Those of `[hooks]`, unless the VIP has its own.
+    pub hooks: Hooks,
+}
+
+/// Commands that are run when a VIP has come to this node or left it: a program, by its absolute path, and arguments; empty,
+/// the default, for none. Each program was there and could be executed when the file was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hooks {
+    /// `on_active`: it is here.
+    pub on_active: Vec<String>,
+    /// `on_backup`: it is not here, and this node could have it.
+    pub on_backup: Vec<String>,
+    /// `on_fault`: it is not here, and something keeps this node from having it.
+    pub on_fault: Vec<String>,
+    /// `on_stop`: the daemon has ended.
+    pub on_stop: Vec<String>,
+    /// `on_change`: any of these, after the one that is for it alone.
+    pub on_change: Vec<String>,
+}
+
+impl Hooks {
+    /// Whether there is any.
+    pub fn is_empty(&self) -> bool {
+        let Self { on_active, on_backup, on_fault, on_stop, on_change } = self;
+        [on_active, on_backup, on_fault, on_stop, on_change].iter().all(|command| command.is_empty())
+    }
 }
 
 /// `vip.follows`: who decides which node holds the VIP.

@@ -5,9 +5,12 @@
 
 mod cluster;
 mod etcd;
+mod hooks;
 mod postgres;
 mod tls;
 mod vip;
+
+pub(crate) use self::vip::link_local_of;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,7 +19,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use crate::diagnose::{Report, Reported};
-use crate::model::{Config, Http, LogLevel};
+use crate::model::{Config, Http, Log, LogFormat, LogLevel};
 use crate::raw::Meaning::Is;
 use crate::raw::Section;
 use crate::schema;
@@ -28,17 +31,21 @@ pub(crate) fn config(document: &DeTable<'_>, base_dir: &Path, report: &mut Repor
     let node = node(&top, report);
     let interface = interface(&top, report);
     let runtime_dir = runtime_dir(&top, report);
-    let vips = vip::read_all(&top, interface.as_deref().ok(), report);
+    let hooks = hooks::read_all(&top, report);
+    // What is wrong with them has been told; it is no VIP's mistake.
+    let common = hooks.as_ref().map(|(hooks, _)| hooks.clone()).unwrap_or_default();
+    let vips = vip::read_all(&top, interface.as_deref().ok(), &common, report);
     let cluster = cluster::read(&top, vips.need, base_dir, report);
     let http = top.section("http", &schema::HTTP, report).and_then(|section| http(&section, report));
-    let log_level = top.section("log", &schema::LOG, report).and_then(|section| log_level(&section, report));
+    let log = top.section("log", &schema::LOG, report).and_then(|section| log(&section, report));
     Ok(Config {
         node: node?,
         interface: interface?,
         runtime_dir: runtime_dir?,
         cluster: cluster?,
         http: http?,
-        log_level: log_level?,
+        log: log?,
+        hook_timeout: hooks?.1,
         vips: vips.list?,
     })
 }
@@ -108,9 +115,12 @@ fn http(section: &Section<'_>, report: &mut Report) -> Result<Http, Reported> {
     }
 }
 
-fn log_level(section: &Section<'_>, report: &mut Report) -> Result<LogLevel, Reported> {
-    let levels = [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
-    section.choice("level", LogLevel::default(), levels.map(|level| (level.as_str(), Is(level))), report)
+fn log(section: &Section<'_>, report: &mut Report) -> Result<Log, Reported> {
+    let levels = LogLevel::ALL.map(|level| (level.as_str(), Is(level)));
+    let level = section.choice("level", LogLevel::default(), levels, report);
+    let formats = LogFormat::ALL.map(|format| (format.as_str(), Is(format)));
+    let format = section.choice("format", LogFormat::default(), formats, report);
+    Ok(Log { level: level?, format: format? })
 }
 
 /// The password in the file that `password_file` names, if it is there.

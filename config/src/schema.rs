@@ -36,6 +36,7 @@ pub(crate) const TOP: Schema = Schema {
         "policy",
         "clients",
         "log",
+        "hooks",
         "vip",
     ],
     not_yet: &[],
@@ -157,7 +158,33 @@ pub(crate) const CLIENTS: Schema = Schema {
     ],
 };
 
-pub(crate) const LOG: Schema = Schema { header: "[log]", keys: &["level"], not_yet: &[], known_elsewhere: &[] };
+pub(crate) const LOG: Schema =
+    Schema { header: "[log]", keys: &["level", "format"], not_yet: &[], known_elsewhere: &[] };
+
+const NOTIFY_MASTER: Foreign = Foreign {
+    keys: &["notify_master", "on_master"],
+    means: Some("on_active"),
+    help: "write on_active = [\"/etc/pgvrrp/notify\"]",
+};
+
+const NOTIFY_BACKUP: Foreign =
+    Foreign { keys: &["notify_backup"], means: Some("on_backup"), help: "write on_backup = [\"/etc/pgvrrp/notify\"]" };
+
+const NOTIFY_FAULT: Foreign =
+    Foreign { keys: &["notify_fault"], means: Some("on_fault"), help: "write on_fault = [\"/etc/pgvrrp/notify\"]" };
+
+const NOTIFY_STOP: Foreign =
+    Foreign { keys: &["notify_stop"], means: Some("on_stop"), help: "write on_stop = [\"/etc/pgvrrp/notify\"]" };
+
+const NOTIFY: Foreign =
+    Foreign { keys: &["notify"], means: Some("on_change"), help: "write on_change = [\"/etc/pgvrrp/notify\"]" };
+
+pub(crate) const HOOKS: Schema = Schema {
+    header: "[hooks]",
+    keys: &["on_active", "on_backup", "on_fault", "on_stop", "on_change", "timeout"],
+    not_yet: &[],
+    known_elsewhere: &[NOTIFY_MASTER, NOTIFY_BACKUP, NOTIFY_FAULT, NOTIFY_STOP, NOTIFY],
+};
 
 pub(crate) const VIP: Schema = Schema {
     header: "[[vip]]",
@@ -176,6 +203,11 @@ pub(crate) const VIP: Schema = Schema {
         "unicast_peers",
         "checksum",
         "mac",
+        "on_active",
+        "on_backup",
+        "on_fault",
+        "on_stop",
+        "on_change",
     ],
     not_yet: &[Foreign {
         keys: &["exclusive"],
@@ -238,11 +270,16 @@ pub(crate) const VIP: Schema = Schema {
             help: "remove it: the holder always accepts what is sent to the VIP",
         },
         Foreign { keys: &["use_vmac"], means: Some("mac"), help: "write mac = \"virtual\"" },
+        NOTIFY_MASTER,
+        NOTIFY_BACKUP,
+        NOTIFY_FAULT,
+        NOTIFY_STOP,
+        NOTIFY,
     ],
 };
 
 /// Every table there is.
-pub(crate) const ALL: [&Schema; 9] = [&TOP, &PATRONI, &ETCD, &POSTGRES, &HTTP, &POLICY, &CLIENTS, &LOG, &VIP];
+pub(crate) const ALL: [&Schema; 10] = [&TOP, &PATRONI, &ETCD, &POSTGRES, &HTTP, &POLICY, &CLIENTS, &LOG, &HOOKS, &VIP];
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pgvrrp_config::{
-    Checksum, Clients, Cluster, Config, Etcd, Failsafe, Fence, Follows, ForeignActive, Http, LogLevel, Mac, Patroni,
+    Checksum, Clients, Cluster, Config, Etcd, Failsafe, Fence, Follows, ForeignActive, Hooks, Http, Log, Mac, Patroni,
     Paused, Policy, Postgres, PostgresDown, SslMode, Tls, Vip,
 };
 use vrrp::types::{Interval, Vrid};
@@ -81,7 +81,8 @@ fn ten_lines_are_enough() {
             clients: Clients { port: Some(9155), services: vec![] },
         }),
         http: Http { listen: Some("[::]:9155".parse().unwrap()) },
-        log_level: LogLevel::Info,
+        log: Log::default(),
+        hook_timeout: Duration::from_secs(10),
         vips: vec![Vip {
             name: "10.0.20.155".into(),
             addresses: vec!["10.0.20.155/32".parse().unwrap()],
@@ -92,6 +93,7 @@ fn ten_lines_are_enough() {
             unicast_peers: vec![],
             mac: Mac::Interface,
             follows: Follows::Primary,
+            hooks: Hooks::default(),
         }],
     };
     assert_eq!(parse(TEN_LINES), expected);
@@ -170,7 +172,7 @@ fn every_setting_arrives() {
     assert_eq!(cluster.clients, Clients { port: Some(1), services: vec![5432, 6432] });
     let silent = parse(&text.replace("[clients]", "[clients]\n        tell = false")).cluster.unwrap();
     assert_eq!(silent.clients.port, None);
-    assert_eq!(config.log_level.as_str(), "debug");
+    assert_eq!(config.log.level.as_str(), "debug");
     let [odoo, other] = config.vips.as_slice() else { panic!("{:?}", config.vips) };
     assert_eq!((odoo.name.as_str(), shown(odoo)), ("odoo", "10.0.20.155/24".to_owned()));
     assert_eq!((odoo.virtual_router_id.get(), odoo.interval.centis()), (1, 4095));

@@ -22,8 +22,8 @@ fn taken_or_refused(text: &str) {
 fn key() -> impl Strategy<Value = String> {
     let keys = "node interface runtime_dir fence patroni etcd postgres http policy clients tell port services log vip namespace scope group \
                 endpoints username password_file request_timeout connection timeout listen postgres_down paused \
-                foreign_active failsafe level name address virtual_router_id follows advertisement_interval checksum \
-                mac addresses priority preempt preempt_delay track_interfaces unicast_peers x";
+                foreign_active failsafe level format name address virtual_router_id follows advertisement_interval checksum \
+                mac addresses priority preempt preempt_delay track_interfaces unicast_peers hooks on_active on_change timeout x";
     prop::sample::select(keys.split_whitespace().collect::<Vec<_>>()).prop_map(str::to_owned)
 }
 
@@ -81,7 +81,7 @@ proptest! {
 
     #[test]
     fn any_value_of_any_key(key in key(), value in value(), header in prop::sample::select(vec![
-        "", "[patroni]", "[etcd]", "[postgres]", "[http]", "[policy]", "[log]", "[[vip]]",
+        "", "[patroni]", "[etcd]", "[postgres]", "[http]", "[policy]", "[log]", "[hooks]", "[[vip]]",
     ])) {
         taken_or_refused(&format!("{header}\n{key} = {value}\n"));
     }

@@ -12,7 +12,7 @@ fn parse(text: &str) -> Config {
 }
 
 /// What stands behind a setting that cannot be had together with the others.
-const ELSEWHERE: [&str; 2] = ["# with follows = \"none\"", "# instead of address"];
+const ELSEWHERE: [&str; 3] = ["# with follows = \"none\"", "# instead of address", "# instead of that in [hooks]"];
 
 /// A commented-out setting: `#key = value`, with no space behind the `#`, which prose has.
 fn is_setting(line: &str) -> bool {

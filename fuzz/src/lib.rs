@@ -10,6 +10,7 @@ pub mod clients;
 pub mod config;
 pub mod etcd;
 pub mod heard;
+pub mod import;
 pub mod kernel_answer;
 pub mod kernel_events;
 pub mod ndisc;
@@ -21,13 +22,14 @@ pub mod recording;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("advert", advert::run),
     ("arp", arp::run),
     ("clients", clients::run),
     ("config", config::run),
     ("etcd", etcd::run),
     ("heard", heard::run),
+    ("import", import::run),
     ("kernel_answer", kernel_answer::run),
     ("kernel_events", kernel_events::run),
     ("ndisc", ndisc::run),

@@ -41,7 +41,7 @@ impl Discards {
         let new = entry.count - before;
         entry.told = Some((now, entry.count));
         let text = format!("VRRP packets discarded ({reason}): {new}; `pgvrrp listen` shows who sends them");
-        Some(Notice { level: Level::Warning, vip: None, text })
+        Some(Notice { level: Level::Warning, vip: None, text, mark: None })
     }
 
     /// Counts by reason.

@@ -17,7 +17,7 @@ use vrrp::wire::advert::Advert;
 use super::Surroundings;
 use super::adverts;
 use super::announcing::{Announcing, REPLY};
-use super::io::{Level, Notice, Outcome, Output};
+use super::io::{self, Level, Mark, Notice, Outcome, Output};
 use super::kernel_view::KernelView;
 use super::peers::Peers;
 use super::record::Record;
@@ -308,7 +308,8 @@ impl Election {
         self.touched = true;
         self.record.counters.arp_conflicts += 1;
         if self.announced.is_none_or(|last| now.since(last) >= REPLY) {
-            self.tell(Level::Warning, format!("{who} claims {}: announcing again", self.settings.shown()), out);
+            let text = format!("{who} claims {}: announcing again", self.settings.shown());
+            self.tell_event(io::Event::Conflict, Level::Warning, text, out);
         }
         self.reply(now);
     }
@@ -398,7 +399,8 @@ impl Election {
             *confirmed = true;
             announcing.bound(at);
             let phases = self.record.gained(at, self.standing.to_string());
-            self.tell(Level::Info, format!("{} is bound here ({phases})", self.settings.shown()), out);
+            let text = format!("{} is bound here ({phases})", self.settings.shown());
+            self.tell_event(io::Event::Gained, Level::Info, text, out);
         }
     }
 
@@ -416,7 +418,8 @@ impl Election {
             Leaving::Refused => self.record.abandoned(),
             Leaving::Held => {
                 let phases = self.record.lost(at, self.standing.to_string());
-                self.tell(Level::Info, format!("{shown} has left this node ({phases}): {}", self.standing), out);
+                let text = format!("{shown} has left this node ({phases}): {}", self.standing);
+                self.tell_event(io::Event::Lost, Level::Info, text, out);
             }
         }
     }
@@ -487,12 +490,17 @@ impl Election {
     fn explain(&mut self, out: &mut Vec<Output>) {
         if self.told != self.standing.label() {
             self.told = self.standing.label();
-            self.tell(Level::Info, self.standing.to_string(), out);
+            self.tell_event(io::Event::Reason, Level::Info, self.standing.to_string(), out);
         }
     }
 
     fn tell(&self, level: Level, text: String, out: &mut Vec<Output>) {
-        out.push(Output::Tell(Notice { level, vip: Some(self.id), text }));
+        out.push(Output::Tell(Notice { level, vip: Some(self.id), text, mark: None }));
+    }
+
+    fn tell_event(&self, event: io::Event, level: Level, text: String, out: &mut Vec<Output>) {
+        let mark = Some(Mark { event, reason: self.standing.label() });
+        out.push(Output::Tell(Notice { level, vip: Some(self.id), text, mark }));
     }
 
     pub(super) fn label(&self) -> &'static str {

@@ -279,6 +279,14 @@ pub enum Output {
 }
 
 impl Output {
+    /// What the operator is to be told, if it is that.
+    pub fn notice(&self) -> Option<&Notice> {
+        match self {
+            Self::Tell(notice) => Some(notice),
+            _ => None,
+        }
+    }
+
     /// The VIP that this does something to. `None` for what is never skipped: notices, and requests to others.
     pub fn vip(&self) -> Option<VipId> {
         match self {
@@ -298,7 +306,7 @@ impl Output {
 }
 
 /// A line for the log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// How bad it is.
     pub level: Level,
@@ -306,6 +314,52 @@ pub struct Notice {
     pub vip: Option<VipId>,
     /// One line.
     pub text: String,
+    /// What happened to the VIP. Not recorded, and so not compared.
+    #[serde(skip)]
+    pub mark: Option<Mark>,
+}
+
+impl PartialEq for Notice {
+    fn eq(&self, other: &Self) -> bool {
+        (self.level, self.vip, &self.text) == (other.level, other.vip, &other.text)
+    }
+}
+
+/// By what lines are sorted, by whoever reads many of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// What happened to the VIP.
+    pub event: Event,
+    /// The label of the reason for its being here or not.
+    pub reason: &'static str,
+}
+
+/// What happened to a VIP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It is bound here.
+    Gained,
+    /// It is gone from here.
+    Lost,
+    /// The lock is held, and only PostgreSQL's role is waited for.
+    Armed,
+    /// The reason for its being here or not is another one.
+    Reason,
+    /// Somebody else says that it is theirs.
+    Conflict,
+}
+
+impl Event {
+    /// As in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gained => "gained",
+            Self::Lost => "lost",
+            Self::Armed => "armed",
+            Self::Reason => "reason",
+            Self::Conflict => "conflict",
+        }
+    }
 }
 
 /// Severity of a [`Notice`].

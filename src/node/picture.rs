@@ -12,6 +12,7 @@ use super::status::{
 };
 use super::vip::Vip;
 use super::{InterfaceId, Node, Surroundings};
+use crate::gate::evidence::VipId;
 use crate::gate::policy::Fence;
 use crate::node::io::VipClients;
 use crate::node::lock::holder_name;
@@ -19,9 +20,20 @@ use crate::node::lock::holder_name;
 impl Node {
     /// The node as it is now.
     pub fn status(&self, now: Instant) -> Status {
+        self.picture(now, |_| true)
+    }
+
+    /// The same with one VIP alone: what a line about it is founded on.
+    pub fn status_of(&self, now: Instant, vip: VipId) -> Status {
+        self.picture(now, |id| id == vip)
+    }
+
+    fn picture(&self, now: Instant, shown: impl Fn(VipId) -> bool) -> Status {
         let around = self.surroundings(now);
-        let vips = self.vips.iter().map(|vip| vip.status(&around, self.clients.vips.get(vip.id.0)));
-        let elections = self.elections.iter().map(|election| election.status(&around));
+        let vips = self.vips.iter().filter(|vip| shown(vip.id));
+        let vips = vips.map(|vip| vip.status(&around, self.clients.vips.get(vip.id.0)));
+        let elections = self.elections.iter().filter(|election| shown(election.id));
+        let elections = elections.map(|election| election.status(&around));
         let follows_primary = !self.vips.is_empty();
         Status {
             version: env!("CARGO_PKG_VERSION"),
@@ -29,6 +41,7 @@ impl Node {
             taken: now.since(Instant::ZERO),
             age: Duration::ZERO,
             uptime: now.since(self.started),
+            stopping: self.stopping,
             config: self.reloads.status(now),
             etcd: follows_primary.then(|| self.etcd_status(now)),
             postgres: follows_primary.then(|| self.postgres_status(now)),
@@ -141,6 +154,8 @@ impl Vip {
             peers: self.peers.status(now, settings),
             clients: Some(clients.map(|clients| clients_status(now, clients)).unwrap_or_default()),
             moves: self.record.moves(now),
+            // Whoever runs them says so.
+            hooks: None,
             counters: self.record.counters.clone(),
         }
     }
@@ -172,6 +187,8 @@ impl Election {
             peers: self.peers.status(now, settings),
             clients: None,
             moves: self.record.moves(now),
+            // Whoever runs them says so.
+            hooks: None,
             counters: self.record.counters.clone(),
         }
     }

@@ -73,7 +73,7 @@ impl Node {
     /// The configuration stays as it is.
     pub(super) fn refuse_reload(&mut self, now: Instant, why: String, out: &mut Vec<Output>) {
         let text = format!("the configuration stays as it was: {why}");
-        out.push(Output::Tell(Notice { level: Level::Warning, vip: None, text }));
+        out.push(Output::Tell(Notice { level: Level::Warning, vip: None, text, mark: None }));
         self.reloads.refused += 1;
         self.reloads.why = Some((now, why));
     }

@@ -4,6 +4,7 @@ mod config;
 mod counters;
 mod evidence;
 mod histogram;
+mod hooks;
 mod label;
 mod moves;
 mod seconds;
@@ -21,6 +22,7 @@ pub use config::ConfigStatus;
 pub use counters::{NodeCounters, VipCounters};
 pub use evidence::{EtcdStatus, FailsafeStatus, InterfaceStatus, PatroniStatus, PostgresStatus};
 pub use histogram::{BUCKETS, Histogram};
+pub use hooks::{HookRun, HooksStatus, RunningHook};
 pub use label::{FollowsLabel, PhaseLabel, RouterLabel};
 pub use moves::{Move, MoveKind, MovePhase};
 pub use vip::{ClientsStatus, ListStatus, LockStatus, VipStatus};
@@ -43,6 +45,8 @@ pub struct Status {
     /// How long the daemon has been running.
     #[serde(serialize_with = "seconds")]
     pub uptime: Duration,
+    /// The daemon was told to end, and releases everything. Not so during a handover.
+    pub stopping: bool,
     /// The configuration in force.
     pub config: ConfigStatus,
     /// What etcd says; `None` where no VIP follows the primary.

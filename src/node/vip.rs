@@ -28,7 +28,7 @@ use vrrp::types::Priority;
 use vrrp::wire::advert::Advert;
 
 use super::announcing::Announcing;
-use super::io::{Level, Outcome, Output};
+use super::io::{self, Level, Outcome, Output};
 use super::kernel_view::KernelView;
 use super::lock::{Identity, Lock};
 use super::peers::Peers;
@@ -374,7 +374,12 @@ impl Vip {
             announcing.bound(at);
             self.adopt_until = None;
             let phases = self.record.gained(at, self.reason.to_string());
-            self.tell(Level::Info, format!("{} is bound here ({phases})", self.settings.shown()), out);
+            self.tell_event(
+                io::Event::Gained,
+                Level::Info,
+                format!("{} is bound here ({phases})", self.settings.shown()),
+                out,
+            );
         }
     }
 
@@ -420,7 +425,8 @@ impl Vip {
             Leaving::Refused => self.record.abandoned(),
             Leaving::Held => {
                 let phases = self.record.lost(at, self.reason.to_string());
-                self.tell(Level::Info, format!("{address} has left this node ({phases}): {}", self.reason), out);
+                let text = format!("{address} has left this node ({phases}): {}", self.reason);
+                self.tell_event(io::Event::Lost, Level::Info, text, out);
             }
         }
         self.released = now;

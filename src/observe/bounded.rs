@@ -100,6 +100,7 @@ mod tests {
 
     use super::*;
     use crate::history::Keeper;
+    use crate::hooks::Board;
     use crate::node::status::Status;
     use crate::observe::{Observed, http};
 
@@ -117,7 +118,7 @@ mod tests {
                 told.send(listener.local_addr().expect("its address")).expect("the test waits");
                 let (_status, status) = watch::channel(Arc::new(Status::default()));
                 let history = Arc::new(Keeper::open(Path::new("/nonexistent"), "", "db1", std::iter::empty()));
-                let app = http::app(Observed { status, history });
+                let app = http::app(Observed { status, history, hooks: Board::default() });
                 let _ = axum::serve(Bounded::new(listener, MOST, longest), app).await;
             });
         });

@@ -1,6 +1,6 @@
 //! The control socket: a client connects and sends one byte. `pgvrrp status` names the form in which it wants the picture;
 //! `pgvrrp handover` asks the process to make room for the next one; `pgvrrp drain` and `undrain` name a VIP behind it, and
-//! end that with a newline.
+//! end that with a newline. So does `pgvrrp log-level` with a level.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
@@ -12,13 +12,15 @@ use std::time::Duration;
 
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{UnixCredentials, getsockopt};
+use pgvrrp_config::LogLevel;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
+use tracing::info;
 
-use super::seen;
 use super::text::{self, Look};
+use super::{Observed, logging};
 use crate::history::Keeper;
 use crate::node::status::Status;
 use crate::reactor::Command;
@@ -33,6 +35,9 @@ const CLIENTS: usize = 8;
 
 /// Longest name of a VIP that is listened to, in bytes.
 const LONGEST_NAME: u64 = 4096;
+
+/// Stands for the level of the start.
+const RESET: &str = "reset";
 
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +69,20 @@ pub enum Ask {
     /// That the configuration is read again. Answered by [`RELOADED`] and a line for each thing that changes, or by
     /// [`REFUSED`].
     Reload,
+    /// From which level on lines are logged; to be changed first, unless it is `Show`. Answered by a line that begins with
+    /// [`LEVEL`] or [`REFUSED`].
+    LogLevel(LevelChange),
+}
+
+/// What is to become of the log's level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LevelChange {
+    /// It stays.
+    Show,
+    /// This one.
+    Set(LogLevel),
+    /// As at the start.
+    Reset,
 }
 
 /// Begins the answer to [`Ask::HandOver`].
@@ -72,6 +91,8 @@ pub const ACCEPTED: &str = "handing over";
 pub const DRAINING: &str = "draining";
 /// Begins the answer to [`Ask::Undrain`].
 pub const UNDRAINING: &str = "undraining";
+/// Begins the answer to [`Ask::LogLevel`].
+pub const LEVEL: &str = "log level ";
 /// Begins the answer to [`Ask::Reload`].
 pub const RELOADED: &str = "reloaded\n";
 /// Begins the other one; why, follows.
@@ -88,6 +109,9 @@ impl Ask {
             Self::Drain { name, keep: false } => format!("d{name}\n").into(),
             Self::Drain { name, keep: true } => format!("D{name}\n").into(),
             Self::Undrain { name } => format!("u{name}\n").into(),
+            Self::LogLevel(LevelChange::Show) => b"l\n".into(),
+            Self::LogLevel(LevelChange::Set(level)) => format!("l{}\n", level.as_str()).into(),
+            Self::LogLevel(LevelChange::Reset) => format!("l{RESET}\n").into(),
             Self::Reload => b"r".into(),
         }
     }
@@ -118,8 +142,7 @@ pub fn listen(runtime_dir: &Path) -> io::Result<UnixListener> {
 pub async fn serve(
     listener: UnixListener,
     runtime_dir: PathBuf,
-    status: watch::Receiver<Arc<Status>>,
-    history: Arc<Keeper>,
+    observed: Observed,
     commands: mpsc::Sender<Command>,
     reloads: mpsc::Sender<Wanted>,
 ) {
@@ -130,7 +153,7 @@ pub async fn serve(
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (status, history) = (seen(&status), history.clone());
+        let (status, history) = (observed.seen(), observed.history.clone());
         let (runtime_dir, commands, reloads) = (runtime_dir.clone(), commands.clone(), reloads.clone());
         tokio::spawn(async move {
             // A client that asks nothing or reads nothing is left; it learns so from the end of the stream.
@@ -154,9 +177,17 @@ async fn answer(
     let asked = match ask {
         [b'h'] => may_ask(&stream).and_then(|()| status.is_fit_for_handover()).map(|()| (ACCEPTED, Command::HandOver)),
         [kind @ (b'd' | b'D' | b'u')] => {
-            let mut name = String::new();
-            let _ = BufReader::new((&mut stream).take(LONGEST_NAME)).read_line(&mut name).await?;
-            may_ask(&stream).and_then(|()| drain(runtime_dir, status, name.trim_end_matches('\n'), kind))
+            let name = rest(&mut stream).await?;
+            may_ask(&stream).and_then(|()| drain(runtime_dir, status, &name, kind))
+        }
+        [b'l'] => {
+            let word = rest(&mut stream).await?;
+            let answer = match log_level(&stream, &word) {
+                Ok(level) => format!("{LEVEL}{level}\n"),
+                Err(why) => format!("{REFUSED}{why}\n"),
+            };
+            stream.write_all(answer.as_bytes()).await?;
+            return stream.shutdown().await;
         }
         [b'r'] => {
             let reloaded = match may_ask(&stream) {
@@ -193,6 +224,36 @@ async fn answer(
         let _ = commands.try_send(command);
     }
     Ok(())
+}
+
+/// What follows the byte, to the end of its line.
+async fn rest(stream: &mut UnixStream) -> io::Result<String> {
+    let mut line = String::new();
+    let _ = BufReader::new(stream.take(LONGEST_NAME)).read_line(&mut line).await?;
+    Ok(line.trim_end_matches('\n').to_owned())
+}
+
+/// Changes the log's level, if a word says so; what it is then, and what it was at the start if that is another one.
+fn log_level(stream: &UnixStream, word: &str) -> Result<String, String> {
+    let wanted = match word {
+        "" => None,
+        RESET => Some(logging::configured_level()),
+        word => {
+            let known = LogLevel::ALL.into_iter().find(|level| level.as_str() == word);
+            Some(known.ok_or_else(|| format!("there is no level {word:?}"))?)
+        }
+    };
+    if let Some(level) = wanted {
+        may_ask(stream)?;
+        logging::set_level(level);
+        info!(level = level.as_str(), "the log's level, by hand");
+    }
+    let (level, configured) = (logging::level(), logging::configured_level());
+    let until = match level == configured {
+        true => String::new(),
+        false => format!(" until the daemon ends or `pgvrrp log-level --reset`; at its start: {}", configured.as_str()),
+    };
+    Ok(format!("{}{until}", level.as_str()))
 }
 
 /// Notes what is to last, and says what is to be done now.

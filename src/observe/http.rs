@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 use tracing::{info, warn};
 
 use super::bounded::Bounded;
-use super::{Observed, control, is_alive, metrics, page, seen};
+use super::{Observed, control, is_alive, metrics, page};
 use crate::gate::evidence::Role;
 use crate::node::status::Status;
 
@@ -105,14 +105,14 @@ async fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
 async fn serve_metrics(State(observed): State<Observed>, headers: HeaderMap) -> impl IntoResponse {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = metrics::Format::of(accept.unwrap_or_default());
-    match metrics::render(Arc::new(seen(&observed.status)), format) {
+    match metrics::render(Arc::new(observed.seen()), format) {
         Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
 async fn serve_status(State(observed): State<Observed>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], control::json(&seen(&observed.status)))
+    ([(header::CONTENT_TYPE, "application/json")], control::json(&observed.seen()))
 }
 
 async fn serve_history(State(observed): State<Observed>) -> impl IntoResponse {
@@ -124,7 +124,7 @@ async fn healthz(State(observed): State<Observed>) -> impl IntoResponse {
 }
 
 async fn readyz(State(observed): State<Observed>) -> impl IntoResponse {
-    answer(not_ready(&seen(&observed.status)))
+    answer(not_ready(&observed.seen()))
 }
 
 fn answer(problem: Option<String>) -> impl IntoResponse {

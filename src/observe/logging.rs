@@ -1,113 +1,85 @@
-//! Logs. A line goes into a bounded queue, and a thread of its own writes it: whoever reads our standard error slowly
-//! delays nothing but lines, and what does not fit is dropped and counted.
+//! Logs. A line goes into a bounded queue, and a thread of its own writes it: whoever reads our standard error, or the
+//! journal, slowly delays nothing but lines, and what does not fit is dropped and counted.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | `choice` | in which form, and from which level on: configuration, environment, what standard error is |
+//! | `entry` | from what the code says to a line with fields |
+//! | `queue` | the bounded queue, and the thread that empties it |
+//! | `limit` | so many lines of a kind in a minute: nobody on the segment can fill the log |
+//! | `render` | text, JSON, journald's own protocol |
+//! | `level` | the level while the daemon runs |
 
-use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+mod choice;
+mod entry;
+mod level;
+mod limit;
+mod queue;
+mod render;
+
+use std::io;
 use std::thread;
 
+use pgvrrp_config::Log;
 use tracing::{error, info, warn};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::node::io::{Level, Notice};
+use super::evidence;
+use crate::node::io::{Event, Level, Notice};
+use crate::node::status::Status;
 use crate::words::harmless;
+use choice::{Choice, Surroundings};
+use entry::Lines;
+pub(super) use level::{configured_level, level, set_level};
+pub use queue::{dropped, finish};
 
-/// Lines that may wait.
-const QUEUE: usize = 1024;
-
-/// Lines dropped since the start.
-static DROPPED: AtomicU64 = AtomicU64::new(0);
-
-/// Lines dropped since the start, because nobody took them.
-pub fn dropped() -> u64 {
-    DROPPED.load(Ordering::Relaxed)
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// An environment variable has none of the words that it may have.
+    #[error("{0}")]
+    Environment(String),
+    /// No thread can be started.
+    #[error("cannot start logging: {0}")]
+    Thread(#[from] io::Error),
 }
 
-/// Starts logging to standard error, at `level` (`error`, `warn`, `info`, `debug`, `trace`). Under systemd lines have no
-/// time stamp, since journald has its own.
+/// Starts logging, in the form and from the level on that the configuration names, unless `PGVRRP_LOG_FORMAT` and
+/// `PGVRRP_LOG_LEVEL` name others.
 ///
 /// # Errors
-/// If no thread can be started.
-pub fn start(level: &str) -> io::Result<()> {
-    let (lines, queue) = sync_channel(QUEUE);
-    thread::Builder::new().name("pgvrrp-log".to_owned()).spawn(move || write(&queue))?;
-    let filter = EnvFilter::new(format!("warn,pgvrrp={level}"));
-    let terminal = io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Queue(lines)).with_target(false);
+/// See [`Failure`].
+pub fn start(log: &Log) -> Result<(), Failure> {
+    let Choice { level, target, warning } = choice::choose(log, &Surroundings::own()).map_err(Failure::Environment)?;
+    let (entries, waiting) = queue::make();
+    let (filter, handle) = level::filter(level);
     // A second start in one process keeps the first.
-    let _ = if is_under_journald() {
-        builder.with_ansi(false).without_time().try_init()
-    } else {
-        builder.with_ansi(terminal).try_init()
-    };
+    if tracing_subscriber::registry().with(filter).with(Lines::new(entries)).try_init().is_ok() {
+        level::keep(handle, level);
+        thread::Builder::new().name("pgvrrp-log".to_owned()).spawn(move || queue::write(&waiting, target))?;
+    }
+    if let Some(warning) = warning {
+        warn!("{warning}");
+    }
     Ok(())
 }
 
-/// One line for what the node had to tell.
-pub fn tell(notice: &Notice, vip: Option<&str>) {
-    let vip = vip.unwrap_or("-");
-    let text = harmless(&notice.text);
+/// One line for what the node had to tell, with what it was founded on. `picture`: of the VIP that it is about.
+pub(crate) fn tell(notice: &Notice, picture: Option<&Status>) {
+    let vip = picture.and_then(|picture| picture.vips.first());
+    let mark = notice.mark.as_ref();
+    let evidence = picture.filter(|_| mark.is_some()).map(evidence::of);
+    let (event, reason, evidence) = (mark.map(|mark| mark.event), mark.map(|mark| mark.reason), evidence.as_deref());
+    let text = match vip.filter(|_| event == Some(Event::Gained)) {
+        // The node says how long it took.
+        Some(vip) => harmless(&format!("{}: {}", notice.text, vip.why)),
+        None => harmless(&notice.text),
+    };
+    let (vip, event) = (vip.map(|vip| vip.name.as_str()), event.map(Event::as_str));
     match notice.level {
-        Level::Info => info!(vip, "{text}"),
-        Level::Warning => warn!(vip, "{text}"),
-        Level::Alarm => error!(vip, "{text}"),
-    }
-}
-
-#[allow(clippy::disallowed_methods, reason = "systemd hands this over by the environment, and by nothing else")]
-fn is_under_journald() -> bool {
-    std::env::var("JOURNAL_STREAM").is_ok()
-}
-
-fn write(queue: &Receiver<Vec<u8>>) {
-    let mut told = 0;
-    while let Ok(line) = queue.recv() {
-        let mut stderr = io::stderr().lock();
-        let lost = dropped();
-        if lost > told {
-            let _ =
-                writeln!(stderr, "pgvrrp: {} log lines were dropped, since they were not taken in time", lost - told);
-            told = lost;
-        }
-        // Nobody can be told that standard error is gone.
-        let _ = stderr.write_all(&line);
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Queue(SyncSender<Vec<u8>>);
-
-impl<'a> MakeWriter<'a> for Queue {
-    type Writer = Line<'a>;
-
-    fn make_writer(&'a self) -> Line<'a> {
-        Line { queue: self, text: Vec::new() }
-    }
-}
-
-/// One line in the making; queued when it is complete.
-#[derive(Debug)]
-struct Line<'a> {
-    queue: &'a Queue,
-    text: Vec<u8>,
-}
-
-impl Write for Line<'_> {
-    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
-        self.text.extend_from_slice(part);
-        Ok(part.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Drop for Line<'_> {
-    fn drop(&mut self) {
-        if let Err(TrySendError::Full(_)) = self.queue.0.try_send(std::mem::take(&mut self.text)) {
-            DROPPED.fetch_add(1, Ordering::Relaxed);
-        }
+        Level::Info => info!(vip, event, reason, evidence, "{text}"),
+        Level::Warning => warn!(vip, event, reason, evidence, "{text}"),
+        Level::Alarm => error!(vip, event, reason, evidence, "{text}"),
     }
 }

@@ -14,7 +14,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, 
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::logging;
+use super::{http, logging};
 use crate::gate::evidence::Role;
 use crate::node::status::{
     BUCKETS, EtcdStatus, FollowsLabel, Histogram, PatroniStatus, PostgresStatus, Status, VipCounters, VipStatus,
@@ -80,6 +80,8 @@ impl Writer<'_> {
         self.gauge("uptime_seconds", "Time since the daemon started", status.uptime.as_secs_f64(), &vec![])?;
         let help = "Age of the picture that all this is from; more than 2 s: the protocol thread does not run";
         self.age("picture_age_seconds", help, Some(status.age))?;
+        let help = "Whether this node could take a VIP over, as /readyz says";
+        self.flag("ready", help, http::not_ready(status).is_none())?;
         if let Some(etcd) = &status.etcd {
             self.etcd(etcd)?;
         }
@@ -213,6 +215,7 @@ impl Writer<'_> {
             let series = vips.iter().map(|vip| (vec![("vip", vip.name.as_str())], pick(&vip.counters) as f64));
             self.series(name, help, MetricType::Counter, &series.collect::<Vec<_>>())?;
         }
+        self.hooks(vips)?;
         self.phases(vips)
     }
 
@@ -263,6 +266,26 @@ impl Writer<'_> {
         });
         let help = "Lists of clients given to other nodes and taken from them";
         self.series("client_lists", help, MetricType::Counter, &lists.collect::<Vec<_>>())
+    }
+
+    fn hooks(&mut self, vips: &[VipStatus]) -> fmt::Result {
+        let all = || vips.iter().filter_map(|vip| vip.hooks.as_ref().map(|hooks| (vip.name.as_str(), hooks)));
+        let runs = all().flat_map(|(vip, hooks)| {
+            let labels = move |hook, result| vec![("vip", vip), ("hook", hook), ("result", result)];
+            hooks.runs.iter().map(move |((hook, result), count)| (labels(*hook, *result), *count as f64))
+        });
+        self.series("hook_runs", "Hooks that were run", MetricType::Counter, &runs.collect::<Vec<_>>())?;
+        let superseded = all().map(|(vip, hooks)| (vec![("vip", vip)], hooks.superseded as f64));
+        let help = "Transitions without a hook, since others had followed them already";
+        self.series("hooks_superseded", help, MetricType::Counter, &superseded.collect::<Vec<_>>())?;
+        let help = "Transitions that wait for a hook that is running";
+        self.each(vips, "hooks_queued", help, |vip| vip.hooks.as_ref().map(|hooks| hooks.queued as f64))?;
+        let help = "How long hooks took";
+        let mut metric = self.0.encode_descriptor("hook_duration_seconds", help, None, MetricType::Histogram)?;
+        for (vip, hooks) in all() {
+            encode_histogram(metric.encode_family(&vec![("vip", vip)])?, &hooks.took)?;
+        }
+        Ok(())
     }
 
     fn phases(&mut self, vips: &[VipStatus]) -> fmt::Result {

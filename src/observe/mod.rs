@@ -3,6 +3,7 @@
 
 mod bounded;
 pub mod control;
+mod evidence;
 pub mod http;
 pub mod logging;
 mod metrics;
@@ -21,6 +22,7 @@ use vrrp::time::Instant;
 
 use crate::clock;
 use crate::history::Keeper;
+use crate::hooks::Board;
 use crate::node::status::Status;
 
 /// The protocol thread publishes at least once a second; a picture older than this means that it is stuck.
@@ -33,13 +35,19 @@ pub struct Observed {
     pub status: watch::Receiver<Arc<Status>>,
     /// The moves that are remembered.
     pub history: Arc<Keeper>,
+    /// What came of hooks.
+    pub hooks: Board,
 }
 
-/// The picture as it looks now.
-fn seen(status: &watch::Receiver<Arc<Status>>) -> Status {
-    let picture = status.borrow().clone();
-    let passed = clock::now().since(Instant::ZERO).saturating_sub(picture.taken);
-    picture.after(passed)
+impl Observed {
+    /// The picture as it looks now.
+    fn seen(&self) -> Status {
+        let picture = self.status.borrow().clone();
+        let passed = clock::now().since(Instant::ZERO).saturating_sub(picture.taken);
+        let mut picture = picture.after(passed);
+        self.hooks.fill(&mut picture);
+        picture
+    }
 }
 
 /// Whether the protocol thread is running.

@@ -19,8 +19,8 @@ use crate::gate::policy::Policy;
 use crate::history::Keeper;
 use crate::node::Node;
 use crate::node::status::{
-    ClientsStatus, EtcdStatus, FailsafeStatus, Histogram, InterfaceStatus, ListStatus, LockStatus, Move, MoveKind,
-    MovePhase, PatroniStatus, PeerStatus, PostgresStatus, Status,
+    ClientsStatus, EtcdStatus, FailsafeStatus, Histogram, HookRun, HooksStatus, InterfaceStatus, ListStatus,
+    LockStatus, Move, MoveKind, MovePhase, PatroniStatus, PeerStatus, PostgresStatus, RunningHook, Status,
 };
 use crate::node::tests::world::settings;
 
@@ -176,6 +176,17 @@ fn whole_picture() -> Status {
     vip.peers = vec![PeerStatus { age: second, ..PeerStatus::never_heard(address) }];
     let list = Some(ListStatus::default());
     vip.clients = Some(ClientsStatus { connected: Some(1), list, ..ClientsStatus::default() });
+    let last = HookRun {
+        hook: "on_active",
+        state: "active",
+        command: String::new(),
+        result: "ok",
+        exit_code: Some(0),
+        took: Duration::ZERO,
+        age: Duration::ZERO,
+    };
+    let running = RunningHook { hook: "on_change", age: Duration::ZERO };
+    vip.hooks = Some(HooksStatus { running: Some(running), last: Some(last), ..HooksStatus::default() });
     let phases = vec![MovePhase { name: "bind", took: Duration::from_millis(1) }];
     vip.moves = vec![Move { kind: MoveKind::Gained, age: Duration::ZERO, reason: String::new(), phases }];
     status

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use lab::daemon::Config;
 use lab::{Lab, Machine, Node, Options, Time};
 
-use crate::stage::{Stage, play_with};
+use crate::stage::{Stage, binary, play_with};
 
 const UNIT: &str = "pgvrrp.service";
 const CONFIG: &str = "/etc/pgvrrp/pgvrrp.toml";
@@ -96,8 +96,8 @@ fn configuration(lab: &Lab) -> String {
     config.render()
 }
 
-#[test]
-fn installed_upgraded_and_removed() {
+/// A cluster, with a machine that has the two packages on db1 and a daemon on db2.
+fn play_on_a_machine(acts: &[fn(&Installed<'_>) -> Result<()>]) {
     let Some(given) = given() else { return };
     play_with(Options::default(), |stage| {
         stage.start_daemon(Node::Db2)?;
@@ -106,17 +106,59 @@ fn installed_upgraded_and_removed() {
             fs::copy(package, machine.file(name))?;
         }
         let here = Installed { stage, machine };
-        let acts = [
-            installs_without_being_configured,
-            starts,
-            upgrades_without_moving_the_vip,
-            a_configuration_that_is_wrong_stops_nothing,
-            reloads_and_restarts,
-            is_removed,
-        ];
         let result = acts.iter().try_for_each(|act| act(&here));
         result.map_err(|error| error.context(here.journal()))
     });
+}
+
+#[test]
+fn installed_upgraded_and_removed() {
+    play_on_a_machine(&[
+        installs_without_being_configured,
+        starts,
+        upgrades_without_moving_the_vip,
+        a_configuration_that_is_wrong_stops_nothing,
+        reloads_and_restarts,
+        is_removed,
+    ]);
+}
+
+/// As README.md has it.
+#[test]
+fn changed_over_from_an_installation_by_hand() {
+    play_on_a_machine(&[is_installed_by_hand, the_package_takes_over]);
+}
+
+fn is_installed_by_hand(here: &Installed<'_>) -> Result<()> {
+    let unit = include_str!("../../packaging/pgvrrp.service").replace("/usr/", "/usr/local/");
+    fs::copy(binary(), here.machine.file("/usr/local/bin/pgvrrp"))?;
+    fs::write(here.machine.file("/etc/systemd/system/pgvrrp.service"), unit)?;
+    let nobody = ["--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", "pgvrrp"];
+    here.machine.succeed(&[&["useradd"], &nobody[..]].concat())?;
+    here.machine.succeed(&["install", "-d", "-m", "750", "-g", "pgvrrp", "/etc/pgvrrp"])?;
+    here.configure(&configuration(here.stage.lab))?;
+    here.machine.succeed(&["systemctl", "daemon-reload"])?;
+    here.machine.succeed(&["systemctl", "enable", "--now", "pgvrrp"])?;
+    here.stage.wait_vip(Node::Db1, Duration::from_secs(10))
+}
+
+fn the_package_takes_over(here: &Installed<'_>) -> Result<()> {
+    let (former, holding) = (here.daemon()?, here.stage.last_holding(Node::Db1)?);
+    let said = here.install("/root/newer.deb")?;
+    ensure!(said.contains("the daemon that runs is not of this package"), "{said}");
+    // What is removed is the package, not what the operator runs.
+    here.machine.succeed(&["dpkg", "--remove", "pgvrrp"])?;
+    ensure!(here.daemon()? == former, "the operator's daemon was stopped");
+    here.install("/root/newer.deb")?;
+    here.machine.succeed(&["rm", "/etc/systemd/system/pgvrrp.service", "/usr/local/bin/pgvrrp"])?;
+    here.machine.succeed(&["systemctl", "reenable", "pgvrrp"])?;
+    print!("{}", here.machine.succeed(&["/usr/bin/pgvrrp", "handover"])?);
+    here.stage.calm(Duration::from_secs(4))?;
+    ensure!(here.stage.last_holding(Node::Db1)?.from == holding.from, "the VIP left and came back");
+    let process = here.machine.process(here.daemon()?)?;
+    let program = fs::read_link(format!("/proc/{process}/exe"))?;
+    ensure!(program.ends_with("usr/bin/pgvrrp"), "it is {}", program.display());
+    Ok(())
 }
 
 fn installs_without_being_configured(here: &Installed<'_>) -> Result<()> {

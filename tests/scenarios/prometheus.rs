@@ -39,12 +39,19 @@ fn rules_and_dashboard_on_a_real_cluster() {
             seen("count(count_over_time(pgvrrp_vip_held[1m]) > 3) == 2")
         })?;
         is_well_formed(stage)?;
-        rules_are_calm(&prometheus)?;
+        stage.lab.wait_until("calm", SOON, || rules_are_calm(&prometheus))?;
         rules_have_data(&prometheus)?;
         panels_have_data(&prometheus)?;
 
         conflict(stage)?;
-        fires(stage, &prometheus, &["PgvrrpConflict"])?;
+        for _ in 0..4 {
+            stage.lab.namespace(Node::Db1).ip(&["addr", "del", "10.0.20.155/32", "dev", "eth0"])?;
+            stage.wait_vip(Node::Db1, SOON)?;
+        }
+        stage.lab.pause(true)?;
+        fires(stage, &prometheus, &["PgvrrpAddressRepaired", "PgvrrpConflict", "PgvrrpPatroniPaused"])?;
+        stage.lab.pause(false)?;
+        ends(stage, &prometheus, &["PgvrrpPatroniPaused"])?;
 
         by_hand(stage, "drain")?;
         fires(stage, &prometheus, &["PgvrrpVipDrained", "PgvrrpVipHeldByNobody"])?;
@@ -53,14 +60,14 @@ fn rules_and_dashboard_on_a_real_cluster() {
         ends(stage, &prometheus, &["PgvrrpVipDrained", "PgvrrpVipHeldByNobody"])?;
 
         stage.daemon(Node::Db2, |daemon| daemon.terminate().map(drop))?;
-        fires(stage, &prometheus, &["PgvrrpDown"])?;
+        fires(stage, &prometheus, &["PgvrrpDown", "PgvrrpNobodyToTakeOver"])?;
         stage.start_daemon(Node::Db2)?;
-        ends(stage, &prometheus, &["PgvrrpDown"])?;
+        ends(stage, &prometheus, &["PgvrrpDown", "PgvrrpNobodyToTakeOver"])?;
 
         stage.lab.members()[0].kill();
-        fires(stage, &prometheus, &["PgvrrpEtcdSilent"])?;
+        fires(stage, &prometheus, &["PgvrrpEtcdSilent", "PgvrrpFailsafeActive"])?;
         stage.lab.members()[0].start()?;
-        ends(stage, &prometheus, &["PgvrrpEtcdSilent"])?;
+        ends(stage, &prometheus, &["PgvrrpEtcdSilent", "PgvrrpFailsafeActive"])?;
         println!("still firing: {:?}", prometheus.firing()?);
         Ok(())
     });
@@ -111,14 +118,14 @@ fn is_well_formed(stage: &Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-fn rules_are_calm(prometheus: &Prometheus) -> Result<()> {
+fn rules_are_calm(prometheus: &Prometheus) -> Result<bool> {
     for rule in prometheus.rules()? {
         ensure!(rule["health"] == "ok", "{} has not been evaluated: {}", rule["name"], rule["lastError"]);
         let name = rule["name"].as_str().unwrap_or_default();
         let may_fire = OF_THE_MACHINE.contains(&name);
         ensure!(rule["type"] == "recording" || rule["state"] == "inactive" || may_fire, "{name} is {}", rule["alerts"]);
     }
-    Ok(())
+    Ok(true)
 }
 
 fn rules_have_data(prometheus: &Prometheus) -> Result<()> {

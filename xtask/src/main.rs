@@ -47,7 +47,7 @@ enum Command {
     #[command(subcommand)]
     Bench(bench::Bench),
     /// Build the Debian package and the tarball, below target/dist
-    Dist(dist::Dist),
+    Dist(dist::Debian),
     /// Install, upgrade and remove the Debian package on a Debian that is booted for it
     PackageTest,
 }

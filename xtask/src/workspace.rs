@@ -58,9 +58,9 @@ pub(crate) fn package(name: &str) -> Result<Value> {
     packages.map(Value::take).find(|package| package["name"] == name).with_context(|| format!("no package {name}"))
 }
 
-/// What cargo knows of the workspace and of every crate that it is made of.
-pub(crate) fn metadata_of_everything() -> Result<Value> {
-    ask(["metadata", "--locked", "--format-version", "1"])
+/// What cargo knows of the workspace and of every crate that it is made of, on one system.
+pub(crate) fn metadata_of_everything(target: &str) -> Result<Value> {
+    ask(["metadata", "--locked", "--format-version", "1", "--filter-platform", target])
 }
 
 /// The names of the root package's integration tests.

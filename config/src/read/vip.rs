@@ -13,12 +13,14 @@ use std::time::Duration;
 use toml::Spanned;
 use vrrp::types::{Interval, Vrid};
 
+pub(crate) use self::addresses::link_local_of;
+
 use self::addresses::Addresses;
 use self::election::Decides;
 use super::cluster::Need;
-use super::link_name;
+use super::{hooks, link_name};
 use crate::diagnose::{Report, Reported, Span};
-use crate::model::{Checksum, Vip};
+use crate::model::{Checksum, Hooks, Vip};
 use crate::raw::Meaning::Is;
 use crate::raw::Section;
 use crate::schema;
@@ -65,8 +67,8 @@ struct Taken {
     peers: Vec<Spanned<IpAddr>>,
 }
 
-/// Reads all of them. `interface` is that at the top of the file, or `None` if it is wrong.
-pub(super) fn read_all(top: &Section<'_>, interface: Option<&str>, report: &mut Report) -> Vips {
+/// Reads all of them. `interface` is that at the top of the file, or `None` if it is wrong; `hooks` are those of `[hooks]`.
+pub(super) fn read_all(top: &Section<'_>, interface: Option<&str>, hooks: &Hooks, report: &mut Report) -> Vips {
     let sections = match top.sections("vip", &schema::VIP, report) {
         Ok(sections) => sections,
         Err(reported) => return Vips { list: Err(reported), need: Need::Unknown },
@@ -89,7 +91,7 @@ pub(super) fn read_all(top: &Section<'_>, interface: Option<&str>, report: &mut 
                 (_, Err(_)) => Need::Unknown,
                 (need, Ok(Decides::Routers)) => need,
             };
-            read(section, decides, interface, &mut taken, report)
+            read(section, decides, interface, hooks, &mut taken, report)
         })
         .collect();
     peers::are_no_vips(&taken, report);
@@ -100,6 +102,7 @@ fn read(
     section: &Section<'_>,
     decides: Result<Decides, Reported>,
     interface: &str,
+    hooks: &Hooks,
     taken: &mut Taken,
     report: &mut Report,
 ) -> Result<Vip, Reported> {
@@ -118,6 +121,7 @@ fn read(
     );
     let follows = election::read(section, decides, interface.as_deref().ok(), report);
     let mac = mac::read(section, &addresses, report);
+    let hooks = hooks::read(section, hooks, report);
     addresses.result.and(link_local)?;
     Ok(Vip {
         name: name?,
@@ -129,6 +133,7 @@ fn read(
         unicast_peers: unicast_peers?,
         mac: mac?,
         follows: follows?,
+        hooks: hooks?,
     })
 }
 

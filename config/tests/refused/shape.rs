@@ -119,7 +119,7 @@ fn keys_that_are_none() {
         "",
         "«names» = \"db1\"",
         &format!("{unknown} `names`"),
-        "the keys are node, interface, runtime_dir, fence, patroni, etcd, postgres, http, policy, clients, log, vip",
+        "the keys are node, interface, runtime_dir, fence, patroni, etcd, postgres, http, policy, clients, log, hooks, vip",
     );
     one("", "«listen» = \"off\"", &format!("{unknown} `listen`"), "`listen` belongs to [http]");
     one("", "«router_id» = \"db1\"", &format!("{unknown} `router_id`"), "did you mean `node`?");
@@ -135,7 +135,7 @@ fn keys_that_are_none() {
         &format!("{unknown} `name` in [patroni]"),
         "the member name is `node`, at the top of the file",
     );
-    one("[log]", "«colour» = true", &format!("{unknown} `colour` in [log]"), "the keys in [log] are level");
+    one("[log]", "«colour» = true", &format!("{unknown} `colour` in [log]"), "the keys in [log] are level, format");
     one("", "«priority» = 100", &format!("{unknown} `priority`"), "`priority` belongs to [[vip]]");
     one(
         "[policy]",

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::seconds::{opt_seconds, seconds};
-use super::{FollowsLabel, Move, PeerStatus, PhaseLabel, RouterLabel, VipCounters, VrrpStatus};
+use super::{FollowsLabel, HooksStatus, Move, PeerStatus, PhaseLabel, RouterLabel, VipCounters, VrrpStatus};
 use crate::gate::evidence::VipId;
 
 /// One VIP.
@@ -57,6 +57,8 @@ pub struct VipStatus {
     pub clients: Option<ClientsStatus>,
     /// The last moves of this VIP on this node, newest first, bounded.
     pub moves: Vec<Move>,
+    /// Its hooks; `None` before the first.
+    pub hooks: Option<HooksStatus>,
     /// What was counted.
     pub counters: VipCounters,
 }

@@ -10,7 +10,7 @@ use crate::gate::reason::Reason;
 use crate::gate::verdict::is_fresh;
 use crate::node::adverts;
 use crate::node::announcing::REPLY;
-use crate::node::io::{Level, Output};
+use crate::node::io::{self, Level, Output};
 
 impl Vip {
     /// Binds or renews, to be gone again before `until`. `false` if that is too near for even the shortest lifetime.
@@ -121,7 +121,8 @@ impl Vip {
         let due = self.announced.map_or(now, |last| now.max(last + REPLY));
         let at_once = due == now;
         if at_once {
-            self.tell(Level::Alarm, format!("conflict: {what}; etcd decides, announcing again"), out);
+            let text = format!("conflict: {what}; etcd decides, announcing again");
+            self.tell_event(io::Event::Conflict, Level::Alarm, text, out);
         }
         if let Phase::Active { announcing, .. } = &mut self.phase {
             announcing.again(due, at_once);

@@ -2,10 +2,10 @@
 
 use vrrp::time::Instant;
 
-use super::{SLOW_PROMOTION, Surroundings, Vip};
+use super::{Phase, SLOW_PROMOTION, Surroundings, Vip};
 use crate::gate::evidence::Role;
 use crate::gate::reason::Reason;
-use crate::node::io::{Level, Notice, Output};
+use crate::node::io::{Event, Level, Mark, Notice, Output};
 
 impl Vip {
     /// Notes why the gate is as it is; tells it when that is another reason than was told before.
@@ -16,8 +16,11 @@ impl Vip {
         }
         if reason.label() != self.told && !is_passing(&reason) {
             let level = if matches!(reason, Reason::LockUnreadable(_)) { Level::Alarm } else { Level::Info };
-            self.tell(level, reason.to_string(), out);
             self.told = reason.label();
+            self.reason = reason;
+            let armed = self.lock.held().is_some() && matches!(self.phase, Phase::Closed);
+            let event = if armed { Event::Armed } else { Event::Reason };
+            return self.tell_event(event, level, self.reason.to_string(), out);
         }
         self.reason = reason;
     }
@@ -56,7 +59,12 @@ impl Vip {
     }
 
     pub(super) fn tell(&self, level: Level, text: String, out: &mut Vec<Output>) {
-        out.push(Output::Tell(Notice { level, vip: Some(self.id), text }));
+        out.push(Output::Tell(Notice { level, vip: Some(self.id), text, mark: None }));
+    }
+
+    pub(super) fn tell_event(&self, event: Event, level: Level, text: String, out: &mut Vec<Output>) {
+        let mark = Some(Mark { event, reason: self.reason.label() });
+        out.push(Output::Tell(Notice { level, vip: Some(self.id), text, mark }));
     }
 }
 

@@ -10,8 +10,8 @@ use super::picture;
 use crate::clients::Refusal;
 use crate::gate::evidence::Role;
 use crate::node::status::{
-    ClientsStatus, EtcdStatus, FailsafeStatus, FollowsLabel, InterfaceStatus, ListStatus, LockStatus, NodeCounters,
-    PatroniStatus, PeerStatus, PhaseLabel, PostgresStatus, RouterLabel, Status, VipStatus,
+    ClientsStatus, EtcdStatus, FailsafeStatus, FollowsLabel, HooksStatus, InterfaceStatus, ListStatus, LockStatus,
+    NodeCounters, PatroniStatus, PeerStatus, PhaseLabel, PostgresStatus, RouterLabel, Status, VipStatus,
 };
 use crate::observe::metrics::{self, Format};
 use vrrp::wire::ipv4::Discard;
@@ -46,6 +46,8 @@ fn full() -> Status {
     };
     let following =
         VipStatus { lock: Some(lock), clients: Some(clients), peers: vec![never_heard], ..base.vips[0].clone() };
+    let hooks = Some(HooksStatus { runs: [(("on_change", "ok"), 1)].into(), ..HooksStatus::default() });
+    let following = VipStatus { hooks, ..following };
     let elected = VipStatus { name: "web".to_owned(), follows: FollowsLabel::None, ..base.vips[0].clone() };
     Status {
         version: base.version,
@@ -53,6 +55,7 @@ fn full() -> Status {
         taken: base.taken,
         age: base.age,
         uptime: base.uptime,
+        stopping: base.stopping,
         config: base.config,
         etcd: Some(EtcdStatus { age: AGE, patroni: Some(PatroniStatus::default()), ..EtcdStatus::default() }),
         postgres: Some(PostgresStatus { age: AGE, ..PostgresStatus::default() }),

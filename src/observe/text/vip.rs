@@ -4,7 +4,8 @@ use std::fmt::{Result, Write};
 
 use super::{Canvas, harmless, span};
 use crate::node::status::{
-    ClientsStatus, FollowsLabel, LockStatus, MoveKind, PeerStatus, RouterLabel, Status, VipCounters, VipStatus,
+    ClientsStatus, FollowsLabel, HookRun, HooksStatus, LockStatus, MoveKind, PeerStatus, RouterLabel, Status,
+    VipCounters, VipStatus,
 };
 
 /// How many of the last moves are shown; `pgvrrp history` has more.
@@ -31,6 +32,7 @@ impl Canvas {
         self.vrrp(vip)?;
         vip.peers.iter().try_for_each(|peer| self.peer(peer))?;
         vip.clients.iter().try_for_each(|clients| self.clients(clients))?;
+        vip.hooks.iter().try_for_each(|hooks| self.hooks(hooks))?;
         self.counters(&vip.counters)?;
         vip.moves.iter().take(MOVES).try_for_each(|done| {
             let kind = match done.kind {
@@ -52,6 +54,21 @@ impl Canvas {
             }
             _ => String::new(),
         }
+    }
+
+    fn hooks(&mut self, hooks: &HooksStatus) -> Result {
+        if let Some(last) = &hooks.last {
+            let HookRun { hook, state, command, result, exit_code, took, age } = last;
+            let code =
+                exit_code.filter(|code| *code != 0).map(|code| format!(" (exit code {code})")).unwrap_or_default();
+            let (took, age, command) = (span(*took), span(*age), harmless(command));
+            self.line("hook", &format!("{hook}, {state}: {result}{code} in {took}, {age} ago: {command}"))?;
+        }
+        if let Some(running) = &hooks.running {
+            let waits = if hooks.queued > 0 { ", and another one waits" } else { "" };
+            self.line("hook", &format!("{} has been running for {}{waits}", running.hook, span(running.age)))?;
+        }
+        Ok(())
     }
 
     fn lock(&mut self, lock: &LockStatus) -> Result {

@@ -1,11 +1,11 @@
 //! The Debian package, by cargo-deb. What is in it stands in `[package.metadata.deb]` of Cargo.toml.
 
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
+use clap::Args;
 
 use super::{Made, output};
 use crate::workspace::{self, ROOT_PACKAGE, cargo};
@@ -16,10 +16,27 @@ const CARGO_DEB: &str = "3.8.0";
 /// Debian's count of packages of one version.
 const REVISION: &str = "1";
 
+#[derive(Debug, Default, Args)]
+pub(crate) struct Debian {
+    /// The Debian package's version instead of one made from the newest commit
+    #[arg(long, value_name = "VERSION")]
+    debian_version: Option<String>,
+    /// Who answers for the Debian package: whoever builds it for others
+    #[arg(long, value_name = "NAME <ADDRESS>")]
+    maintainer: Option<String>,
+}
+
+impl Debian {
+    /// Of this version.
+    pub(super) fn of(version: &str) -> Self {
+        Self { debian_version: Some(version.to_owned()), maintainer: None }
+    }
+}
+
 /// Builds the package of the program that is in `target/release`, and puts it into a directory.
-pub(super) fn build(made: &Made, version: Option<&str>, to: &Path) -> Result<PathBuf> {
-    let version = version.map_or_else(|| format!("{}-{REVISION}", made.version), ToOwned::to_owned);
-    let maintainer = maintainer()?;
+pub(super) fn build(made: &Made, options: &Debian, to: &Path) -> Result<PathBuf> {
+    let version = options.debian_version.clone().unwrap_or_else(|| format!("{}-{REVISION}", made.version));
+    let maintainer = options.maintainer.clone().map_or_else(maintainer, Ok)?;
     fs::create_dir_all(to)?;
     fs::write(made.dir.join("changelog.Debian"), changelog(&version, &maintainer, made.date)?)?;
     let mut command = cargo_deb()?;
@@ -29,15 +46,10 @@ pub(super) fn build(made: &Made, version: Option<&str>, to: &Path) -> Result<Pat
     Ok(output(&mut command)?.into())
 }
 
-/// Who builds the package answers for it: as for Debian's own tools, `DEBFULLNAME` and `DEBEMAIL` say who that is.
+/// That of Cargo.toml.
 fn maintainer() -> Result<String> {
-    match (env::var("DEBFULLNAME"), env::var("DEBEMAIL")) {
-        (Ok(name), Ok(address)) => Ok(format!("{name} <{address}>")),
-        _ => {
-            let maintainer = &workspace::package(ROOT_PACKAGE)?["metadata"]["deb"]["maintainer"];
-            Ok(maintainer.as_str().context("Cargo.toml names no maintainer of the package")?.to_owned())
-        }
-    }
+    let maintainer = &workspace::package(ROOT_PACKAGE)?["metadata"]["deb"]["maintainer"];
+    Ok(maintainer.as_str().context("Cargo.toml names no maintainer of the package")?.to_owned())
 }
 
 /// Debian's changelog is of the packaging; the project's own is beside it.

@@ -17,7 +17,7 @@ const FILES: [&str; 4] = ["LICENSE", "LICENCE", "COPYING", "NOTICE"];
 
 /// Writes the list of crates, and each text once with the names of those that it is of; beside it the same, packed.
 pub(super) fn write(path: &Path) -> Result<()> {
-    let metadata = metadata_of_everything()?;
+    let metadata = metadata_of_everything(&format!("{}-unknown-linux-gnu", std::env::consts::ARCH))?;
     let needed = needed(&metadata)?;
     let mut list = String::from("pgvrrp contains these libraries, in part or as a whole:\n\n");
     let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();

@@ -10,16 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
 
 use crate::workspace::{self, cargo};
 
-#[derive(Debug, Args)]
-pub(crate) struct Dist {
-    /// The Debian package's version instead of one made from the newest commit
-    #[arg(long, value_name = "VERSION")]
-    debian_version: Option<String>,
-}
+pub(crate) use debian::Debian;
 
 /// What every package has beside the program.
 #[derive(Debug)]
@@ -32,13 +26,14 @@ struct Made {
     date: u64,
 }
 
-pub(crate) fn run(options: &Dist) -> Result<()> {
+/// Builds both, and says where they are.
+pub(crate) fn run(options: &Debian) -> Result<()> {
     let program = workspace::build_release()?;
     let made = make()?;
-    let package = debian::build(&made, options.debian_version.as_deref(), &dir())?;
+    let package = debian::build(&made, options, &dir())?;
     let tarball = tarball::build(&made, &program)?;
     for file in [package, tarball] {
-        println!("{}", file.display());
+        println!("{}", file.strip_prefix(workspace::root()).unwrap_or(&file).display());
     }
     Ok(())
 }
@@ -47,7 +42,7 @@ pub(crate) fn run(options: &Dist) -> Result<()> {
 pub(crate) fn packages<const N: usize>(versions: [&str; N]) -> Result<[PathBuf; N]> {
     workspace::build_release()?;
     let made = make()?;
-    let built = versions.iter().map(|version| debian::build(&made, Some(version), &dir().join("test")));
+    let built = versions.iter().map(|version| debian::build(&made, &Debian::of(version), &dir().join("test")));
     let built: Vec<_> = built.collect::<Result<_>>()?;
     built.try_into().ok().context("a package is missing")
 }

@@ -65,7 +65,8 @@ fn fill(top: &Path, made: &Made, program: &Path) -> Result<()> {
     for path in entries(&root.join("docs"))? {
         copy(&path, &doc.join("docs").join(path.file_name().unwrap_or_default()))?;
     }
-    for name in ["pgvrrp.toml", "plain.toml"] {
+    let monitoring = ["prometheus/scrape.yml", "prometheus/pgvrrp.rules.yml", "grafana/pgvrrp.json"];
+    for name in ["pgvrrp.toml", "plain.toml"].into_iter().chain(monitoring) {
         copy(&root.join("packaging").join(name), &doc.join("examples").join(name))?;
     }
     Ok(())

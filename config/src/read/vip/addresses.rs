@@ -200,7 +200,7 @@ pub(super) fn begin_link_local(
 
 /// The address that has the virtual router's own MAC address, 00-00-5E-00-02-{VRID}, in it as an EUI-64: it is the same on
 /// every node, and on a link no other's.
-fn link_local_of(id: Vrid) -> Ipv6Addr {
+pub(crate) fn link_local_of(id: Vrid) -> Ipv6Addr {
     Ipv6Addr::new(0xfe80, 0, 0, 0, 0x0200, 0x5eff, 0xfe00, 0x0200 | u16::from(id.get()))
 }
 
