@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use lab::Browser;
 use nix::sys::signal::Signal;
 
-use crate::stage::{HOSTILE_ANSWER, HOSTILE_NAME, HOSTILE_NODE, PLAIN, SECOND, Stage, play};
+use crate::stage::{HOSTILE_ANSWER, HOSTILE_NAME, HOSTILE_NODE, PLAIN, SECOND, Stage, play, wait};
 
 fn browser(stage: &Stage) -> Result<Browser> {
     let mut browser = Browser::start(stage.segment.namespace(0), &stage.dir())?;
@@ -47,8 +47,7 @@ fn it_says_where_each_vip_is_and_goes_on_over_a_restart() {
         stage.start()?;
         page.wait_text("HERE", 10 * SECOND)?;
         let came = "[...document.querySelectorAll('li b')].map((b) => b.textContent).join()";
-        let moves = page.evaluate(came)?;
-        ensure!(moves == "came,left,came", "{moves}");
+        wait(5 * SECOND, "all moves", || Ok(page.evaluate(came)? == "came,left,came"))?;
         ensure!(page.complaints().is_empty(), "{:?}", page.complaints());
         Ok(())
     });
@@ -60,7 +59,8 @@ fn what_it_shows_of_a_silent_daemon_is_grey_and_has_an_age() {
         stage.start()?;
         let mut page = browser(stage)?;
         page.wait_text("HERE", 5 * SECOND)?;
-        ensure!(page.evaluate("document.body.className")? == "", "it is fresh");
+        let is_fresh = "document.body.className === '' && document.getElementById('alarm').hidden";
+        wait(10 * SECOND, "a fresh page", || Ok(page.evaluate(is_fresh)? == true))?;
         stage.signal(Signal::SIGSTOP)?;
         page.wait_text("The daemon has not answered for", 10 * SECOND)?;
         ensure!(page.evaluate("document.body.className")? == "stale", "it is grey");
@@ -69,8 +69,7 @@ fn what_it_shows_of_a_silent_daemon_is_grey_and_has_an_age() {
         ensure!(grey == "grayscale(1)", "{grey}");
         keep(&mut page, "silent.png", 900, false)?;
         stage.signal(Signal::SIGCONT)?;
-        let is_fresh = "document.body.className === '' && document.getElementById('alarm').hidden";
-        crate::stage::wait(10 * SECOND, "the page to go on", || Ok(page.evaluate(is_fresh)? == true))?;
+        wait(10 * SECOND, "the page to go on", || Ok(page.evaluate(is_fresh)? == true))?;
         stage.kill();
         page.wait_text("The daemon has not answered for", 10 * SECOND)?;
         ensure!(page.complaints().is_empty(), "{:?}", page.complaints());

@@ -221,8 +221,9 @@ async function look() {
     const now = await ask("/status");
     status = now;
     received = performance.now();
-    const count = status.vips.map((vip) => vip.counters.gained + vip.counters.lost).join();
-    // Anew when something has moved, and when another process counts.
+    // Anew when something has moved, and when another process counts: it began at another time.
+    const began = Math.round(status.taken + status.age - status.uptime);
+    const count = [began, ...status.vips.map((vip) => vip.counters.gained + vip.counters.lost)].join();
     if (history === null || moved !== count) {
       history = await ask("/history");
       moved = count;
