@@ -13,7 +13,7 @@ use crate::observe::control::{self, Ask, LevelChange, REFUSED, RELOADED};
 use crate::observe::logging;
 use crate::settings::postgres_settings;
 use crate::terminal::has_colours;
-use crate::{daemon, doctor, drain, handover, import, listen, recording, replay, watch};
+use crate::{cluster, daemon, doctor, drain, handover, import, listen, recording, replay, watch};
 
 /// Exit codes, from `sysexits.h`.
 const EX_USAGE: u8 = 64;
@@ -58,12 +58,17 @@ enum Command {
         #[arg(value_name = "FILE", default_value = "/etc/pgvrrp/pgvrrp.toml")]
         file: PathBuf,
     },
-    /// Say where the VIP is, and why, as the daemon on this node sees it.
+    /// Say where the VIP is, and why, as the daemon on this node sees it; or all nodes, as far as they can be seen from here.
     ///
-    /// Exits with 69 if no daemon answers.
+    /// Exits with 69 if no daemon answers. With `--cluster`: 0 nothing is wrong with what is seen, 1 something is, as it may be
+    /// for a moment while a VIP moves, 69 neither etcd nor any daemon answers.
     Status {
         #[command(flatten)]
         config: ConfigFile,
+        /// All nodes, a row each: from etcd, from the daemon here if it runs, and from the HTTP port of the others, which has
+        /// to be the one that this configuration has. Takes 6 s at most.
+        #[arg(long)]
+        cluster: bool,
         /// Print JSON, for programs.
         #[arg(long)]
         json: bool,
@@ -254,6 +259,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Run { config, record } => run(&config, record.as_deref()),
         Command::Check { file } => check(&file),
+        Command::Status { config, cluster: true, json, .. } => cluster(&config, json),
         Command::Status { config, json: true, .. } => status(&config, &Ask::Json),
         Command::Status { config, colour, .. } if has_colours(colour.when) => status(&config, &Ask::Colour),
         Command::Status { config, .. } => status(&config, &Ask::Text),
@@ -350,6 +356,27 @@ fn status(file: &ConfigFile, ask: &Ask) -> ExitCode {
     match control::ask(&runtime_dir, ask) {
         Ok((answer, _)) => print(&answer),
         Err(error) => no_daemon(&runtime_dir, &error),
+    }
+}
+
+fn cluster(file: &ConfigFile, json: bool) -> ExitCode {
+    let config = match load(&file.path) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    match cluster::run(&config, json) {
+        Ok((text, true)) => print(&text),
+        Ok((text, false)) => {
+            print(&text);
+            ExitCode::FAILURE
+        }
+        Err(failure) => {
+            say(&format!("error: {failure}\n"));
+            ExitCode::from(match failure {
+                cluster::Failure::System(_) => EX_OSERR,
+                cluster::Failure::Nobody(_) => EX_UNAVAILABLE,
+            })
+        }
     }
 }
 

@@ -10,11 +10,11 @@
 mod areas;
 mod daemon;
 mod endpoints;
-mod etcd;
+pub(crate) mod etcd;
 mod etcd_rights;
 mod firewall;
 mod interface;
-mod keys;
+pub(crate) mod keys;
 mod listen;
 mod login;
 mod patience;

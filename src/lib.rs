@@ -19,6 +19,8 @@ pub mod clients;
 #[cfg(feature = "daemon")]
 pub mod clock;
 #[cfg(feature = "daemon")]
+mod cluster;
+#[cfg(feature = "daemon")]
 pub mod daemon;
 #[cfg(feature = "daemon")]
 pub mod doctor;
@@ -28,6 +30,8 @@ mod drain;
 mod drained;
 #[cfg(feature = "daemon")]
 pub mod evidence;
+#[cfg(all(test, feature = "daemon"))]
+mod fields;
 #[cfg(feature = "daemon")]
 pub mod handover;
 #[cfg(feature = "daemon")]

@@ -82,7 +82,8 @@ fn the_units_documentation_is_installed() {
     let (directory, _) = path.rsplit_once('/').unwrap();
     let packed = format!("[\"README.md\", \"usr/{directory}/\"");
     assert!(include_str!("../Cargo.toml").contains(&packed), "{packed}");
-    assert!(include_str!("../README.md").contains(&format!("install -D -m 644 README.md /usr/local/{path}")), "{path}");
+    let by_hand = format!("install -D -m 644 -t /usr/local/{directory} README.md");
+    assert!(include_str!("../README.md").contains(&by_hand), "{by_hand}");
 }
 
 #[test]
@@ -127,6 +128,52 @@ fn status_without_a_daemon_is_69_and_says_what_to_do() {
     let (code, out, err) = said(&pgvrrp(&["status", "--config", &file(dir.path(), &text)]));
     assert_eq!((code, out.as_str()), (Some(69), ""));
     assert!(err.contains("control.sock") && err.contains("no pgvrrp runs here"), "{err}");
+}
+
+#[test]
+fn history_without_a_daemon_is_69_and_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = format!("runtime_dir = \"{}/run\"\n{GOOD}", dir.path().display());
+    let (code, out, err) = said(&pgvrrp(&["history", "--json", "--config", &file(dir.path(), &text)]));
+    assert_eq!((code, out.as_str()), (Some(69), ""));
+    assert!(err.contains("control.sock") && err.contains("no pgvrrp runs here"), "{err}");
+}
+
+/// One that took the connection and says nothing, as a stopped one does.
+#[test]
+fn a_daemon_that_does_not_answer_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    fs::create_dir(&run).unwrap();
+    let _silent = std::os::unix::net::UnixListener::bind(run.join("control.sock")).unwrap();
+    let text = format!("runtime_dir = \"{}\"\n{GOOD}", run.display());
+    let path = file(dir.path(), &text);
+    for command in ["status", "history"] {
+        let (code, out, err) = said(&pgvrrp(&[command, "--config", &path]));
+        assert_eq!((code, out.as_str()), (Some(69), ""));
+        assert!(err.contains("is it stopped?"), "{err}");
+    }
+}
+
+#[test]
+fn a_cluster_of_which_nobody_answers_is_69() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = GOOD.replace("10.0.20.13:2379", "127.0.0.1:1");
+    let text = format!("runtime_dir = \"{}/run\"\n{here}", dir.path().display());
+    let path = file(dir.path(), &text);
+    for args in [&["status", "--cluster", "--config", &path][..], &["status", "--cluster", "--json", "--config", &path]]
+    {
+        let (code, out, err) = said(&pgvrrp(args));
+        assert_eq!((code, out.as_str()), (Some(69), ""));
+        assert!(err.contains("control.sock") && err.contains("etcd 127.0.0.1:1: "), "{err}");
+    }
+}
+
+#[test]
+fn colours_are_asked_for_by_name() {
+    let (code, _, err) = said(&pgvrrp(&["status", "--color", "red"]));
+    assert_eq!(code, Some(64));
+    assert!(err.contains("auto, always, never"), "{err}");
 }
 
 const RECORDING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recordings/switchovers-db1.jsonl");

@@ -2,8 +2,8 @@
 //!
 //! The way through: `lines` puts the file together (comments, `include`, parameters, `@id`), `tokens` and `tree` know
 //! Keepalived's syntax, `read` what its keywords hold, `check` what a check script asks, `keywords` has an answer for
-//! whatever is not converted, `patroni` reads what keepalived.conf does not have, `vips` decides, `render` writes. Nothing
-//! is written that [`Config::parse`](crate::Config::parse) refuses.
+//! whatever is not converted, `patroni` reads what keepalived.conf does not have, `vips` decides, `render` writes.
+//! Nothing is written that [`Config::parse`](crate::Config::parse) refuses.
 
 mod check;
 mod files;
@@ -31,8 +31,8 @@ pub struct Request<'a> {
     pub path: &'a Path,
     /// Its content.
     pub text: &'a str,
-    /// What lines that begin with `@` are compared with: `keepalived --config-id`, by default this host's name up to the
-    /// first dot.
+    /// What lines that begin with `@` are compared with: `keepalived --config-id`, by default this host's name up to
+    /// the first dot.
     pub config_id: &'a str,
     /// The name of this host, where nothing else names the node.
     pub host: &'a str,
@@ -97,6 +97,9 @@ pub enum Failure {
 /// # Errors
 /// [`Failure`] if there is nothing that could be converted.
 pub fn import(request: &Request<'_>, files: &dyn Files) -> Result<Imported, Failure> {
+    if request.text.contains('\0') {
+        return Err(Failure::NotKeepalived { path: request.path.to_owned() });
+    }
     let mut notes = Notes::default();
     let lines = lines::gather(request, files, &mut notes)?;
     let statements = tree::parse(&lines, &notes)?;

@@ -18,16 +18,16 @@ use crate::evidence::tls::Trouble;
 const TOGETHER: Duration = Duration::from_secs(4);
 
 /// One endpoint, and what it said.
-pub(super) struct Endpoint {
+pub(crate) struct Endpoint {
     /// `host:port`.
-    pub(super) authority: String,
+    pub(crate) authority: String,
     /// Why there is no word from it at all, or its words.
-    pub(super) answer: Result<Answer, Unreachable>,
+    pub(crate) answer: Result<Answer, Unreachable>,
 }
 
 /// Why there is no connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Unreachable {
+pub(crate) enum Unreachable {
     /// Its name has no address.
     Name(String),
     /// Nobody accepts it there.
@@ -35,19 +35,19 @@ pub(super) enum Unreachable {
 }
 
 /// What a member says about itself.
-pub(super) struct Answer {
-    pub(super) version: Option<String>,
-    pub(super) cluster_id: Option<u64>,
-    pub(super) leader: Option<Leader>,
+pub(crate) struct Answer {
+    pub(crate) version: Option<String>,
+    pub(crate) cluster_id: Option<u64>,
+    pub(crate) leader: Option<Leader>,
     /// What it complains of: alarms of any member, and that it has no leader.
-    pub(super) errors: Vec<String>,
+    pub(crate) errors: Vec<String>,
     /// A client that is known to work, and how long a linearizable read took on it.
-    pub(super) read: Result<(Client, Duration), Refusal>,
+    pub(crate) read: Result<(Client, Duration), Refusal>,
 }
 
 /// Whom a member follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Leader {
+pub(crate) enum Leader {
     /// Nobody: it is without a majority, or an election is under way.
     None,
     /// It is the leader.
@@ -58,7 +58,7 @@ pub(super) enum Leader {
 
 /// Why a read was not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// etcd does not know this user, or wants one.
     Rights(String),
     /// There is no TLS between here and there.
@@ -88,13 +88,26 @@ impl Refusal {
 
 impl Endpoint {
     /// A client on which a read was answered.
-    pub(super) fn reader(&mut self) -> Option<Client> {
+    pub(crate) fn reader(&mut self) -> Option<Client> {
         let (client, _) = self.answer.as_ref().ok()?.read.as_ref().ok()?;
         Some(client.clone())
     }
 
+    /// Why nothing can be read from it; empty if something can.
+    pub(crate) fn trouble(&self) -> String {
+        let refusal = match &self.answer {
+            Err(Unreachable::Name(why) | Unreachable::Host(why)) => return why.clone(),
+            Ok(answer) => answer.read.as_ref().err(),
+        };
+        match refusal {
+            Some(Refusal::Rights(why) | Refusal::Other(why)) => why.clone(),
+            Some(Refusal::Tls(trouble)) => trouble.words.clone(),
+            None => String::new(),
+        }
+    }
+
     /// What this endpoint said about the user's rights, if it refused for them.
-    pub(super) fn refused_rights(&self) -> Option<&str> {
+    pub(crate) fn refused_rights(&self) -> Option<&str> {
         match &self.answer.as_ref().ok()?.read {
             Err(Refusal::Rights(text)) => Some(text),
             _ => None,
@@ -103,7 +116,7 @@ impl Endpoint {
 }
 
 /// Asks all endpoints at the same time; in the order of the configuration.
-pub(super) async fn ask(settings: &Settings) -> Vec<Endpoint> {
+pub(crate) async fn ask(settings: &Settings) -> Vec<Endpoint> {
     let mut asked = JoinSet::new();
     for (index, url) in settings.endpoints.iter().enumerate() {
         let (url, settings) = (url.clone(), settings.clone());

@@ -14,33 +14,33 @@ const TOGETHER: Duration = Duration::from_secs(2);
 const DENIED: i32 = 7;
 
 /// A key's value, if there is such a key, or why it could not be read.
-pub(super) type Read = Result<Option<Vec<u8>>, Unread>;
+pub(crate) type Read = Result<Option<Vec<u8>>, Unread>;
 
 /// Why a key could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Unread {
+pub(crate) struct Unread {
     /// etcd's words, or that it did not answer.
-    pub(super) why: String,
+    pub(crate) why: String,
     /// It is for the user's rights.
-    pub(super) denied: bool,
+    pub(crate) denied: bool,
 }
 
 /// What was read.
-pub(super) struct Contents {
-    pub(super) leader: Read,
-    pub(super) config: Read,
-    pub(super) initialize: Read,
-    pub(super) member: Read,
+pub(crate) struct Contents {
+    pub(crate) leader: Read,
+    pub(crate) config: Read,
+    pub(crate) initialize: Read,
+    pub(crate) member: Read,
     /// V of each VIP, in the order of the configuration; none with `fence = "leader-key"`.
-    pub(super) locks: Vec<Read>,
+    pub(crate) locks: Vec<Read>,
     /// Names and values of all member keys.
-    pub(super) members: Result<Vec<(String, Vec<u8>)>, Unread>,
-    pub(super) permissions: Permissions,
+    pub(crate) members: Result<Vec<(String, Vec<u8>)>, Unread>,
+    pub(crate) permissions: Permissions,
 }
 
 /// What the user may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Permissions {
+pub(crate) enum Permissions {
     /// Authentication is off: everything.
     Open,
     /// What these roles allow together.
@@ -51,14 +51,14 @@ pub(super) enum Permissions {
 
 /// One of the user's roles.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Role {
-    pub(super) name: String,
-    pub(super) ranges: Vec<Range>,
+pub(crate) struct Role {
+    pub(crate) name: String,
+    pub(crate) ranges: Vec<Range>,
 }
 
 impl Role {
     /// Whether one of its permissions allows to write this key.
-    pub(super) fn may_write(&self, key: &str) -> bool {
+    pub(crate) fn may_write(&self, key: &str) -> bool {
         self.ranges.iter().any(|range| range.write && range.covers(key))
     }
 }
@@ -66,15 +66,15 @@ impl Role {
 /// A permission: from `key` up to `end`, which is excluded; one key if `end` is empty, all keys from `key` on if it is a
 /// zero byte (`authpb.Permission`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Range {
-    pub(super) read: bool,
-    pub(super) write: bool,
-    pub(super) key: Vec<u8>,
-    pub(super) end: Vec<u8>,
+pub(crate) struct Range {
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+    pub(crate) key: Vec<u8>,
+    pub(crate) end: Vec<u8>,
 }
 
 impl Range {
-    pub(super) fn covers(&self, key: &str) -> bool {
+    pub(crate) fn covers(&self, key: &str) -> bool {
         let key = key.as_bytes();
         match self.end.as_slice() {
             [] => key == self.key,
@@ -86,7 +86,7 @@ impl Range {
 
 impl Contents {
     /// The cluster's system identifier, as Patroni wrote it when it made the cluster.
-    pub(super) fn system_identifier(&self) -> Option<String> {
+    pub(crate) fn system_identifier(&self) -> Option<String> {
         let value = self.initialize.as_ref().ok()?.as_ref()?;
         let text = String::from_utf8_lossy(value).trim().to_owned();
         (!text.is_empty()).then_some(text)
@@ -94,7 +94,7 @@ impl Contents {
 }
 
 /// Reads everything, each key by itself: a right that is missing for one must not hide the others.
-pub(super) async fn read(client: Client, settings: &Settings) -> Contents {
+pub(crate) async fn read(client: Client, settings: &Settings) -> Contents {
     let patience = Patience::of(TOGETHER);
     let keys = &settings.keys;
     let one = async |key: &str| get(client.clone(), key, patience).await;

@@ -62,6 +62,11 @@ pub async fn run(settings: Settings, mut url: watch::Receiver<Option<String>>, r
 
 /// One GET on a connection of its own. Has to be run within a [`tokio::task::LocalSet`].
 pub(crate) async fn ask(url: &str) -> Result<Bytes, String> {
+    get(url, LONGEST).await
+}
+
+/// The same for an answer of up to so many bytes.
+pub(crate) async fn get(url: &str, longest: usize) -> Result<Bytes, String> {
     let failed = |error: &dyn std::fmt::Display| format!("{url}: {error}");
     let uri: Uri = url.parse().map_err(|error| failed(&error))?;
     let authority = uri.authority().filter(|_| uri.scheme_str() == Some("http"));
@@ -74,7 +79,7 @@ pub(crate) async fn ask(url: &str) -> Result<Bytes, String> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let request = Request::get(path).header(HOST, authority.as_str()).body(Empty::<Bytes>::new());
     let response = sender.send_request(request.map_err(|e| failed(&e))?).await.map_err(|e| failed(&e))?;
-    let body = Limited::new(response.into_body(), LONGEST).collect().await.map_err(|e| failed(&e))?;
+    let body = Limited::new(response.into_body(), longest).collect().await.map_err(|e| failed(&e))?;
     Ok(body.to_bytes())
 }
 

@@ -76,7 +76,7 @@ impl Keeper {
     /// `since_boot` and `time` are the same moment, by two clocks.
     fn learn_at(&self, status: &Status, since_boot: Duration, time: SystemTime) -> bool {
         let mut memory = self.memory();
-        let Memory { vips, unwritten, lines, .. } = &mut *memory;
+        let Memory { vips, unwritten, lines, told, .. } = &mut *memory;
         for vip in &status.vips {
             let past = vips.entry(vip.name.clone()).or_default();
             let total = vip.counters.gained + vip.counters.lost;
@@ -95,7 +95,8 @@ impl Keeper {
                 past.keep(kept);
             }
         }
-        !unwritten.is_empty() || lines.is_none()
+        // What could not be written is tried again with the next move.
+        !unwritten.is_empty() || (lines.is_none() && !*told)
     }
 
     /// Writes what the file lacks. It may be slow, so it is not for a thread that somebody waits for.

@@ -3,17 +3,25 @@
 mod documented;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use serde_json::Value;
 use vrrp::time::Instant;
 
 use super::metrics::Format;
 use super::text::Look;
 use super::{control, http, metrics, text};
+use crate::fields;
+use crate::gate::evidence::Role;
 use crate::gate::policy::Policy;
+use crate::history::Keeper;
 use crate::node::Node;
-use crate::node::status::{Histogram, Status};
+use crate::node::status::{
+    ClientsStatus, EtcdStatus, FailsafeStatus, Histogram, HookRun, HooksStatus, InterfaceStatus, ListStatus,
+    LockStatus, Move, MoveKind, MovePhase, PatroniStatus, PeerStatus, PostgresStatus, RunningHook, Status,
+};
 use crate::node::tests::world::settings;
 
 fn render(status: &Status) -> String {
@@ -108,13 +116,13 @@ fn the_status_does_nothing_to_a_terminal() {
 
 #[test]
 fn the_json_has_what_scripts_ask_for() {
-    let json: serde_json::Value = serde_json::from_str(&control::json(&picture())).unwrap();
+    let json: Value = serde_json::from_str(&control::json(&picture())).unwrap();
     let vip = &json["vips"][0];
     assert_eq!(
         (&vip["held"], &vip["reason"], &vip["phase"]),
         (&false.into(), &"etcd_unasked".into(), &"closed".into())
     );
-    assert_eq!(json["etcd"]["age"], serde_json::Value::Null);
+    assert_eq!(json["etcd"]["age"], Value::Null);
 }
 
 #[test]
@@ -127,8 +135,79 @@ fn a_daemon_without_evidence_is_not_ready() {
     status.etcd.as_mut().unwrap().age = Some(Duration::from_secs(1));
     assert!(http::not_ready(&status).is_some_and(|why| why.contains("PostgreSQL")));
     status.postgres.as_mut().unwrap().age = Some(Duration::from_secs(1));
-    status.postgres.as_mut().unwrap().role = Some(crate::gate::evidence::Role::Standby);
+    status.postgres.as_mut().unwrap().role = Some(Role::Standby);
     assert_eq!(http::not_ready(&status), None);
     status.taken -= Duration::from_secs(3);
     assert!(http::not_ready(&status).is_some_and(|why| why.contains("stuck")));
+}
+
+/// A picture in which everything is there that can be.
+fn whole_picture() -> Status {
+    let second = Some(Duration::from_secs(1));
+    let mut status = picture();
+    (status.config.refusal, status.config.refusal_age) = (Some(String::new()), second);
+    status.etcd = Some(EtcdStatus {
+        age: second,
+        endpoint: Some(String::new()),
+        error: Some(String::new()),
+        leader: Some(String::new()),
+        epoch: Some(1),
+        patroni: Some(PatroniStatus::default()),
+        system_identifier: Some(String::new()),
+        ..EtcdStatus::default()
+    });
+    let system_identifier = Some(String::new());
+    status.postgres =
+        Some(PostgresStatus { age: second, role: Some(Role::Primary), system_identifier, ..Default::default() });
+    status.failsafe = Some(FailsafeStatus { age: second, error: Some(String::new()), ..FailsafeStatus::default() });
+    let address = IpAddr::from([10, 0, 20, 11]);
+    status.interfaces = vec![InterfaceStatus { index: Some(2), sources: vec![address], ..InterfaceStatus::default() }];
+    status.clients_trouble = Some(String::new());
+    let vip = &mut status.vips[0];
+    let holder = Some(String::new());
+    vip.lock = Some(LockStatus {
+        holder,
+        waiting: second,
+        ttl: second,
+        deadline_in: second,
+        proof_age: second,
+        ..LockStatus::default()
+    });
+    vip.peers = vec![PeerStatus { age: second, ..PeerStatus::never_heard(address) }];
+    let list = Some(ListStatus::default());
+    vip.clients = Some(ClientsStatus { connected: Some(1), list, ..ClientsStatus::default() });
+    let last = HookRun {
+        hook: "on_active",
+        state: "active",
+        command: String::new(),
+        result: "ok",
+        exit_code: Some(0),
+        took: Duration::ZERO,
+        age: Duration::ZERO,
+    };
+    let running = RunningHook { hook: "on_change", age: Duration::ZERO };
+    vip.hooks = Some(HooksStatus { running: Some(running), last: Some(last), ..HooksStatus::default() });
+    let phases = vec![MovePhase { name: "bind", took: Duration::from_millis(1) }];
+    vip.moves = vec![Move { kind: MoveKind::Gained, age: Duration::ZERO, reason: String::new(), phases }];
+    status
+}
+
+#[test]
+fn every_field_is_documented_and_nothing_else() {
+    let maps = ["counters.discards", "counters.client_lists_refused"];
+    let mut status = whole_picture();
+    status.counters.discards.insert("checksum".into(), 1);
+    status.counters.client_lists_refused.insert("stale".into(), 1);
+    assert_eq!(fields::of(&status, &maps), fields::documented("field"));
+}
+
+#[test]
+fn every_field_of_the_history_is_documented_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = Keeper::open(dir.path(), "", "db1", std::iter::once("10.0.20.155".to_owned()));
+    let mut status = whole_picture();
+    status.vips[0].counters.gained = 1;
+    history.learn(&status);
+    let json: Value = serde_json::from_str(&history.json()).unwrap();
+    assert_eq!(fields::of(&json, &[]), fields::documented("field of the history"));
 }

@@ -43,3 +43,4 @@ mod stage;
 mod systemd;
 mod tls;
 mod tokens;
+mod view;

@@ -92,11 +92,12 @@ impl Way<'_> {
     /// On the standby, where its script fails. Returns when it has said so: before that, it may not be ready to be stopped.
     fn standby_keepalived(&self) -> Result<Keepalived> {
         let path = self.lab().dir().join(Node::Db2.name()).join("keepalived.log");
-        let faults = || fs::read_to_string(&path).unwrap_or_default().matches("FAULT STATE").count();
+        let faults =
+            || fs::read_to_string(&path).unwrap_or_default().matches("VRRP_Script(chk_patroni) failed").count();
         let before = faults();
         let keepalived = self.keepalived(Node::Db2)?;
         self.lab()
-            .wait_until("Keepalived on the standby to be in FAULT state", 10 * SECOND, || Ok(faults() > before))
+            .wait_until("the check to fail on the standby", 10 * SECOND, || Ok(faults() > before))
             .with_context(|| keepalived.log())?;
         Ok(keepalived)
     }

@@ -36,7 +36,7 @@ const REQUESTS: [&str; 8] = ["8008", "patroni", "http", "curl", "wget", "/dev/tc
 
 const PROXIES: [&str; 6] = ["haproxy", "pgbouncer", "pgcat", "odyssey", "nginx", "envoy"];
 
-const DATABASE: [&str; 6] = ["postgres", "psql", "patroni", "pg_", "5432", "8008"];
+const DATABASE: [&str; 10] = ["postgres", "psql", "pgsql", "patroni", "pg_", "_pg", "pg-", "-pg", "5432", "8008"];
 
 /// Takes the name of the vrrp_script, its command line, and the script's text where that can be read. The command line
 /// knows best, then the text, then the names.
@@ -109,7 +109,7 @@ fn by_names(names: &str) -> Option<Meaning> {
         return Some(Meaning::Replica);
     }
     let is_primary = has(&["primary", "leader", "master"]) && has(&["pg", "postgres", "patroni", "psql", "db"]);
-    if is_primary || has(&["patroni"]) && !has(&["health", "alive", "liveness", "readiness"]) {
+    if is_primary || has(&["patroni"]) && !has(&["health", "liveness", "readiness"]) {
         return Some(Meaning::Primary("its name says so; look into the script whether it asks for the primary"));
     }
     PROXIES.into_iter().find(|proxy| names.contains(proxy)).map(Meaning::Proxy)
@@ -156,6 +156,7 @@ mod tests {
             ("chk_haproxy", "/usr/bin/killall -0 haproxy", Meaning::Proxy("haproxy")),
             ("chk", "/bin/pidof pgbouncer", Meaning::Proxy("pgbouncer")),
             ("chk", "/usr/bin/pg_isready -q", Meaning::Database),
+            ("chk_pg", "/etc/keepalived/check.sh", Meaning::Database),
             ("chk", "/usr/bin/curl -f http://127.0.0.1:8008/health", Meaning::Database),
             ("chk_patroni", "/usr/bin/curl -f http://127.0.0.1:8008/health", Meaning::Database),
             ("chk", "/bin/sh -c \"psql -Atc 'select pg_is_in_recovery()' | grep -q t\"", Meaning::Database),

@@ -22,7 +22,8 @@ const SCHEDULING: Answer = NotNeeded("pgvrrp takes a real-time priority and lock
 const BUFFERS: Answer =
     NotNeeded("pgvrrp sets its own buffers, and reads the kernel's state anew when one was too small");
 const ANNOUNCEMENTS: Answer = NotNeeded(
-    "pgvrrp announces by itself: at once, after 0.1, 1 and 5 s, every 30 s, when a rival is heard, and when the MAC changes",
+    "pgvrrp announces by itself: at once, after 0.1, 1 and 5 s, every 30 s, when a rival is heard, and when the MAC \
+     changes",
 );
 const MAIL: Answer = NotNeeded("a setting of mail, which pgvrrp does not send");
 const NAMES: Answer = NotNeeded("there is one process, and it is called pgvrrp");
@@ -47,14 +48,17 @@ const UNICAST: Answer = NotNeeded("with unicast_peers, advertisements are taken 
 const RECOVER: Answer =
     NotNeeded("a daemon whose process did not run for a while becomes Backup before it says a word");
 const DOWN_TIMER: Answer = ByHand(
-    "not available: three advertisements may be missed, as in RFC 9568; a Keepalived on the same virtual router should have no other number",
+    "not available: three advertisements may be missed, as in RFC 9568; a Keepalived on the same virtual router \
+     should have no other number",
 );
 const GROUP_ADDRESS: Answer = ByHand(
-    "not available: advertisements go to the group of the RFC (224.0.0.18, ff02::12); a router that uses another one is not heard",
+    "not available: advertisements go to the group of the RFC (224.0.0.18, ff02::12); a router that uses another one \
+     is not heard",
 );
 const LINK_STATE: Answer = NotNeeded("the state of interfaces comes from the kernel, and interfaces may come and go");
 const HMAC: Answer = ByHand(
-    "not available, and a Keepalived that has it is not understood: take it out on every node before pgvrrp is started on one",
+    "not available, and a Keepalived that has it is not understood: take it out on every node before pgvrrp is \
+     started on one",
 );
 
 /// What may stand at the top of the file beside the blocks that are read.
@@ -71,13 +75,15 @@ const TOP: Table = &[
     (
         &["track_file", "vrrp_track_file"],
         ByHand(
-            "no file is watched: `pgvrrp drain NAME` sends a VIP away from this node, `pgvrrp undrain NAME` lets it come back",
+            "no file is watched: `pgvrrp drain NAME` sends a VIP away from this node, `pgvrrp undrain NAME` lets it \
+             come back",
         ),
     ),
     (
         &["vrrp_track_process"],
         ByHand(
-            "no process is watched: let its unit run `pgvrrp drain NAME` in ExecStopPost= and `pgvrrp undrain NAME` in ExecStartPost=; for PostgreSQL's follows = \"primary\" does it",
+            "no process is watched: let its unit run `pgvrrp drain NAME` in ExecStopPost= and `pgvrrp undrain NAME` \
+             in ExecStartPost=; for PostgreSQL's follows = \"primary\" does it",
         ),
     ),
     (&["bfd_instance"], ByHand("there is no BFD: a shorter advertisement_interval notices a dead node as soon")),
@@ -282,7 +288,8 @@ pub(super) const INSTANCE: Table = &[
     (
         &["unicast_ttl"],
         NotNeeded(
-            "advertisements have a TTL or hop limit of 255, and others are refused: Keepalived needs `unicast_ttl 255` for IPv6",
+            "advertisements have a TTL or hop limit of 255, and others are refused: Keepalived needs `unicast_ttl \
+             255` for IPv6",
         ),
     ),
     (&["check_unicast_src"], UNICAST),
@@ -321,7 +328,7 @@ pub(super) const INSTANCE: Table = &[
         ByHand("routes and rules do not move with a VIP: set them on every node, if they may always be there"),
     ),
     (&["notify_priority_changes"], NotNeeded("the priority of a virtual router does not change")),
-    (&["track_file", "track_process", "track_bfd"], ByHand("not tracked: see its definition")),
+    (&["track_bfd"], ByHand("not tracked: see its definition")),
     (&["kernel_rx_buf_size"], BUFFERS),
     (&["debug", "linkbeat_use_polling"], LINK_STATE),
     (&["lvs_sync_daemon_interface"], LVS),
@@ -330,7 +337,7 @@ pub(super) const INSTANCE: Table = &[
 
 /// `vrrp_sync_group`, but for what is read.
 pub(super) const GROUP: Table = &[
-    (&["track_file", "track_process", "track_bfd"], ByHand("not tracked: see its definition")),
+    (&["track_bfd"], ByHand("not tracked: see its definition")),
     (&["notify_priority_changes"], NotNeeded("the priority of a virtual router does not change")),
     (&["global_tracking", "sync_group_tracking_weight"], NotNeeded("there are no weights")),
 ];
@@ -353,6 +360,8 @@ const KNOWN: &[&str] = &[
     "mcast_src_ip",
     "track_interface",
     "track_script",
+    "track_process",
+    "track_file",
     "authentication",
     "notify_master",
     "notify_backup",

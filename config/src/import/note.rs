@@ -117,6 +117,12 @@ impl Notes {
         self.add(Verdict::ByHand, place, keyword, text);
     }
 
+    /// Takes back that it was converted: something else is to be said of it.
+    pub(super) fn take_back(&mut self, place: Place, keyword: &str) {
+        self.list
+            .retain(|(of, _, word, verdict, _)| (*of, word.as_str(), *verdict) != (place, keyword, Verdict::Converted));
+    }
+
     /// All of them, in the order of the files.
     pub(super) fn finish(mut self) -> Vec<Note> {
         self.list.sort_by_key(|(place, ..)| *place);
@@ -154,7 +160,7 @@ pub(super) fn explain(imported: &Imported) -> String {
         text += &format!("{file}{line}: {}: {}: {}\n", note.keyword, note.verdict.words(), note.text);
     }
     if !imported.to_fill_in.is_empty() {
-        text += "\nTo be filled in; until then the configuration passes `pgvrrp check`, and a daemon with it never binds the VIP:\n";
+        text += "\nTo be filled in. Until then the configuration passes `pgvrrp check`, and a daemon with it never binds the VIP:\n";
         for line in &imported.to_fill_in {
             text += &format!("  {line}\n");
         }

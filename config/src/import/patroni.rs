@@ -143,8 +143,8 @@ mod tests {
 
     #[test]
     fn what_people_write() {
-        let text = "scope: odoo\nname: db1\nnamespace: /db/\netcd3:\n  hosts:\n  - 10.0.0.1:2379\n  - etcd2\n  protocol: https\n  \
-                    cacert: /etc/ca.pem\n  username: patroni\n  password: secret\n";
+        let text = "scope: odoo\nname: db1\nnamespace: /db/\netcd3:\n  hosts:\n  - 10.0.0.1:2379\n  - etcd2\n  \
+                    protocol: https\n  cacert: /etc/ca.pem\n  username: patroni\n  password: secret\n";
         let patroni = read(text);
         assert_eq!(patroni.endpoints, ["https://10.0.0.1:2379", "https://etcd2:2379"]);
         assert_eq!((patroni.scope.as_deref(), patroni.name.as_deref()), (Some("odoo"), Some("db1")));

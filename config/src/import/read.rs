@@ -1,4 +1,5 @@
-//! What the blocks of VRRP hold. What becomes of a value is said here if nothing else decides it; of the rest in `vips`.
+//! What the blocks of VRRP hold. What becomes of a value is said here if nothing else decides it; of the rest in
+//! `vips`.
 
 mod addresses;
 mod instance;
@@ -25,6 +26,8 @@ pub(super) struct Source {
     /// `v3_checksum_as_v2`: RFC 9568's form of the checksum.
     pub(super) checksum_of_rfc9568: bool,
     pub(super) scripts: Vec<Script>,
+    /// The names of processes and files that can be tracked, each with all that its block says.
+    pub(super) others: Vec<(String, String)>,
     pub(super) instances: Vec<Instance>,
     pub(super) groups: Vec<Group>,
 }
@@ -49,6 +52,7 @@ pub(super) struct Group {
     /// The instances, by name.
     pub(super) members: Vec<At<String>>,
     pub(super) scripts: Vec<Tracked>,
+    pub(super) others: Vec<Tracked>,
     pub(super) interfaces: Vec<Tracked>,
 }
 
@@ -63,6 +67,13 @@ pub(super) fn source(statements: &[Statement], notes: &mut Notes) -> Source {
             "vrrp_sync_group" => {
                 let group = group(statement, notes);
                 source.groups.push(group);
+            }
+            "vrrp_track_process" | "track_file" | "vrrp_track_file" => {
+                let says = statement.children().iter().map(|line| line.words().join(" "));
+                source
+                    .others
+                    .push((statement.argument().unwrap_or_default().to_owned(), says.collect::<Vec<_>>().join(" ")));
+                keywords::settle_top(statement, notes);
             }
             _ => keywords::settle_top(statement, notes),
         }
@@ -137,6 +148,7 @@ fn group(block: &Statement, notes: &mut Notes) -> Group {
         name: block.argument().unwrap_or_default().to_owned(),
         members: Vec::new(),
         scripts: Vec::new(),
+        others: Vec::new(),
         interfaces: Vec::new(),
     };
     for statement in block.children() {
@@ -150,6 +162,7 @@ fn group(block: &Statement, notes: &mut Notes) -> Group {
                 }
             }
             "track_script" => group.scripts.extend(instance::tracked(statement, notes)),
+            "track_process" | "track_file" => group.others.extend(instance::tracked(statement, notes)),
             "track_interface" => group.interfaces.extend(instance::tracked(statement, notes)),
             "smtp_alert" => smtp_alert(statement, notes),
             keyword if is_notify(keyword) => notify(statement, notes),
@@ -193,9 +206,9 @@ fn version(statement: &Statement, notes: &mut Notes) -> Option<At<u8>> {
 }
 
 /// Nothing says so in the file of most.
-pub(super) const VERSION_2: &str = "pgvrrp speaks VRRP version 3 alone, and Keepalived at version 2 and pgvrrp do not hear each other: before the first pgvrrp \
-     is started, stop Keepalived on every node, on the holder last; or set version 3 in every Keepalived first \
-     (docs/MIGRATE-KEEPALIVED.md)";
+pub(super) const VERSION_2: &str = "pgvrrp speaks VRRP version 3 alone, and Keepalived at version 2 and pgvrrp do not \
+                                    hear each other: before the first pgvrrp is started, stop Keepalived on every \
+                                    node, on the holder last (docs/MIGRATE-KEEPALIVED.md)";
 
 /// Keepalived's booleans; a keyword without a value is on.
 fn is_on(statement: &Statement) -> bool {
@@ -204,7 +217,8 @@ fn is_on(statement: &Statement) -> bool {
 
 fn smtp_alert(statement: &Statement, notes: &mut Notes) {
     if is_on(statement) {
-        let text = "no mail is sent: alarm on the Prometheus metrics, such as pgvrrp_vip_held summed over the nodes not being 1";
+        let text = "no mail is sent: alarm on the Prometheus metrics, such as pgvrrp_vip_held summed over the nodes \
+                    not being 1";
         notes.by_hand(statement.place, statement.keyword(), text);
     } else {
         notes.not_needed(statement.place, statement.keyword(), "no mail is sent");
@@ -230,8 +244,8 @@ fn notify(statement: &Statement, notes: &mut Notes) {
         "not converted: it names no script".to_owned()
     } else {
         format!(
-            "not converted: it ran `{command}`; see what that does, and whether it is needed: pgvrrp binds, announces and \
-                 removes the address by itself"
+            "not converted: it ran `{command}`; see what that does, and whether it is needed: pgvrrp binds, announces \
+             and removes the address by itself"
         )
     };
     notes.by_hand(statement.place, statement.keyword(), text);

@@ -66,6 +66,7 @@ fn one_by_one(head: &str, interface: &str, vips: &mut [Vip], notes: &mut Notes) 
             None => accepted = text,
             Some(reason) => {
                 let text = format!("{} is left out, since pgvrrp would refuse it: {reason}", vip.names.join(", "));
+                notes.take_back(vip.place, "vrrp_instance");
                 notes.by_hand(vip.place, "vrrp_instance", text);
                 vip.left_out = Some(reason);
             }
@@ -170,7 +171,8 @@ fn cluster(patroni: Option<&Patroni>, to_fill_in: &mut Vec<String>) -> String {
     }
     if let Some(user) = &patroni.username {
         let what = format!(
-            "username and password_file: Patroni logs in to etcd as {}; pgvrrp needs a user and a file with its password too (README)",
+            "username and password_file: Patroni logs in to etcd as {}; pgvrrp needs a user and a file with its \
+             password too (README)",
             printable(user)
         );
         text +=
@@ -262,7 +264,8 @@ fn vip_text(vip: &Vip, interface: &str, notes: &Notes) -> String {
     }));
     if let Some(reason) = &vip.left_out {
         let reason = format!("# LEFT OUT: {}", printable(reason));
-        let all = std::iter::once(reason).chain(lines.into_iter().map(|line| format!("#{line}")));
+        let comment = |line: String| if line.starts_with('#') { line } else { format!("#{line}") };
+        let all = std::iter::once(reason).chain(lines.into_iter().map(comment));
         lines = all.collect();
     }
     format!("\n{}\n", lines.join("\n"))

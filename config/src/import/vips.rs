@@ -158,8 +158,8 @@ fn addresses(instance: &Instance, vip: &mut Vip, taken: &mut Taken, notes: &mut 
         }
     }
     if let Some(place) = instance.excluded {
-        let text = "pgvrrp advertises these like the others, and a Keepalived on this virtual router discards a list that is not \
-                    its own: before the first pgvrrp is started, stop Keepalived on every node";
+        let text = "pgvrrp advertises these like the others, and a Keepalived on this virtual router discards a list \
+                    that is not its own: before the first pgvrrp is started, stop Keepalived on every node";
         notes.by_hand(place, "virtual_ipaddress_excluded", text);
     }
 }
@@ -344,9 +344,9 @@ fn begin_link_local(vip: &mut Vip, notes: &mut Notes) {
     };
     vip.addresses.insert(first, net);
     let text = format!(
-        "{} is the first IPv6 address, since RFC 9568 wants a link-local one there, the same on every node. A Keepalived on \
-         this virtual router discards a list that is not its own: put this address into each of them first, or stop them all \
-         before the first pgvrrp is started",
+        "{} is the first IPv6 address, since RFC 9568 wants a link-local one there, the same on every node. A \
+         Keepalived on this virtual router discards a list that is not its own: put this address into each of them \
+         first, or stop them all before the first pgvrrp is started",
         net.addr()
     );
     notes.by_hand(vip.place, "virtual_ipaddress", text);
@@ -375,8 +375,8 @@ fn together(group: &Group, vips: &[Vip], notes: &mut Notes) {
         notes.converted(group.place, "vrrp_sync_group", text);
     } else {
         let text = format!(
-            "{}: not available, each [[vip]] is elected by itself. To move as one, put their addresses into one [[vip]] once no \
-             Keepalived is left",
+            "{}: not available, each [[vip]] is elected by itself. To move as one, put their addresses into one \
+             [[vip]] once no Keepalived is left",
             group.name
         );
         notes.by_hand(group.place, "vrrp_sync_group", text);

@@ -64,6 +64,23 @@ fn the_whole_without_any_one_line_or_word() {
     }
 }
 
+/// What happens to a file in an editor: something is taken out, put elsewhere, or typed.
+fn edited(text: &mut Vec<char>, at: usize, length: usize, typed: Option<char>) {
+    let from = at % (text.len() + 1);
+    let to = (from + length).min(text.len());
+    match typed {
+        Some(c) => text.insert(from, c),
+        None if at.is_multiple_of(2) => {
+            text.drain(from..to);
+        }
+        None => {
+            let copied = text[from..to].to_vec();
+            let into = (at / 7) % (text.len() + 1);
+            text.splice(into..into, copied);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 128, ..ProptestConfig::default() })]
 
@@ -75,5 +92,17 @@ proptest! {
     #[test]
     fn any_words(words in prop::collection::vec(prop::sample::select(WHOLE.split_inclusive(char::is_whitespace).collect::<Vec<_>>()), 0..60)) {
         answered(&words.concat());
+    }
+
+    #[test]
+    fn any_edits(edits in prop::collection::vec(
+        (any::<usize>(), 0_usize..40, prop::option::of(prop::sample::select("{}\"'\\$#!@~=/.:- \n\0\u{1b}\u{feff}\u{e4}0aZ".chars().collect::<Vec<_>>()))),
+        1..12,
+    )) {
+        let mut text: Vec<char> = WHOLE.chars().collect();
+        for (at, length, typed) in edits {
+            edited(&mut text, at, length, typed);
+        }
+        answered(&text.into_iter().collect::<String>());
     }
 }

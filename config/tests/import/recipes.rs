@@ -147,6 +147,19 @@ fn a_check_that_never_failed() {
     says(&imported(&text), "chk_patroni", Verdict::Converted, "curl without --fail");
 }
 
+/// A postmaster runs on a replica as well.
+#[test]
+fn a_process_of_postgresqls() {
+    let text = "vrrp_track_process pm {\n process postgres\n}\nvrrp_instance a {\n interface eth0\n version 3\n virtual_router_id 1\n \
+                virtual_ipaddress {\n 10.0.20.1\n }\n track_process {\n pm\n }\n}\n";
+    let imported = imported(text);
+    assert!(config(&imported).vips[0].follows.is_primary());
+    says(&imported, "pm", Verdict::ByHand, "not clear");
+    let other = super::imported(&text.replace("postgres", "sshd"));
+    assert!(!config(&other).vips[0].follows.is_primary());
+    says(&other, "pm", Verdict::ByHand, "not tracked");
+}
+
 #[test]
 fn haproxy_and_replicas() {
     let instance = |name: &str, id: u8, check: &str| {
@@ -291,12 +304,16 @@ fn what_would_be_refused_is_left_out() {
     let names: Vec<_> = config.vips.iter().map(|vip| vip.name.as_str()).collect();
     assert_eq!(names, ["good", "10.0.20.7", "other"]);
     assert_eq!(imported.toml.as_ref().unwrap().matches("# LEFT OUT: ").count(), 6);
+    let of = imported.notes.iter().filter(|note| note.keyword == "vrrp_instance");
+    assert_eq!(of.clone().filter(|note| note.verdict == Verdict::Converted).count(), 3);
+    assert_eq!(of.filter(|note| note.text.contains("is left out")).count(), 6);
 }
 
 #[test]
 fn what_is_not_for_pgvrrp() {
     for (text, expected) in [
         ("", "is no keepalived.conf"),
+        ("vrrp_instance a {\n\0", "is no keepalived.conf"),
         ("[Unit]\nDescription = x\n", "is no keepalived.conf"),
         ("virtual_server 10.0.0.1 80 {\n}\n", "no vrrp_instance"),
         ("global_defs {\n}\n", "no vrrp_instance"),

@@ -64,7 +64,7 @@ pub struct PeerStatus {
 }
 
 impl PeerStatus {
-    pub(in crate::node) fn never_heard(address: IpAddr) -> Self {
+    pub(crate) fn never_heard(address: IpAddr) -> Self {
         Self {
             address,
             version: 3,

@@ -158,10 +158,13 @@ function evidence(passed) {
     const state = index === null ? "does not exist" : up ? "up" : "down";
     list.push(["interface", [`${name} ${state}`, ...sources].join(", "), up ? "" : "warn"]);
   }
+  const { refusal, refusal_age } = status.config;
+  list.push(["config", refusal && `another was refused ${ago(refusal_age + passed)}: ${refusal}`, "warn"]);
   list.push(["clients", status.clients_trouble && `not known to other nodes: ${status.clients_trouble}`, "warn"]);
   return rows(list);
 }
 
+// The bar of a move that took less than a second is as much shorter than the whole line.
 function moveItem(move) {
   const bar = make("div", "bar");
   for (const { name, took } of move.phases) {

@@ -36,6 +36,7 @@
 
 pub mod analysis;
 pub mod application;
+pub mod browser;
 pub mod certificates;
 pub mod clock;
 pub mod cluster;
@@ -68,6 +69,7 @@ pub mod speaker;
 
 pub use analysis::Analysis;
 pub use application::Application;
+pub use browser::Browser;
 pub use clock::Time;
 pub use cluster::{Lab, Options, Switchover};
 pub use daemon::Daemon;

@@ -58,8 +58,8 @@ fn address(line: &Statement, interface: Option<&str>, notes: &mut Notes) -> Opti
             }
             "dev" => {
                 let message = format!(
-                    "is on {value}, another interface than the instance, and is left out: add a [[vip]] with interface = \
-                     \"{value}\", and a virtual_router_id of its own there"
+                    "is on {value}, another interface than the instance, and is left out: add a [[vip]] with \
+                     interface = \"{value}\", and a virtual_router_id of its own there"
                 );
                 notes.by_hand(place, text, message);
                 return None;

@@ -56,6 +56,8 @@ pub(in crate::import) struct Instance {
     pub(in crate::import) peers: Vec<At<IpAddr>>,
     pub(in crate::import) interfaces: Vec<Tracked>,
     pub(in crate::import) scripts: Vec<Tracked>,
+    /// Processes and files.
+    pub(in crate::import) others: Vec<Tracked>,
 }
 
 impl Instance {
@@ -84,6 +86,7 @@ pub(super) fn read(block: &Statement, notes: &mut Notes) -> Instance {
         peers: Vec::new(),
         interfaces: Vec::new(),
         scripts: Vec::new(),
+        others: Vec::new(),
     };
     let mut excluded = Vec::new();
     // The interface of an address is compared with that of the instance, which may stand further down.
@@ -98,6 +101,7 @@ pub(super) fn read(block: &Statement, notes: &mut Notes) -> Instance {
             "unicast_peer" => instance.peers.extend(peers(statement, notes)),
             "track_interface" => instance.interfaces.extend(tracked(statement, notes)),
             "track_script" => instance.scripts.extend(tracked(statement, notes)),
+            "track_process" | "track_file" => instance.others.extend(tracked(statement, notes)),
             _ => setting(statement, &mut instance, notes),
         }
     }
@@ -137,8 +141,8 @@ fn setting(statement: &Statement, instance: &mut Instance, notes: &mut Notes) {
             notes.converted(place, keyword, "checksum");
         }
         "unicast_src_ip" | "mcast_src_ip" => {
-            let text = "advertisements come from the first address that the interface has itself: that is the one that others \
-                        have to name as their peer";
+            let text = "advertisements come from the first address that the interface has itself: that is the one \
+                        that others have to name as their peer";
             notes.not_needed(place, keyword, text);
         }
         // Its password is nothing to be shown.

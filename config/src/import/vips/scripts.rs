@@ -1,9 +1,12 @@
 //! What tracked scripts say about whom an instance follows.
 
-use crate::import::check::Meaning;
+use crate::import::check::{self, Meaning};
 use crate::import::files::Files;
 use crate::import::note::{Notes, Verdict};
 use crate::import::read::{Instance, Script, Source, Tracked};
+
+const UNCLEAR: &str = "it asks something of PostgreSQL that is not clear, and is taken for a check of the primary: \
+                       follows = \"primary\". If the VIP is not to be on the primary, write follows = \"none\"";
 
 /// Whom an instance follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,12 +48,23 @@ pub(super) fn settle<'a>(source: &'a Source, files: &dyn Files, notes: &mut Note
 }
 
 impl Scripts<'_> {
-    /// By what it tracks, itself or by its sync group. What is not clear is taken for a check of the primary: that way the
-    /// VIP is on no replica.
+    /// By what it tracks, itself or by its sync group. What is not clear is taken for a check of the primary: that way
+    /// the VIP is on no replica.
     pub(super) fn follow(&self, instance: &Instance, source: &Source, notes: &mut Notes) -> Follow {
         let groups = source.groups.iter().filter(|group| group.members.iter().any(|at| at.value == instance.name));
+        let groups: Vec<_> = groups.collect();
         let mut follow = Follow::Nobody;
-        for tracked in instance.scripts.iter().chain(groups.flat_map(|group| &group.scripts)) {
+        for tracked in instance.others.iter().chain(groups.iter().flat_map(|group| &group.others)) {
+            let says = source.others.iter().find(|(name, _)| *name == tracked.name).map_or("", |(_, says)| says);
+            // A process of PostgreSQL's runs on a replica as well: whoever tracks it wants the primary, or should.
+            if let Meaning::Primary(_) | Meaning::Database = check::meaning(&tracked.name, says, None) {
+                notes.by_hand(tracked.place, &tracked.name, UNCLEAR);
+                follow = Follow::Primary;
+            } else {
+                notes.by_hand(tracked.place, &tracked.name, "not tracked: see its definition");
+            }
+        }
+        for tracked in instance.scripts.iter().chain(groups.iter().flat_map(|group| &group.scripts)) {
             let script = self.0.iter().find(|(script, _)| script.name == tracked.name);
             let Some((script, meaning)) = script else {
                 notes.by_hand(tracked.place, &tracked.name, "there is no vrrp_script of this name");
@@ -83,20 +97,18 @@ fn say(tracked: &Tracked, script: &Script, meaning: Meaning, notes: &mut Notes) 
         Meaning::Replica => notes.by_hand(place, name, "it asks for a replica, which no VIP follows in this version"),
         Meaning::Proxy(proxy) => {
             let text = format!(
-                "it asks for {proxy}: follows = \"none\", plain VRRP, and nothing checks {proxy}. Let its unit run `pgvrrp drain \
-                 NAME` in ExecStopPost= and `pgvrrp undrain NAME` in ExecStartPost=. A VIP that follows the primary needs no \
-                 {proxy} in front of PostgreSQL"
+                "it asks for {proxy}: follows = \"none\", plain VRRP, and nothing checks {proxy}. Let its unit run \
+                 `pgvrrp drain NAME` in ExecStopPost= and `pgvrrp undrain NAME` in ExecStartPost=. A VIP that follows \
+                 the primary needs no {proxy} in front of PostgreSQL"
             );
             notes.by_hand(place, name, text);
         }
         Meaning::Database => {
-            let text = "it asks something of PostgreSQL that is not clear, and is taken for a check of the primary: follows = \
-                        \"primary\". If the VIP is not to be on the primary, write follows = \"none\"";
-            notes.by_hand(place, name, text);
+            notes.by_hand(place, name, UNCLEAR);
         }
         Meaning::Other => {
-            let text = "not known: follows = \"none\", plain VRRP, and nothing runs this check. What it is for can send the VIP away \
-                        by `pgvrrp drain NAME` and let it back by `pgvrrp undrain NAME`";
+            let text = "not known: follows = \"none\", plain VRRP, and nothing runs this check. What it is for can \
+                        send the VIP away by `pgvrrp drain NAME` and let it back by `pgvrrp undrain NAME`";
             notes.by_hand(place, name, text);
         }
     }

@@ -8,8 +8,9 @@ use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::{
-    ASYNCPG, PATRONI, PSYCOPG2, Tools, etcd_program, frr_programs, has_drivers, has_patroni, home, keepalived_program,
-    pgbouncer_program, postgres_bin, prometheus_program, require_root, succeeds, unpacked_dir, venv_dir,
+    ASYNCPG, PATRONI, PSYCOPG2, Tools, browser_program, etcd_program, frr_programs, has_drivers, has_patroni, home,
+    keepalived_program, pgbouncer_program, postgres_bin, prometheus_program, require_root, succeeds, unpacked_dir,
+    venv_dir,
 };
 
 /// Debian's own interpreter, whatever else may come first in `PATH`: a version manager's below /root could not be run
@@ -76,6 +77,27 @@ pub fn debian(progress: &mut dyn FnMut(&str)) -> Result<PathBuf> {
     run(&mut debootstrap)?;
     fs::rename(&unfinished, &made)?;
     Ok(made)
+}
+
+/// The same for the browser that looks at the daemon's page: 100 MB, which only the tests are to cost.
+///
+/// # Errors
+/// As [`install`]; on Ubuntu, where there is no such package.
+pub fn install_browser(progress: &mut dyn FnMut(&str)) -> Result<()> {
+    let package = "chromium-headless-shell";
+    if browser_program().is_some() {
+        return Ok(());
+    }
+    require_root()?;
+    let _locked = alone()?;
+    if browser_program().is_some() {
+        return Ok(());
+    }
+    progress("refreshing apt's package lists");
+    run(apt().arg("update"))?;
+    progress(&format!("downloading and unpacking, without installing: {package}"));
+    unpack(&[package])
+        .context("there has to be a Chromium, or a Chrome, as /usr/bin/chromium or /usr/bin/google-chrome")
 }
 
 /// Debian packages that a cluster needs: tools are installed, servers unpacked.

@@ -2,7 +2,8 @@
 //!
 //! Servers (PostgreSQL, etcd, PgBouncer, Keepalived, FRR, Prometheus) that the machine does not have are downloaded as Debian packages
 //! and unpacked below `target/lab`, not installed: no service is started or enabled, no user or cluster is made, and nothing that is
-//! already there is upgraded. Patroni and the applications' drivers live in a Python environment in the same place. Only small tools without a
+//! already there is upgraded. So is the browser that looks at the daemon's page, which only the tests need. Patroni and the
+//! applications' drivers live in a Python environment in the same place. Only small tools without a
 //! service (ip, nft, protoc, the venv module) are installed by apt.
 
 mod install;
@@ -17,7 +18,7 @@ use nix::unistd::User;
 
 use crate::process::Account;
 
-pub use install::{debian, install};
+pub use install::{debian, install, install_browser};
 
 /// The release of Patroni that the lab uses, as pip understands it.
 pub const PATRONI: &str = "patroni[etcd3]==4.1.*";
@@ -154,9 +155,9 @@ pub(crate) fn set_libraries(command: &mut Command, program: &Path) -> Result<()>
     if program.starts_with(&unpacked) {
         // Packages of before Debian's merge of /lib into /usr/lib, its libraries among them, know both.
         let directories = ["usr/lib", "lib"].map(|dir| unpacked.join(dir).join(multiarch()));
-        // FRR has a directory of its own for its library.
-        let frr = directories[0].join("frr");
-        command.env("LD_LIBRARY_PATH", std::env::join_paths(directories.into_iter().chain([frr]))?);
+        // FRR and PulseAudio, which Chromium is linked with, have directories of their own for theirs.
+        let own = ["frr", "pulseaudio"].map(|name| directories[0].join(name));
+        command.env("LD_LIBRARY_PATH", std::env::join_paths(directories.into_iter().chain(own))?);
     }
     Ok(())
 }
@@ -258,6 +259,14 @@ pub(crate) fn frr_programs() -> Option<PathBuf> {
 pub(crate) fn pgbouncer_program() -> Option<PathBuf> {
     let unpacked = unpacked_dir().ok()?.join("usr/sbin");
     [PathBuf::from("/usr/sbin"), unpacked].into_iter().map(|dir| dir.join("pgbouncer")).find(|path| path.exists())
+}
+
+/// This machine's Chromium, or one that is made of it, or else the unpacked one.
+pub(crate) fn browser_program() -> Option<PathBuf> {
+    let unpacked = unpacked_dir().ok()?.join("usr/lib/chromium/chromium-headless-shell");
+    let names = ["chromium-headless-shell", "chromium", "google-chrome"];
+    let there = names.map(|name| Path::new("/usr/bin").join(name));
+    there.into_iter().chain([unpacked]).find(|path| path.exists())
 }
 
 /// `prometheus` or `promtool`: this machine's, or else the unpacked one.
