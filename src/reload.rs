@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ipnet::IpNet;
-use pgvrrp_config::Config;
+use pgvrrp_config::{Config, Vip};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
@@ -21,6 +21,7 @@ use crate::drained;
 use crate::evidence::etcd::keys::Keys;
 use crate::hooks;
 use crate::node::{Settings, VipSettings};
+use crate::observe::logging;
 use crate::reactor::Command;
 use crate::settings::{client_addresses, etcd_keys, reloaded};
 use crate::vip_lock::VipLock;
@@ -93,9 +94,8 @@ impl Reloader {
         let drained = drained::read(&config.runtime_dir);
         let drained = drained.map_err(|error| format!("{}: {error}", drained::path(&config.runtime_dir).display()))?;
         let settings = reloaded(&self.settings, &config, &drained);
-        let hooks = hooks::Settings::of(&config);
         let what = changes(&self.settings, &settings) + policy_change(&self.settings, &settings);
-        let what = if hooks == *self.hooks.borrow() { what } else { what + "hooks: changed\n" };
+        let what = what + other_changes(&self.config, &config).as_str();
         if what.is_empty() {
             return Ok("nothing has changed\n".to_owned());
         }
@@ -107,7 +107,10 @@ impl Reloader {
         let listed = client_addresses(&settings);
         self.book.lock().unwrap_or_else(PoisonError::into_inner).serve(&listed);
         self.clients.send_replace(listed);
-        self.hooks.send_replace(hooks);
+        self.hooks.send_replace(hooks::Settings::of(&config));
+        if self.config.log.level != config.log.level {
+            logging::configure_level(config.log.level);
+        }
         (self.config, self.settings) = (config, settings.clone());
         let sent = self.commands.send(Command::Reload(Box::new(settings))).await;
         sent.map_err(|_| "the daemon is ending".to_owned())?;
@@ -134,7 +137,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("node", old.node != new.node),
         ("runtime_dir", old.runtime_dir != new.runtime_dir),
         ("[http]", old.http != new.http),
-        ("[log]", old.log != new.log),
+        ("[log] format", old.log.format != new.log.format),
     ];
     match (&old.cluster, &new.cluster) {
         (Some(old), Some(new)) => differing.extend([
@@ -184,6 +187,15 @@ fn moved(old: &VipSettings, new: &VipSettings) -> String {
         only.map(|net| format!(" {sign}{}", net.addr())).collect::<String>()
     };
     only(new, old, '+') + &only(old, new, '-')
+}
+
+/// What is of no decision.
+fn other_changes(old: &Config, new: &Config) -> String {
+    let differs = |vip: &Vip| new.vips.iter().any(|new| new.name == vip.name && new.hooks != vip.hooks);
+    let hooks = old.hook_timeout != new.hook_timeout || old.vips.iter().any(differs);
+    let level = old.log.level != new.log.level;
+    let lines = [(hooks, "hooks: changed\n".to_owned()), (level, format!("[log] level: {}\n", new.log.level.as_str()))];
+    lines.into_iter().filter(|(is_new, _)| *is_new).map(|(_, line)| line).collect()
 }
 
 fn policy_change(old: &Settings, new: &Settings) -> &'static str {
@@ -298,6 +310,16 @@ mod tests {
         assert_eq!((what.as_str(), new.vips.len()), ("10.0.20.200: changed\n", 2));
         let (what, _) = from(&old, &config(&[BASE, FIRST, "[policy]\npostgres_down = \"hold\"\n"]));
         assert_eq!(what, "10.0.20.200: removed\n[policy]: changed\n");
+    }
+
+    #[test]
+    fn hooks_and_the_level_are_said_and_nothing_of_a_vip_that_is_new() {
+        let old = config(&[BASE, FIRST]);
+        let hooked = config(&[BASE, FIRST, "on_active = [\"/bin/true\"]\n"]);
+        assert_eq!(other_changes(&old, &hooked), "hooks: changed\n");
+        let debug = config(&[BASE, FIRST, PLAIN, "on_active = [\"/bin/true\"]\n", "[log]\nlevel = \"debug\"\n"]);
+        assert_eq!(other_changes(&old, &debug), "[log] level: debug\n");
+        assert_eq!(other_changes(&old, &old), "");
     }
 
     #[test]

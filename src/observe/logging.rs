@@ -31,6 +31,7 @@ use crate::node::status::Status;
 use crate::words::harmless;
 use choice::{Choice, Surroundings};
 use entry::Lines;
+pub(crate) use level::configure_level;
 pub(super) use level::{configured_level, level, set_level};
 pub use queue::{dropped, finish};
 

@@ -238,14 +238,27 @@ fn is_notify(keyword: &str) -> bool {
     )
 }
 
+/// What takes the place of a notify script.
+fn hook(keyword: &str) -> &'static str {
+    match keyword {
+        "notify" => "can go on as on_change in the [[vip]], with the same four arguments",
+        "notify_master" => "can go on as on_active in the [[vip]]",
+        "notify_backup" => "can go on as on_backup in the [[vip]]",
+        "notify_fault" => "can go on as on_fault in the [[vip]]",
+        "notify_stop" => "can go on as on_stop in the [[vip]]",
+        _ => "has no hook in pgvrrp",
+    }
+}
+
 fn notify(statement: &Statement, notes: &mut Notes) {
     let command = statement.arguments().join(" ");
     let text = if command.is_empty() {
         "not converted: it names no script".to_owned()
     } else {
         format!(
-            "not converted: it ran `{command}`; see what that does, and whether it is needed: pgvrrp binds, announces \
-             and removes the address by itself"
+            "not converted: it ran `{command}`; pgvrrp binds, announces and removes the address by itself, and what else \
+             that does {} (docs/HOOKS.md)",
+            hook(statement.keyword())
         )
     };
     notes.by_hand(statement.place, statement.keyword(), text);

@@ -13,8 +13,8 @@ static KEPT: OnceLock<Kept> = OnceLock::new();
 
 struct Kept {
     handle: Handle<Targets, Registry>,
-    configured: LogLevel,
-    /// Position in [`LogLevel::ALL`].
+    /// Positions in [`LogLevel::ALL`].
+    configured: AtomicUsize,
     present: AtomicUsize,
 }
 
@@ -25,19 +25,32 @@ pub(super) fn filter(level: LogLevel) -> (Layer<Targets, Registry>, Handle<Targe
 
 /// From now on the level can be changed.
 pub(super) fn keep(handle: Handle<Targets, Registry>, configured: LogLevel) {
-    let kept = Kept { handle, configured, present: AtomicUsize::new(position(configured)) };
+    let at = || AtomicUsize::new(position(configured));
+    let kept = Kept { handle, configured: at(), present: at() };
     // There is one log in a process.
     let _ = KEPT.set(kept);
 }
 
 /// The least severe lines that are written now.
 pub(crate) fn level() -> LogLevel {
-    KEPT.get().and_then(|kept| LogLevel::ALL.get(kept.present.load(Ordering::Relaxed)).copied()).unwrap_or_default()
+    KEPT.get().map(|kept| at(&kept.present)).unwrap_or_default()
 }
 
-/// Those that were to be written at the start, by configuration or environment.
+/// Those that are to be written, by the environment at the start or by the configuration.
 pub(crate) fn configured_level() -> LogLevel {
-    KEPT.get().map(|kept| kept.configured).unwrap_or_default()
+    KEPT.get().map(|kept| at(&kept.configured)).unwrap_or_default()
+}
+
+/// The configuration was read again, and has another level than before.
+pub(crate) fn configure_level(level: LogLevel) {
+    if let Some(kept) = KEPT.get() {
+        kept.configured.store(position(level), Ordering::Relaxed);
+    }
+    set_level(level);
+}
+
+fn at(level: &AtomicUsize) -> LogLevel {
+    LogLevel::ALL.get(level.load(Ordering::Relaxed)).copied().unwrap_or_default()
 }
 
 /// From now on it is these.
