@@ -83,7 +83,7 @@ mod tests {
         assert!(command.get_subcommands().count() > 5);
         for subcommand in command.get_subcommands() {
             let name = subcommand.get_name();
-            assert!(main.contains(&format!("pgvrrp\\-{name}(1)")), "{name} is not in {main}");
+            assert!(main.contains(&format!("pgvrrp\\-{}(1)", name.replace('-', "\\-"))), "{name} is not in {main}");
             let page = read(&format!("pgvrrp-{name}.1"));
             for long in subcommand.get_arguments().filter_map(|argument| argument.get_long()) {
                 assert!(page.contains(&format!("\\-\\-{}", long.replace('-', "\\-"))), "{name}: no {long} in {page}");
