@@ -149,6 +149,22 @@ mod tests {
     }
 
     #[test]
+    fn the_table_of_timings_is_true() {
+        let page = include_str!("../../docs/TIMINGS.md");
+        let rows = page.lines().filter(|line| line.starts_with('|') && line.contains('/') && line.contains(" to "));
+        let rows: Vec<Vec<&str>> = rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect();
+        assert_eq!(rows.len(), 5);
+        for row in rows {
+            let times = row[0].split(' ').next().unwrap().split('/').map(|time| time.parse().unwrap());
+            let [ttl, loop_wait, retry_timeout] = times.collect::<Vec<u64>>()[..] else { panic!("{row:?}") };
+            let lock = lock_ttl(&config(ttl, loop_wait, retry_timeout), Failsafe::Auto);
+            let stays = leave_by(deadline(at(100.0), lock)).since(at(100.0)).as_secs_f64();
+            assert_eq!(row[1..3], [lock.to_string(), format!("{stays:.1}")], "{row:?}");
+            assert_eq!(row[3], format!("{} to {}.5", ttl - loop_wait, ttl), "{row:?}");
+        }
+    }
+
+    #[test]
     fn deadline_counts_from_the_question() {
         assert_eq!(deadline(at(100.0), 18), at(100.0 + 16.2 - 1.5));
     }
