@@ -19,7 +19,7 @@ const DESCRIPTORS: u64 = 2 * MANY as u64 + 2000;
 
 /// Processor time in percent of one core, and memory in MiB, of each daemon over a while.
 fn measure(stage: &Stage<'_>, what: &str, most: f64, meanwhile: impl FnOnce(Duration) -> Result<()>) -> Result<()> {
-    let span = Duration::from_secs(times(10, 30) as u64);
+    let span = Duration::from_secs(30);
     let time = |node| stage.daemon(node, |daemon| daemon.process().cpu_time());
     let before = Node::DATABASES.map(time);
     let since = Time::now();
@@ -34,8 +34,12 @@ fn measure(stage: &Stage<'_>, what: &str, most: f64, meanwhile: impl FnOnce(Dura
     Ok(())
 }
 
+/// Takes its time to open thousands of connections: in the full run only.
 #[test]
 fn thousands_of_clients_and_many_that_come_and_go() {
+    if times(0, 1) == 0 {
+        return;
+    }
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("there is a limit");
     setrlimit(Resource::RLIMIT_NOFILE, soft.max(DESCRIPTORS), hard.max(DESCRIPTORS)).expect("root may");
     play_with(Options::default(), |stage| {

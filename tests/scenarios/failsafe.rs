@@ -49,12 +49,15 @@ fn etcd_is_rebooted_in_failsafe_mode() {
     play(options(Timing::FAST), |stage| a_reboot_of_etcd(stage, 45 * SECOND, 15 * SECOND));
 }
 
-/// With Patroni's default times it takes up to 20 s until the failsafe mode is active.
+/// With Patroni's default times it takes up to 20 s until the failsafe mode is active: in the full run only.
 #[test]
 fn etcd_is_rebooted_in_failsafe_mode_with_patronis_default_times() {
+    if times(0, 1) == 0 {
+        return;
+    }
     play(options(Timing::DEFAULT), |stage| {
         // Several phases of Patroni's cycle of 10 s.
-        for round in 0..times(1, 5) {
+        for round in 0..5 {
             println!("round {round}");
             a_reboot_of_etcd(stage, 40 * SECOND, 30 * SECOND)?;
             thread::sleep(Duration::from_millis(2300));

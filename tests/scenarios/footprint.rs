@@ -17,7 +17,7 @@ fn memory_and_cpu_of_an_idle_daemon() {
         }
         stage.wait_vip(Node::Db1, Duration::from_secs(10))?;
         stage.probes.borrow_mut().add_hasty_client()?;
-        let span = Duration::from_secs(times(20, 60) as u64);
+        let span = Duration::from_secs(times(8, 60) as u64);
         let is_shipped = binary().components().any(|part| part.as_os_str() == "release");
         for node in Node::DATABASES {
             stage.daemon(node, |daemon| {

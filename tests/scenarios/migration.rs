@@ -245,7 +245,11 @@ fn from_keepalived_of_version_3_and_back() {
     there_and_back(3);
 }
 
+/// The same way with other adverts: in the full run only.
 #[test]
 fn from_keepalived_of_version_2_and_back() {
+    if times(0, 1) == 0 {
+        return;
+    }
     there_and_back(2);
 }
