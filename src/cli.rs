@@ -48,6 +48,13 @@ enum Command {
         /// It is readable by its owner only: there are addresses in it, but no passwords.
         #[arg(long, value_name = "FILE")]
         record: Option<PathBuf>,
+        /// Decide everything, and do nothing: say in log, status and metrics what would have been done and when, and how that
+        /// differs from what became of the VIP on this host.
+        ///
+        /// It binds, removes, sends and writes nothing, in etcd neither, and runs no hooks; it may run beside Keepalived, or
+        /// another holder of the VIP. Needs CAP_NET_RAW alone.
+        #[arg(long)]
+        observe: bool,
     },
     /// Check a configuration file, and touch nothing. Exits with 78 if it is wrong.
     ///
@@ -257,7 +264,7 @@ pub fn main() -> ExitCode {
         }
     };
     match cli.command {
-        Command::Run { config, record } => run(&config, record.as_deref()),
+        Command::Run { config, record, observe } => run(&config, record.as_deref(), observe),
         Command::Check { file } => check(&file),
         Command::Status { config, cluster: true, json, .. } => cluster(&config, json),
         Command::Status { config, json: true, .. } => status(&config, &Ask::Json),
@@ -295,12 +302,12 @@ fn runtime_dir(path: &Path) -> Result<PathBuf, ExitCode> {
     })
 }
 
-fn run(file: &ConfigFile, record: Option<&Path>) -> ExitCode {
+fn run(file: &ConfigFile, record: Option<&Path>, observe: bool) -> ExitCode {
     let config = match load(&file.path) {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let outcome = daemon::run(config, &file.path, record);
+    let outcome = daemon::run(config, &file.path, record, observe);
     logging::finish();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

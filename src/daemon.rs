@@ -43,6 +43,7 @@ use crate::observe::{Observed, control, http, logging, systemd};
 use crate::reactor::{Command, Lines, Reactor};
 use crate::realtime;
 use crate::recording::recorder::Recorder;
+use crate::rehearsal::{self, Rehearsal};
 use crate::reload::Reloader;
 use crate::runtime_dir::{self, RuntimeDir};
 use crate::segment::{self, Obstacle, Segment};
@@ -114,17 +115,18 @@ impl Failure {
 }
 
 /// Runs the daemon until a signal ends it, or a handover. `path` is where the configuration came from, and is read again when
-/// that is wanted. What its node is told and answers goes to the file `record`.
+/// that is wanted. What its node is told and answers goes to the file `record`. With `observing` nothing is done.
 ///
 /// # Errors
 /// See [`Failure`]. When this returns, no VIP is bound by this process, or its lifetime is ending it: after a handover,
 /// unless the next process comes in time and by its own right renews it.
-pub fn run(config: Config, path: &Path, record: Option<&Path>) -> Result<(), Failure> {
+pub fn run(config: Config, path: &Path, record: Option<&Path>, observing: bool) -> Result<(), Failure> {
     logging::start(&config.log).map_err(|failure| match failure {
         logging::Failure::Environment(text) => Failure::Config(text),
         logging::Failure::Thread(source) => Failure::System { what: "cannot start logging", source },
     })?;
-    check_capabilities()?;
+    let config = if observing { rehearsal::config(config) } else { config };
+    check_capabilities(observing)?;
     check(&config)?;
     let postgres = config.cluster.as_ref().map(postgres_settings).transpose().map_err(Failure::Config)?;
     let runtime_dir = RuntimeDir::open(&config.runtime_dir).map_err(Failure::RuntimeDir)?;
@@ -137,7 +139,9 @@ pub fn run(config: Config, path: &Path, record: Option<&Path>) -> Result<(), Fai
         incarnation: runtime_dir.incarnation().map_err(Failure::RuntimeDir)?,
     };
     info!(node = config.node, version = env!("CARGO_PKG_VERSION"), "starting");
-    if config.cluster.as_ref().is_some_and(|cluster| cluster.fence == Fence::LeaderKey) {
+    if observing {
+        info!("observing: nothing is bound, removed, sent or written");
+    } else if config.cluster.as_ref().is_some_and(|cluster| cluster.fence == Fence::LeaderKey) {
         warn!(
             "fence = \"leader-key\": the next primary does not wait for a node whose daemon is dead or frozen, where the \
              VIP may be for 4 s more"
@@ -145,7 +149,8 @@ pub fn run(config: Config, path: &Path, record: Option<&Path>) -> Result<(), Fai
     }
     realtime::lock_memory();
 
-    let addresses = config.vips.iter().flat_map(|vip| vip.addresses.iter().map(IpNet::addr));
+    // Who only observes may do so beside who serves.
+    let addresses = config.vips.iter().filter(|_| !observing).flat_map(|vip| vip.addresses.iter().map(IpNet::addr));
     let vip_locks = lock_vips(addresses)?;
     let vips = config.vips.iter().map(|vip| vip.name.clone());
     let history = Arc::new(Keeper::open(&config.runtime_dir, &me.boot_id, &config.node, vips));
@@ -183,6 +188,7 @@ pub fn run(config: Config, path: &Path, record: Option<&Path>) -> Result<(), Fai
         config: config.clone(),
         settings: settings.clone(),
         vip_locks,
+        observing,
         keys,
         clients: listed,
         book: book.clone(),
@@ -190,8 +196,9 @@ pub fn run(config: Config, path: &Path, record: Option<&Path>) -> Result<(), Fai
         commands: commands.clone(),
     };
     let known = book.clone();
-    let protocol =
-        spawn("pgvrrp-protocol", move || protocol(settings, owner, recorder, askers, known, lines, started))?;
+    let protocol = spawn("pgvrrp-protocol", move || {
+        protocol(Part { settings, owner, recorder, observing }, askers, known, lines, started)
+    })?;
     // Its failures to start are the daemon's; nothing else is begun before it stands.
     if has_started.blocking_recv().is_err() {
         return join(protocol);
@@ -209,10 +216,12 @@ pub fn run(config: Config, path: &Path, record: Option<&Path>) -> Result<(), Fai
         let status = status_out.clone();
         let (keyring, peers, vips) = (keyring_out, peers_out, listed_out);
         let lines = clients::Lines { keyring, peers, status, reports: client_reports, book, vips };
-        spawn("pgvrrp-clients", move || {
-            runtime()?.block_on(clients::run(sharing, lines));
-            Ok(())
-        })?;
+        if !observing {
+            spawn("pgvrrp-clients", move || {
+                runtime()?.block_on(clients::run(sharing, lines));
+                Ok(())
+            })?;
+        }
     }
     let control = config.runtime_dir.clone();
     let listen = config.http.listen;
@@ -241,34 +250,45 @@ fn open_recording(path: &Path) -> Result<Recorder, Failure> {
     Recorder::open(path).map_err(|source| Failure::Recording { path: path.to_owned(), source })
 }
 
-fn protocol(
+/// The part of the protocol thread.
+struct Part {
     settings: Settings,
     owner: String,
-    mut recorder: Option<Recorder>,
+    recorder: Option<Recorder>,
+    observing: bool,
+}
+
+fn protocol(
+    part: Part,
     askers: Askers,
     book: Arc<Mutex<Book>>,
     lines: Lines,
     started: oneshot::Sender<()>,
 ) -> Result<(), Failure> {
+    let Part { settings, owner, mut recorder, observing } = part;
     let refused = |error: pgvrrp_netlink::Error| Failure::Permission(error.to_string());
     realtime::prioritise_thread();
     runtime()?.block_on(async {
         // The monitor first, the dump after it: nothing that happens in between is missed.
         let monitor = Monitor::open().map_err(refused)?;
         let mut kernel = Kernel::open().map_err(refused)?;
-        let newcomers = doorkeeper()?;
+        let newcomers = if observing { None } else { doorkeeper()? };
         let sockets = SockDiag::open().map_err(refused)?;
         let reach = Reach { sockets, newcomers, tickler: Tickler::open(), book };
         let announcer = Announcer::open().map_err(Failure::system("cannot open a packet socket"))?;
         let mut segments = Segment::all(&settings, &owner);
-        make_virtual_macs(&mut segments, &mut kernel, &owner)?;
+        if !observing {
+            make_virtual_macs(&mut segments, &mut kernel, &owner)?;
+        }
         let actuator = Actuator::new(kernel, reach, announcer, &settings, askers);
         let now = clock::now();
         if let Some(recorder) = &mut recorder {
             recorder.begin(&settings, now);
         }
+        let rehearsal = observing.then(|| Rehearsal::new(&settings, now));
         let node = Node::new(settings, now);
         let reactor = Reactor::new(node, recorder, actuator, monitor, lines, segments, owner);
+        let reactor = reactor.map(|reactor| reactor.rehearsing(rehearsal));
         let reactor = reactor.map_err(Failure::system("cannot start the loop"))?;
         let _ = started.send(());
         reactor.run().await.map_err(Failure::system("the loop ended"))
@@ -398,8 +418,10 @@ fn join(thread: Ended) -> Result<(), Failure> {
 
 // ---- What has to be true before anything starts -----------------------------------------------------------------
 
-fn check_capabilities() -> Result<(), Failure> {
-    let missing = Capabilities::own().map_err(Failure::system("cannot read own capabilities"))?.missing();
+fn check_capabilities(observing: bool) -> Result<(), Failure> {
+    let mut missing = Capabilities::own().map_err(Failure::system("cannot read own capabilities"))?.missing();
+    // To listen takes the other one.
+    missing.retain(|right| !observing || *right != "CAP_NET_ADMIN");
     if missing.is_empty() {
         return Ok(());
     }

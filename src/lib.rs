@@ -49,6 +49,8 @@ pub mod reactor;
 #[cfg(feature = "daemon")]
 mod realtime;
 #[cfg(feature = "daemon")]
+mod rehearsal;
+#[cfg(feature = "daemon")]
 mod reload;
 #[cfg(feature = "daemon")]
 mod replay;

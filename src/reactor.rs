@@ -12,6 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 use vrrp::time::Instant;
+use vrrp::wire::advert::Advert;
 use vrrp::wire::ipv4::Discard;
 
 use crate::actuator::Actuator;
@@ -24,6 +25,7 @@ use crate::node::status::Status;
 use crate::node::{InterfaceId, Node, Settings};
 use crate::observe::logging;
 use crate::recording::recorder::Recorder;
+use crate::rehearsal::Rehearsal;
 use crate::segment::{self, Heard, Segment};
 use crate::timer::Timer;
 use crate::transport::Rejected;
@@ -83,6 +85,8 @@ pub struct Reactor {
     node: Node,
     /// Of everything that the node is told and answers, if that is wanted.
     recorder: Option<Recorder>,
+    /// What is decided is not done, but compared with what is.
+    rehearsal: Option<Rehearsal>,
     actuator: Actuator,
     monitor: Monitor,
     lines: Lines,
@@ -137,6 +141,7 @@ impl Reactor {
         Ok(Self {
             node,
             recorder,
+            rehearsal: None,
             actuator,
             monitor,
             lines,
@@ -156,6 +161,12 @@ impl Reactor {
         })
     }
 
+    /// The same, of a daemon that only observes if there is a rehearsal.
+    pub(crate) fn rehearsing(mut self, rehearsal: Option<Rehearsal>) -> Self {
+        self.rehearsal = rehearsal;
+        self
+    }
+
     /// Runs until a signal ends it and everything is released, or until everything is left for the next process. The
     /// interfaces that were made for virtual MACs go with the former and stay with the latter.
     ///
@@ -163,7 +174,7 @@ impl Reactor {
     /// If the kernel's notifications end, or an address would not go at the end.
     pub async fn run(mut self) -> io::Result<()> {
         let result = self.run_until_the_end().await;
-        if self.stop.is_some() {
+        if self.stop.is_some() && self.rehearsal.is_none() {
             let deleted = self.actuator.kernel().delete_macvlans(&self.owner, &[]);
             let _ = deleted.inspect_err(|error| warn!(%error, "a virtual MAC's interface is left"));
         }
@@ -308,7 +319,11 @@ impl Reactor {
             };
             notable |= outputs.iter().any(|output| matches!(output, Output::Unbind { .. } | Output::Tell(_)));
             let notices: Vec<_> = outputs.iter().filter_map(Output::notice).cloned().collect();
-            next = Some(self.actuator.carry_out(outputs)).filter(|done| !done.is_empty()).map(Input::Done);
+            let done = match &mut self.rehearsal {
+                Some(rehearsal) => rehearsal.carry_out(&mut self.actuator, outputs),
+                None => self.actuator.carry_out(outputs),
+            };
+            next = Some(done).filter(|done| !done.is_empty()).map(Input::Done);
             notices.iter().for_each(|notice| self.tell(notice, now));
         }
         if notable || clock::now().since(self.published) >= PUBLISH {
@@ -319,12 +334,22 @@ impl Reactor {
     /// After what was decided is done: what is said of it delays nothing.
     fn tell(&self, notice: &Notice, now: Instant) {
         let picture = notice.vip.map(|vip| self.node.status_of(now, vip));
-        logging::tell(notice, picture.as_ref());
+        match &picture {
+            Some(_) if self.rehearsal.is_some() => {
+                let text = format!("would be: {}", notice.text);
+                logging::tell(&Notice { text, ..notice.clone() }, picture.as_ref());
+            }
+            _ => logging::tell(notice, picture.as_ref()),
+        }
     }
 
     fn publish(&mut self) {
         self.published = clock::now();
-        self.lines.status.send_replace(Arc::new(self.node.status(self.published)));
+        let mut picture = self.node.status(self.published);
+        if let Some(rehearsal) = &self.rehearsal {
+            rehearsal.correct(&mut picture, self.published);
+        }
+        self.lines.status.send_replace(Arc::new(picture));
     }
 
     fn arm(&mut self) -> io::Result<()> {
@@ -345,8 +370,8 @@ impl Reactor {
     fn take_events(&mut self, events: Vec<Event>) {
         for event in events {
             match event {
-                Event::AddressAdded(address) => self.pass(Input::AddressAdded(node_address(&address))),
-                Event::AddressRemoved(address) => self.pass(Input::AddressRemoved(node_address(&address))),
+                Event::AddressAdded(address) => self.address_event(node_address(&address), true),
+                Event::AddressRemoved(address) => self.address_event(node_address(&address), false),
                 Event::LinkChanged(link) => self.link_event(link.index, Some(&link.name)),
                 Event::LinkRemoved(index) => self.link_event(index, None),
                 Event::Lost => {
@@ -358,10 +383,23 @@ impl Reactor {
         }
     }
 
+    fn address_event(&mut self, address: Address, added: bool) {
+        if self.rehearsal.as_mut().is_some_and(|rehearsal| rehearsal.sees(&address, added)) {
+            return;
+        }
+        self.pass(if added { Input::AddressAdded(address) } else { Input::AddressRemoved(address) });
+    }
+
     fn dump(&mut self) {
         self.unread = false;
         match self.actuator.kernel().addresses() {
-            Ok(addresses) => self.pass(Input::Addresses(addresses.iter().map(node_address).collect())),
+            Ok(addresses) => {
+                let mut addresses: Vec<_> = addresses.iter().map(node_address).collect();
+                if let Some(rehearsal) = &mut self.rehearsal {
+                    addresses = rehearsal.sees_all(addresses);
+                }
+                self.pass(Input::Addresses(addresses));
+            }
             Err(error) => {
                 warn!(%error, "the host's addresses could not be read, trying again");
                 self.unread = true;
@@ -439,12 +477,18 @@ impl Reactor {
         self.pass(Input::Link { interface, link });
     }
 
+    /// Of the holder of a VIP that this node would only hold.
+    fn is_of_the_present(&mut self, interface: InterfaceId, advert: &Advert) -> bool {
+        self.rehearsal.as_mut().is_some_and(|rehearsal| rehearsal.hears(interface, advert))
+    }
+
     fn take_heard(&mut self, interface: InterfaceId, heard: io::Result<Heard>) {
         match heard {
             Ok(Heard::Packets(packets)) => {
                 let mut discarded = Vec::new();
                 for packet in packets {
                     match packet {
+                        Ok(advert) if self.is_of_the_present(interface, &advert) => {}
                         Ok(advert) => self.pass(Input::Advert { interface, advert }),
                         Err(rejected) => add(&mut discarded, interface, &rejected),
                     }
@@ -453,6 +497,9 @@ impl Reactor {
             }
             Ok(Heard::Claims(claims)) => {
                 for claim in claims {
+                    if self.rehearsal.as_ref().is_some_and(|it| it.is_claimed(interface, claim.address)) {
+                        continue;
+                    }
                     if !self.segments.get(interface.0).is_none_or(|segment| segment.is_own(&claim)) {
                         self.pass(Input::Claim { interface, address: claim.address, mac: claim.mac });
                     }

@@ -38,6 +38,8 @@ pub(crate) struct Reloader {
     pub(crate) settings: Settings,
     /// By address.
     pub(crate) vip_locks: BTreeMap<IpAddr, VipLock>,
+    /// The daemon only observes.
+    pub(crate) observing: bool,
     pub(crate) keys: watch::Sender<Arc<Keys>>,
     pub(crate) clients: watch::Sender<Vec<Vec<IpAddr>>>,
     pub(crate) book: Arc<Mutex<Book>>,
@@ -82,6 +84,9 @@ impl Reloader {
     }
 
     async fn reload(&mut self) -> Result<String, String> {
+        if self.observing {
+            return Err("a daemon that only observes reads its configuration at its start alone".to_owned());
+        }
         let path = self.path.clone();
         let loaded = spawn_blocking(move || Config::load(&path)).await;
         let config = loaded.map_err(|error| error.to_string())?.map_err(|problems| problems.brief().to_owned())?;

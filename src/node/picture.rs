@@ -41,6 +41,7 @@ impl Node {
             taken: now.since(Instant::ZERO),
             age: Duration::ZERO,
             uptime: now.since(self.started),
+            observing: false,
             stopping: self.stopping,
             config: self.reloads.status(now),
             etcd: follows_primary.then(|| self.etcd_status(now)),
@@ -156,6 +157,7 @@ impl Vip {
             moves: self.record.moves(now),
             // Whoever runs them says so.
             hooks: None,
+            observed: None,
             counters: self.record.counters.clone(),
         }
     }
@@ -189,6 +191,7 @@ impl Election {
             moves: self.record.moves(now),
             // Whoever runs them says so.
             hooks: None,
+            observed: None,
             counters: self.record.counters.clone(),
         }
     }

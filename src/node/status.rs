@@ -7,6 +7,7 @@ mod histogram;
 mod hooks;
 mod label;
 mod moves;
+mod observed;
 mod seconds;
 mod vip;
 mod vrrp;
@@ -25,6 +26,7 @@ pub use histogram::{BUCKETS, Histogram};
 pub use hooks::{HookRun, HooksStatus, RunningHook};
 pub use label::{FollowsLabel, PhaseLabel, RouterLabel};
 pub use moves::{Move, MoveKind, MovePhase};
+pub use observed::{DifferenceStatus, ObservedStatus};
 pub use vip::{ClientsStatus, ListStatus, LockStatus, VipStatus};
 pub use vrrp::{PeerStatus, VrrpStatus};
 
@@ -45,6 +47,8 @@ pub struct Status {
     /// How long the daemon has been running.
     #[serde(serialize_with = "seconds")]
     pub uptime: Duration,
+    /// The daemon only observes (`run --observe`): nothing that it says of its VIPs is done, and none is held.
+    pub observing: bool,
     /// The daemon was told to end, and releases everything. Not so during a handover.
     pub stopping: bool,
     /// The configuration in force.

@@ -103,6 +103,11 @@ impl Writer<'_> {
             .map(|interface| (vec![("interface", interface.name.as_str())], f64::from(u8::from(interface.up))));
         let help = "Whether the interface exists, is up and has carrier";
         self.series("interface_up", help, MetricType::Gauge, &up.collect::<Vec<_>>())?;
+        self.flag(
+            "observing",
+            "Whether the daemon only observes: nothing of what it decides is done",
+            status.observing,
+        )?;
         let config = &status.config;
         self.age("config_age_seconds", "How long ago the configuration in force was read", Some(config.age))?;
         let help = "Whether the configuration is the one that was last read, and not refused";
@@ -158,6 +163,10 @@ impl Writer<'_> {
         let secs = |duration: Option<Duration>| duration.map(|duration| duration.as_secs_f64());
         self.vip_info(vips)?;
         self.each(vips, "vip_held", "Whether the VIP is bound on this node", |vip| Some(flag(vip.held)))?;
+        let help = "Whether the VIP would be bound on this node, of a daemon that only observes";
+        self.each(vips, "vip_would_hold", help, |vip| vip.observed.as_ref().map(|seen| flag(seen.would_hold)))?;
+        let help = "Whether somebody has bound the VIP on this node, of a daemon that only observes";
+        self.each(vips, "vip_present", help, |vip| vip.observed.as_ref().map(|seen| flag(seen.present)))?;
         self.each(vips, "gate_open", "Whether this node may hold the VIP", |vip| Some(flag(vip.gate_open)))?;
         self.each(vips, "vip_armed", "Whether only PostgreSQL's role is waited for", |vip| Some(flag(vip.armed)))?;
         self.labelled(vips, "gate_reason", "1 for the reason of the gate's state", "reason", |vip| vip.reason)?;

@@ -19,8 +19,9 @@ use crate::gate::policy::Policy;
 use crate::history::Keeper;
 use crate::node::Node;
 use crate::node::status::{
-    ClientsStatus, EtcdStatus, FailsafeStatus, Histogram, HookRun, HooksStatus, InterfaceStatus, ListStatus,
-    LockStatus, Move, MoveKind, MovePhase, PatroniStatus, PeerStatus, PostgresStatus, RunningHook, Status,
+    ClientsStatus, DifferenceStatus, EtcdStatus, FailsafeStatus, Histogram, HookRun, HooksStatus, InterfaceStatus,
+    ListStatus, LockStatus, Move, MoveKind, MovePhase, ObservedStatus, PatroniStatus, PeerStatus, PostgresStatus,
+    RunningHook, Status,
 };
 use crate::node::tests::world::settings;
 
@@ -187,6 +188,8 @@ fn whole_picture() -> Status {
     };
     let running = RunningHook { hook: "on_change", age: Duration::ZERO };
     vip.hooks = Some(HooksStatus { running: Some(running), last: Some(last), ..HooksStatus::default() });
+    let differences = vec![DifferenceStatus::default()];
+    vip.observed = Some(ObservedStatus { heard: Some(address), differences, ..ObservedStatus::default() });
     let phases = vec![MovePhase { name: "bind", took: Duration::from_millis(1) }];
     vip.moves = vec![Move { kind: MoveKind::Gained, age: Duration::ZERO, reason: String::new(), phases }];
     status

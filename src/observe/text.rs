@@ -39,6 +39,10 @@ struct Canvas {
 impl Canvas {
     fn node(&mut self, status: &Status) -> Result {
         writeln!(self.out, "pgvrrp {} on {}, up {}", status.version, status.node, span(status.uptime))?;
+        if status.observing {
+            let text = "observing: what follows would be, and nothing of it is done";
+            writeln!(self.out, "{}", self.paint.warn(text))?;
+        }
         if status.age >= STUCK {
             let age = span(status.age);
             let text = format!(

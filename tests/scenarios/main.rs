@@ -36,6 +36,7 @@ mod prometheus;
 mod promotion;
 mod recordings;
 mod refusals;
+mod rehearsal;
 mod reload;
 mod rights;
 mod servers;

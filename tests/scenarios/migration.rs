@@ -74,9 +74,9 @@ vrrp_instance odoo {{
 }
 
 /// One cluster on its way.
-struct Way<'a> {
-    stage: &'a Stage<'a>,
-    version: u8,
+pub(crate) struct Way<'a> {
+    pub(crate) stage: &'a Stage<'a>,
+    pub(crate) version: u8,
 }
 
 impl Way<'_> {
@@ -84,13 +84,13 @@ impl Way<'_> {
         self.stage.lab
     }
 
-    fn keepalived(&self, node: Node) -> Result<Keepalived> {
+    pub(crate) fn keepalived(&self, node: Node) -> Result<Keepalived> {
         let check = write_check(self.lab(), node)?;
         Keepalived::start_with(self.lab(), node, &keepalived_conf(self.version, node, &check))
     }
 
     /// On the standby, where its script fails. Returns when it has said so: before that, it may not be ready to be stopped.
-    fn standby_keepalived(&self) -> Result<Keepalived> {
+    pub(crate) fn standby_keepalived(&self) -> Result<Keepalived> {
         let path = self.lab().dir().join(Node::Db2.name()).join("keepalived.log");
         let faults =
             || fs::read_to_string(&path).unwrap_or_default().matches("VRRP_Script(chk_patroni) failed").count();

@@ -7,7 +7,9 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::seconds::{opt_seconds, seconds};
-use super::{FollowsLabel, HooksStatus, Move, PeerStatus, PhaseLabel, RouterLabel, VipCounters, VrrpStatus};
+use super::{
+    FollowsLabel, HooksStatus, Move, ObservedStatus, PeerStatus, PhaseLabel, RouterLabel, VipCounters, VrrpStatus,
+};
 use crate::gate::evidence::VipId;
 
 /// One VIP.
@@ -59,6 +61,8 @@ pub struct VipStatus {
     pub moves: Vec<Move>,
     /// Its hooks; `None` before the first.
     pub hooks: Option<HooksStatus>,
+    /// What would be and what is, of a daemon that only observes.
+    pub observed: Option<ObservedStatus>,
     /// What was counted.
     pub counters: VipCounters,
 }

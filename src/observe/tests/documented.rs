@@ -11,7 +11,8 @@ use crate::clients::Refusal;
 use crate::gate::evidence::Role;
 use crate::node::status::{
     ClientsStatus, EtcdStatus, FailsafeStatus, FollowsLabel, HooksStatus, InterfaceStatus, ListStatus, LockStatus,
-    NodeCounters, PatroniStatus, PeerStatus, PhaseLabel, PostgresStatus, RouterLabel, Status, VipStatus,
+    NodeCounters, ObservedStatus, PatroniStatus, PeerStatus, PhaseLabel, PostgresStatus, RouterLabel, Status,
+    VipStatus,
 };
 use crate::observe::metrics::{self, Format};
 use vrrp::wire::ipv4::Discard;
@@ -47,7 +48,8 @@ fn full() -> Status {
     let following =
         VipStatus { lock: Some(lock), clients: Some(clients), peers: vec![never_heard], ..base.vips[0].clone() };
     let hooks = Some(HooksStatus { runs: [(("on_change", "ok"), 1)].into(), ..HooksStatus::default() });
-    let following = VipStatus { hooks, ..following };
+    let observed = Some(ObservedStatus::default());
+    let following = VipStatus { hooks, observed, ..following };
     let elected = VipStatus { name: "web".to_owned(), follows: FollowsLabel::None, ..base.vips[0].clone() };
     Status {
         version: base.version,
@@ -55,6 +57,7 @@ fn full() -> Status {
         taken: base.taken,
         age: base.age,
         uptime: base.uptime,
+        observing: base.observing,
         stopping: base.stopping,
         config: base.config,
         etcd: Some(EtcdStatus { age: AGE, patroni: Some(PatroniStatus::default()), ..EtcdStatus::default() }),

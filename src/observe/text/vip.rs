@@ -4,8 +4,8 @@ use std::fmt::{Result, Write};
 
 use super::{Canvas, harmless, span};
 use crate::node::status::{
-    ClientsStatus, FollowsLabel, HookRun, HooksStatus, LockStatus, MoveKind, PeerStatus, RouterLabel, Status,
-    VipCounters, VipStatus,
+    ClientsStatus, FollowsLabel, HookRun, HooksStatus, LockStatus, MoveKind, ObservedStatus, PeerStatus, RouterLabel,
+    Status, VipCounters, VipStatus,
 };
 
 /// How many of the last moves are shown; `pgvrrp history` has more.
@@ -20,11 +20,17 @@ impl Canvas {
         let addresses: Vec<_> = vip.addresses.iter().take(ADDRESSES).map(ToString::to_string).collect();
         let more = vip.addresses.len() - addresses.len();
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let place = if vip.held { self.paint.good("HERE") } else { self.paint.strong("not here") };
+        let place = match &vip.observed {
+            Some(observed) if observed.would_hold => self.paint.strong("would be HERE"),
+            Some(_) => self.paint.strong("would not be here"),
+            None if vip.held => self.paint.good("HERE"),
+            None => self.paint.strong("not here"),
+        };
         let since = self.since(vip);
         writeln!(self.out, "\n{}{more}{name}: {place}{since}", addresses.join(", "))?;
+        vip.observed.iter().try_for_each(|observed| self.observed(observed))?;
         self.line("why", &harmless(&vip.why))?;
-        if !vip.held {
+        if !vip.held && vip.observed.is_none() {
             self.line("where", &whereabouts(status, vip))?;
         }
         self.line("phase", &format!("{} for {}", vip.phase.as_str(), span(vip.since)))?;
@@ -54,6 +60,20 @@ impl Canvas {
             }
             _ => String::new(),
         }
+    }
+
+    /// What is, and how it differed.
+    fn observed(&mut self, observed: &ObservedStatus) -> Result {
+        let place = if observed.present { "bound here by somebody else" } else { "not here" };
+        let heard = observed.heard.map(|who| format!(", {who} advertises it")).unwrap_or_default();
+        let text = format!("{place} for {}{heard}", span(observed.present_age));
+        let agrees = observed.present == observed.would_hold;
+        let said = if agrees { self.line("in fact", &text) } else { self.warn("in fact", &text) };
+        said?;
+        observed.differences.iter().take(MOVES).try_for_each(|difference| {
+            let text = format!("{}, {} ago: {}", self.time(difference.age), span(difference.age), difference.text);
+            self.line("differed", &text)
+        })
     }
 
     fn hooks(&mut self, hooks: &HooksStatus) -> Result {

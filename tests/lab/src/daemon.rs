@@ -118,13 +118,16 @@ pub struct Launch {
     pub wrapper: Vec<String>,
     /// The file that it records to, `run --record`.
     pub record: Option<PathBuf>,
+    /// It only observes, `run --observe`.
+    pub observe: bool,
 }
 
 impl Launch {
     /// With the reference setup's configuration, as root.
     #[must_use]
     pub fn reference(lab: &Lab, node: Node) -> Self {
-        Self { config: Config::reference(lab, node), name: "pgvrrp".to_owned(), wrapper: Vec::new(), record: None }
+        let config = Config::reference(lab, node);
+        Self { config, name: "pgvrrp".to_owned(), wrapper: Vec::new(), record: None, observe: false }
     }
 }
 
@@ -162,6 +165,9 @@ impl Daemon {
         command.arg("run").arg("--config").arg(&config_path).stdout(log.try_clone()?).stderr(log);
         if let Some(recording) = &launch.record {
             command.arg("--record").arg(recording);
+        }
+        if launch.observe {
+            command.arg("--observe");
         }
         let process = Process::spawn(&format!("{} on {node}", launch.name), command)?;
         Ok(Self { node, binary: binary.to_owned(), config_path, log_path, namespace, process })
