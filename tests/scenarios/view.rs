@@ -56,11 +56,15 @@ fn all_nodes_are_seen_from_each() {
             0,
             &["the leader key is db1's", "its lock is db1's", "nothing is wrong with that"],
         )?;
-        let (_, json) = run(stage, Node::Db1, &["status", "--cluster", "--json"])?;
-        let json: Value = serde_json::from_str(&json)?;
+        let look = || -> Result<Value> {
+            Ok(serde_json::from_str(&run(stage, Node::Db1, &["status", "--cluster", "--json"])?.1)?)
+        };
+        // Patroni on the standby says so when it has started.
+        let lag_is_known = || Ok(look()?["nodes"]["db2"]["member"]["lag"].is_u64());
+        stage.lab.wait_until("Patroni to say how far db2 is behind", 30 * SECOND, lag_is_known)?;
+        let json = look()?;
         let place = |node: &str| &json["nodes"][node]["daemon"]["vips"]["10.0.20.155"]["held"];
         ensure!(place("db1") == true && place("db2") == false && json["wrong"] == Value::Array(Vec::new()), "{json}");
-        ensure!(json["nodes"]["db2"]["member"]["lag"].is_u64(), "{json}");
 
         let mut page = Browser::start(stage.lab.namespace(Node::Db1), &stage.lab.dir())?;
         page.open(&format!("http://127.0.0.1:{HTTP_PORT}/"))?;
