@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
@@ -191,6 +192,15 @@ impl Stage<'_> {
         ensure!(told_no.is_empty(), "{} writes failed, such as: {}", told_no.len(), told_no[0]);
         let (_, gap) = analysis.longest_write_gap(since).context("no writes")?;
         ensure!(gap < Duration::from_secs(5), "no write succeeded for {gap:?}");
+        Ok(())
+    }
+
+    /// The VIP has not left since it came, writes went on, and none of these sessions has ended.
+    pub(crate) fn nobody_noticed(&self, holding: &Holding, since: Time, sessions: &Range<usize>) -> Result<()> {
+        ensure!(self.last_holding(holding.node)?.from == holding.from, "the VIP left and came back");
+        self.undisturbed(since)?;
+        let ended = self.analysis().session_ends().any(|(session, ..)| sessions.contains(&session));
+        ensure!(!ended, "a session was ended");
         Ok(())
     }
 
