@@ -108,8 +108,8 @@ pub(super) enum Command {
     Handover(ConfigFile),
     /// Have the running daemon read its configuration again, and take it as a whole or not at all.
     ///
-    /// VIPs, their addresses and settings, and `[policy]` change at run time; a VIP of which nothing has changed does not notice.
-    /// What else differs takes a `handover`. Prints what changes, a line each. `systemctl reload pgvrrp` does the same.
+    /// VIPs, their addresses and settings, `[policy]`, `[etcd]`, `[postgres]` and `[http]` change at run time; a VIP of which nothing
+    /// has changed does not notice. What else differs takes a `handover`. Prints what changes, a line each. `systemctl reload pgvrrp` does the same.
     ///
     /// Exit codes: 0 it is in force, 69 no daemon answers, 75 the daemon goes on with the former one and says why, 78 the
     /// configuration is wrong. Root or the daemon's own user may ask.
