@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 use pgvrrp_config::{Config, Follows, LogLevel, Mac, Vip};
@@ -62,7 +63,10 @@ pub fn main() -> ExitCode {
         Command::Undrain { config, name } => drain(&config, Ask::Undrain { name }),
         Command::LogLevel { config, level, reset } => log_level(&config, level, reset),
         Command::Listen { interface, json } => listen(interface.as_deref(), json),
-        Command::Doctor { config, json } => doctor(&config, json),
+        Command::Doctor { config, json, peer, wait } => {
+            let peer = peer.map(|address| doctor::Peer { address, wait: Duration::from_secs(wait) });
+            doctor(&config, json, peer)
+        }
         Command::Import { file, output, force, patroni, config_id } => {
             let ask = import::Ask { file: &file, patroni: patroni.as_deref(), config_id: config_id.as_deref() };
             import(&ask, output.as_deref(), force)
@@ -341,7 +345,7 @@ fn listen(interface: Option<&str>, json: bool) -> ExitCode {
     })
 }
 
-fn doctor(file: &ConfigFile, json: bool) -> ExitCode {
+fn doctor(file: &ConfigFile, json: bool, peer: Option<doctor::Peer>) -> ExitCode {
     let config = match load(&file.path) {
         Ok(config) => config,
         Err(code) => return code,
@@ -349,7 +353,7 @@ fn doctor(file: &ConfigFile, json: bool) -> ExitCode {
     if let Err(code) = check_postgres(&config) {
         return code;
     }
-    let report = match doctor::run(&config, &file.path) {
+    let report = match doctor::run(&config, &file.path, peer, &|progress| say(&format!("{progress}\n"))) {
         Ok(report) => report,
         Err(error) => {
             say(&format!("error: cannot ask anything: {error}\n"));

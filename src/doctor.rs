@@ -19,6 +19,7 @@ mod listen;
 mod login;
 mod patience;
 mod patroni;
+mod peer;
 mod postgres;
 mod process;
 mod refusal;
@@ -34,33 +35,42 @@ use tokio::task::LocalSet;
 
 use crate::settings::{etcd_settings, postgres_settings};
 use login::Login;
+pub use peer::Peer;
 pub use report::{Finding, Level, Report};
 
 /// PostgreSQL's, where it does not say which one it has.
 const POSTGRES_PORT: u16 = 5432;
 
-/// Looks at everything, within 8 s. `path` is where the configuration came from.
+/// Looks at everything, within 8 s. `path` is where the configuration came from. With a `peer` it also tests the way to that one,
+/// which takes its `wait` and 5 s at most; `say` is given what it is waiting for.
 ///
 /// # Errors
 /// If the system has no means left to ask anything: no descriptors, no threads.
-pub fn run(config: &Config, path: &Path) -> io::Result<Report> {
+pub fn run(config: &Config, path: &Path, peer: Option<Peer>, say: &dyn Fn(&str)) -> io::Result<Report> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let report = LocalSet::new().block_on(&runtime, examine(config, path));
+    let report = LocalSet::new().block_on(&runtime, examine(config, path, peer, say));
     // A name that does not resolve keeps a thread busy for longer than anybody wants to wait.
     runtime.shutdown_background();
     Ok(report)
 }
 
-async fn examine(config: &Config, path: &Path) -> Report {
+async fn examine(config: &Config, path: &Path, peer: Option<Peer>, say: &dyn Fn(&str)) -> Report {
+    let host = interface::ask(config);
+    let segments = host.segments(config);
+    let test_way = async {
+        match peer {
+            Some(peer) => peer::test(config, &segments, peer, say).await,
+            None => vec![peer::untested()],
+        }
+    };
     let ask_cluster = async {
         match &config.cluster {
             Some(cluster) => ask_cluster(config, cluster).await,
             None => None,
         }
     };
-    let (cluster, daemon, firewall) =
-        tokio::join!(ask_cluster, daemon::ask(config.runtime_dir.clone()), firewall::ask(config));
-    let host = interface::ask(config);
+    let (cluster, daemon, firewall, way) =
+        tokio::join!(ask_cluster, daemon::ask(config.runtime_dir.clone()), firewall::ask(config), test_way);
 
     let mut findings = vec![configuration(config, path)];
     findings.extend(process::judge(daemon.running()));
@@ -71,6 +81,8 @@ async fn examine(config: &Config, path: &Path) -> Report {
         let clients = config.cluster.as_ref().and_then(|cluster| cluster.clients.port);
         findings.extend(firewall::judge(config, &firewall, firewall::Ports { postgres, clients }));
     }
+    findings.extend(daemon.status().map(peer::judge_heard).unwrap_or_default());
+    findings.extend(way);
     if let (Some(cluster), Some(asked)) = (&config.cluster, cluster) {
         findings.extend(judge_cluster(config, cluster, &asked, &host, daemon.postgres_role()).await);
     }

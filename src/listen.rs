@@ -1,7 +1,7 @@
 //! `pgvrrp listen`: what is said on protocol 112, by whomever, one line each. It needs no configuration and disturbs nobody:
 //! neither a daemon that runs here nor its neighbours.
 
-mod ears;
+pub(crate) mod ears;
 mod line;
 
 use std::io::{self, Write};

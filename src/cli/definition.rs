@@ -1,5 +1,6 @@
 //! What the command line may be: commands, options, and what they say of themselves.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ColorChoice, Parser, Subcommand};
@@ -171,7 +172,8 @@ pub(super) enum Command {
     /// Look for what is wrong on this node, and say what to do about it. Changes nothing.
     ///
     /// Looks at the configuration, the daemon's rights, the interface, each endpoint of etcd, this user's rights there,
-    /// this node's place in Patroni's cluster, and PostgreSQL; the daemon may run or not. Takes 8 s at most.
+    /// this node's place in Patroni's cluster, PostgreSQL, and who else on this host sets addresses; the daemon may run or not.
+    /// Takes 8 s at most, without `--peer`.
     ///
     /// Exit codes: 0 no problem (there may be warnings), 1 at least one problem, 64 wrong usage, 71 the system refused
     /// something, 78 the configuration is wrong.
@@ -181,6 +183,18 @@ pub(super) enum Command {
         /// Print JSON, for programs: {"findings": [{"area", "level", "text", "fix"}], "problems", "warnings"}.
         #[arg(long)]
         json: bool,
+        /// Test with the doctor of another node, by its own address on the VIP's interface, whether protocol 112 (VRRP) gets
+        /// there and back. Run there, at the same time, with this node's address.
+        ///
+        /// Needs CAP_NET_RAW, and takes 5 s from when both are there. What is sent, every router discards; daemons may run
+        /// beside it. The two also talk by UDP port 9156, so that one tells the other what does not arrive; if that is blocked,
+        /// less can be said.
+        #[arg(long, value_name = "ADDRESS")]
+        peer: Option<IpAddr>,
+        /// For how many seconds to wait for the other doctor, 1 to 600.
+        #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "peer",
+              value_parser = clap::value_parser!(u64).range(1..=600))]
+        wait: u64,
     },
     /// Convert a keepalived.conf into pgvrrp's configuration, which is printed. Changes nothing.
     ///

@@ -41,9 +41,14 @@ impl Seen {
         }
     }
 
+    /// Its status, if it answers.
+    pub(super) fn status(&self) -> Option<&Value> {
+        self.status.as_ref().ok()
+    }
+
     /// The role of PostgreSQL as the daemon last heard it, if that is one.
     pub(super) fn postgres_role(&self) -> Option<&str> {
-        self.status.as_ref().ok()?["postgres"]["role"].as_str().filter(|role| matches!(*role, "primary" | "standby"))
+        self.status()?["postgres"]["role"].as_str().filter(|role| matches!(*role, "primary" | "standby"))
     }
 }
 

@@ -10,6 +10,7 @@ use pgvrrp_config::{Config, Follows, Mac, Vip};
 use pgvrrp_netlink::{Address, Error, Kernel, Link, SockDiag, promote_secondaries};
 
 use super::areas::{INTERFACE, SOCKETS};
+use super::peer::Segment;
 use super::report::Finding;
 use crate::node::Family;
 use crate::{requirements, virtual_mac};
@@ -34,6 +35,19 @@ impl Host {
     pub(super) fn addresses(&self, config: &Config) -> Option<Vec<IpAddr>> {
         let all = self.addresses.as_ref().ok()?.iter().map(|known| known.address);
         Some(all.filter(|address| !is_vip(config, *address)).collect())
+    }
+
+    /// The interfaces that carry VIPs, as far as they are there.
+    pub(super) fn segments(&self, config: &Config) -> Vec<Segment> {
+        let carries = |name: &str| config.vips.iter().any(|vip| vip.interface == name);
+        let links = self.interfaces.iter().filter_map(|interface| interface.link.as_ref().ok()?.as_ref());
+        let addresses = self.addresses.as_deref().unwrap_or_default();
+        let segment = |link: &Link| Segment {
+            name: link.name.clone(),
+            index: link.index,
+            own: own_addresses(config, addresses, link.index),
+        };
+        links.filter(|link| carries(&link.name)).map(segment).collect()
     }
 }
 

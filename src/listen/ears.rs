@@ -2,12 +2,13 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 use nix::sys::socket::{LinkAddr, bind, recvfrom};
 use pgvrrp_netlink::Link;
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
 
+use crate::async_fd::Owner;
 use crate::transport::link_address;
 
 /// VRRP's groups (RFC 9568 sections 5.1.1.2 and 5.1.2.2).
@@ -24,15 +25,16 @@ const WAITING: usize = 4 << 20;
 const OUTGOING: u8 = 4;
 
 /// A frame.
-pub(super) struct Frame {
+pub(crate) struct Frame {
     pub(super) link: u32,
     /// This host has sent it.
-    pub(super) ours: bool,
-    pub(super) bytes: Vec<u8>,
+    pub(crate) ours: bool,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Open ears.
-pub(super) struct Ears {
+#[derive(Debug)]
+pub(crate) struct Ears {
     socket: Socket,
     /// Membership ends with these.
     _groups: Vec<Socket>,
@@ -44,7 +46,7 @@ impl Ears {
     ///
     /// # Errors
     /// Without CAP_NET_RAW.
-    pub(super) fn open(link: Option<u32>, links: &[Link]) -> io::Result<Self> {
+    pub(crate) fn open(link: Option<u32>, links: &[Link]) -> io::Result<Self> {
         // Protocol 0 until the filter is in place: nothing unwanted is ever queued.
         let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
         socket.attach_filter(&protocol_112())?;
@@ -53,11 +55,19 @@ impl Ears {
         Ok(Self { socket, _groups: links.iter().flat_map(|link| join(link.index)).collect() })
     }
 
+    /// From now on [`Self::hear`] does not wait, and ends in `WouldBlock` where there is nothing.
+    ///
+    /// # Errors
+    /// As the kernel reports them.
+    pub(crate) fn never_wait(&self) -> io::Result<()> {
+        self.socket.set_nonblocking(true)
+    }
+
     /// Waits for a frame.
     ///
     /// # Errors
     /// As the kernel reports them.
-    pub(super) fn hear(&self) -> io::Result<Frame> {
+    pub(crate) fn hear(&self) -> io::Result<Frame> {
         let mut bytes = vec![0; LONGEST];
         loop {
             match recvfrom::<LinkAddr>(self.socket.as_raw_fd(), &mut bytes) {
@@ -75,6 +85,14 @@ impl Ears {
         }
     }
 }
+
+impl AsRawFd for Ears {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl Owner for Ears {}
 
 /// Sockets that are members of both groups; none where the interface has no such addresses, and there is nothing to hear.
 fn join(link: u32) -> Vec<Socket> {

@@ -47,6 +47,9 @@ impl Line<'_> {
         let mut line = format!("{} {}", now(), self.interface);
         let sender = if self.ours { " (this host)" } else { "" };
         let _ = write!(line, "  {}{sender} {} > {}", heard.source, mac(heard.mac), heard.destination);
+        if heard.probe.is_some() {
+            return line + "  a test by `pgvrrp doctor --peer`, which every router discards\n";
+        }
         if let Some(message) = &heard.message {
             line += &words(message);
         }
@@ -156,6 +159,7 @@ mod tests {
             ttl: 255,
             message: Some(message),
             fault: None,
+            probe: None,
         }
     }
 
@@ -176,6 +180,9 @@ mod tests {
         heard.message = None;
         heard.fault = Some(Discard::Truncated);
         assert_eq!(said(&heard), format!("{who}  WRONG: shorter than its headers"));
+        heard.fault = Some(Discard::Version(15));
+        heard.probe = Some(Vec::new());
+        assert_eq!(said(&heard), format!("{who}  a test by `pgvrrp doctor --peer`, which every router discards"));
     }
 
     #[test]

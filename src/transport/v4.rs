@@ -40,13 +40,19 @@ impl AdvertReceiver {
     /// # Errors
     /// As the kernel reports them; after "network is down" the socket goes on to work once the interface is up.
     pub async fn receive(&self) -> io::Result<Vec<Result<Advert<Ipv4Addr>, Rejected>>> {
+        let parse = |packet: &[u8]| {
+            ipv4::parse(packet).map_err(|reason| Rejected { reason, vrid: vrid_of(ipv4::message(packet)) })
+        };
+        self.receive_as(parse).await
+    }
+
+    /// The same of whatever `read` makes of the packets, IP header included.
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
+    pub(crate) async fn receive_as<T>(&self, mut read: impl FnMut(&[u8]) -> T) -> io::Result<Vec<T>> {
         let mut buffer = [0; LONGEST];
-        take(&self.0, |mut socket| {
-            let length = socket.read(&mut buffer)?;
-            let packet = &buffer[..length];
-            Ok(ipv4::parse(packet).map_err(|reason| Rejected { reason, vrid: vrid_of(ipv4::message(packet)) }))
-        })
-        .await
+        take(&self.0, |mut socket| socket.read(&mut buffer).map(|length| read(&buffer[..length]))).await
     }
 }
 
@@ -73,8 +79,16 @@ impl AdvertSender {
     /// # Errors
     /// As the kernel reports them. A firewall that drops the packet is reported as EPERM.
     pub fn send(&self, advert: &Advert<Ipv4Addr>) -> io::Result<()> {
-        let destination = SocketAddrV4::new(advert.destination, 0);
-        self.0.send_to(&ipv4::packet(advert), &destination.into()).map(drop)
+        self.send_message(advert.source, advert.destination, &advert.emit())
+    }
+
+    /// The same with any message of protocol 112.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub(crate) fn send_message(&self, source: Ipv4Addr, destination: Ipv4Addr, message: &[u8]) -> io::Result<()> {
+        let packet = ipv4::packet(source, destination, message);
+        self.0.send_to(&packet, &SocketAddrV4::new(destination, 0).into()).map(drop)
     }
 }
 

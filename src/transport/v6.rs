@@ -51,13 +51,26 @@ impl AdvertReceiver {
     /// # Errors
     /// As the kernel reports them; after "network is down" the socket goes on to work once the interface is up.
     pub async fn receive(&self) -> io::Result<Vec<Result<Advert<Ipv6Addr>, Rejected>>> {
+        let parse = |source, destination, hop_limit, message: &[u8]| {
+            let parsed = parse_message(source, destination, hop_limit, message);
+            parsed.map_err(|reason| Rejected { reason, vrid: vrid_of(message) })
+        };
+        self.receive_as(parse).await
+    }
+
+    /// The same of whatever `read` makes of source, destination, hop limit and message.
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
+    pub(crate) async fn receive_as<T>(
+        &self,
+        mut read: impl FnMut(Ipv6Addr, Ipv6Addr, u8, &[u8]) -> T,
+    ) -> io::Result<Vec<T>> {
         let mut buffer = [0; LONGEST];
         let mut beside = cmsg_space!(in6_pktinfo, c_int);
         take(&self.0, |socket| {
             let (source, destination, hop_limit, length) = receive_one(socket, &mut buffer, &mut beside)?;
-            let message = &buffer[..length];
-            let parsed = parse_message(source, destination, hop_limit, message);
-            Ok(parsed.map_err(|reason| Rejected { reason, vrid: vrid_of(message) }))
+            Ok(read(source, destination, hop_limit, &buffer[..length]))
         })
         .await
     }
@@ -118,13 +131,19 @@ impl AdvertSender {
     /// As the kernel reports them: EINVAL for a source that is no such address. A firewall that drops the packet is reported
     /// as EPERM.
     pub fn send(&self, advert: &Advert<Ipv6Addr>) -> io::Result<()> {
-        let message = advert.emit();
-        let destination = SocketAddrV6::new(advert.destination, 0, 0, self.index);
-        let from =
-            in6_pktinfo { ipi6_addr: in6_addr { s6_addr: advert.source.octets() }, ipi6_ifindex: self.index as _ };
+        self.send_message(advert.source, advert.destination, &advert.emit())
+    }
+
+    /// The same with any message of protocol 112.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub(crate) fn send_message(&self, source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> io::Result<()> {
+        let destination = SocketAddrV6::new(destination, 0, 0, self.index);
+        let from = in6_pktinfo { ipi6_addr: in6_addr { s6_addr: source.octets() }, ipi6_ifindex: self.index as _ };
         sendmsg(
             self.socket.as_raw_fd(),
-            &[IoSlice::new(&message)],
+            &[IoSlice::new(message)],
             &[ControlMessage::Ipv6PacketInfo(&from)],
             MsgFlags::empty(),
             Some(&SockaddrIn6::from(destination)),

@@ -14,7 +14,7 @@ use super::address::Address;
 use super::advert::{ChecksumForm, HEADER};
 use super::checksum::{self, PROTOCOL};
 use super::discard::Discard;
-use super::{ipv4, ipv6};
+use super::{ipv4, ipv6, probe};
 
 /// Bytes of version 2's authentication data, behind the addresses (RFC 3768 section 5.3.10).
 const AUTHENTICATION: usize = 8;
@@ -34,6 +34,8 @@ pub struct Heard {
     pub message: Option<Message>,
     /// Why a router of RFC 9568 discards it. For version 2, why one of RFC 3768 does.
     pub fault: Option<Discard>,
+    /// What is in it, if it only tests the way (see [`probe`]).
+    pub probe: Option<Vec<u8>>,
 }
 
 /// The message, by its own word.
@@ -80,7 +82,9 @@ fn read_ipv4(mac: [u8; 6], packet: &[u8]) -> Option<Heard> {
         Err(Discard::Version2 { .. }) => version2_fault(bytes),
         other => other.err(),
     };
-    Some(Heard { mac, source: source.into(), destination: destination.into(), ttl: header.get_ttl(), message, fault })
+    let probe = probe::payload(source, destination, bytes).map(<[u8]>::to_vec);
+    let (ttl, source, destination) = (header.get_ttl(), source.into(), destination.into());
+    Some(Heard { mac, source, destination, ttl, message, fault, probe })
 }
 
 fn read_ipv6(mac: [u8; 6], packet: &[u8]) -> Option<Heard> {
@@ -89,7 +93,8 @@ fn read_ipv6(mac: [u8; 6], packet: &[u8]) -> Option<Heard> {
         (header.get_source().octets().into(), header.get_destination().octets().into());
     let message = Message::read(source, destination, header.payload());
     let (ttl, fault) = (header.get_hop_limit(), ipv6::parse(packet).err());
-    Some(Heard { mac, source: source.into(), destination: destination.into(), ttl, message, fault })
+    let probe = probe::payload(source, destination, header.payload()).map(<[u8]>::to_vec);
+    Some(Heard { mac, source: source.into(), destination: destination.into(), ttl, message, fault, probe })
 }
 
 impl Message {

@@ -21,10 +21,9 @@ const HEADER: usize = 20;
 /// Internetwork control (DSCP 48), as routing protocols have it.
 const DSCP: u8 = 48;
 
-/// The whole packet, for a raw socket with `IP_HDRINCL`. The identification is 0, which the kernel replaces; it fills
-/// total length and checksum again.
-pub fn packet(advert: &Advert<Ipv4Addr>) -> Vec<u8> {
-    let message = advert.emit();
+/// The whole packet around a message, for a raw socket with `IP_HDRINCL`. The identification is 0, which the kernel replaces;
+/// it fills total length and checksum again.
+pub fn packet(source: Ipv4Addr, destination: Ipv4Addr, message: &[u8]) -> Vec<u8> {
     let length = HEADER + message.len();
     let mut bytes = vec![0; length];
     if let Some(mut header) = MutableIpv4Packet::new(&mut bytes) {
@@ -35,12 +34,12 @@ pub fn packet(advert: &Advert<Ipv4Addr>) -> Vec<u8> {
         header.set_ttl(TTL);
         header.set_next_level_protocol(IpNextHeaderProtocol(PROTOCOL));
         // In a no_std build pnet has an address type of its own.
-        header.set_source(advert.source.octets().into());
-        header.set_destination(advert.destination.octets().into());
+        header.set_source(source.octets().into());
+        header.set_destination(destination.octets().into());
         let sum = checksum(&header.to_immutable());
         header.set_checksum(sum);
     }
-    bytes[HEADER..].copy_from_slice(&message);
+    bytes[HEADER..].copy_from_slice(message);
     bytes
 }
 

@@ -11,6 +11,7 @@ pub mod heard;
 pub mod ipv4;
 pub mod ipv6;
 pub mod ndisc;
+pub mod probe;
 pub mod tickle;
 
 /// The virtual router that a message names, whatever else is wrong with it; `None` if its eight fixed bytes are not all

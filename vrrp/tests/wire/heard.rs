@@ -44,6 +44,7 @@ fn keepalived_version_3_over_ipv4() {
             authentication: None,
         }),
         fault: None,
+        probe: None,
     };
     assert_eq!(heard(&bytes(V3)), expected);
     assert_eq!(heard(&bytes(V3_GOODBYE)).message.unwrap().priority, 0);
