@@ -24,6 +24,7 @@ use super::areas::PEER as AREA;
 use super::report::Finding;
 use crate::clock;
 pub(super) use heard::judge as judge_heard;
+use hello::Hello;
 use plan::Plan;
 pub(super) use plan::Segment;
 use talk::Talk;
@@ -46,7 +47,7 @@ pub(super) async fn test(config: &Config, segments: &[Segment], peer: Peer, say:
     let (address, here) = (peer.address, plan.here);
     // From a source of the kernel's: nobody who does not hear it knows it. 0 is nobody's.
     let number = RandomState::new().hash_one(0).max(1);
-    let talk = Talk::new(address, number, plan.ways(), clock::now() + peer.wait);
+    let talk = Talk::new(address, Hello::first(number, here, plan.ways()), clock::now() + peer.wait);
     let begun = || say(&format!("peer {address}: is there; testing for {} s", talk::TEST.as_secs()));
     say(&format!(
         "peer {address}: waiting for its doctor, {} s at most; run `pgvrrp doctor --peer {here}` there",

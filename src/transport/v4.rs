@@ -87,7 +87,7 @@ impl AdvertSender {
     /// # Errors
     /// As [`Self::send`].
     pub(crate) fn send_message(&self, source: Ipv4Addr, destination: Ipv4Addr, message: &[u8]) -> io::Result<()> {
-        let packet = ipv4::packet(source, destination, message);
+        let packet = ipv4::packet_of(source, destination, message);
         self.0.send_to(&packet, &SocketAddrV4::new(destination, 0).into()).map(drop)
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn judge(plan: &Plan, talk: &Talk, waited: Duration) -> Vec<Finding> 
     };
     let me = talk.hello();
     // Of what comes from there this host knows; of what goes there the other one, once it has heard of this host.
-    let answer = talk.answer.unwrap_or_default();
+    let answer = talk.answer.unwrap_or(Hello::first(theirs.mine, theirs.here, theirs.tries));
     for way in plan.destinations.keys() {
         let there =
             if talk.answer.is_some() && !theirs.tries.has(*way) { Came::Untried } else { came(&answer, &me, *way) };
@@ -105,9 +105,9 @@ fn direction(plan: &Plan, way: Way, came: Came, direction: &str, sender: &str, r
             format!("arrives at the interface, and {receiver} itself drops it"),
             format!(
                 "on {receiver}, let IP protocol 112 in: in nftables' input chain `meta l4proto 112 accept`, or \
-                 `{}tables -I INPUT -p 112 -j ACCEPT`, or `firewall-cmd --permanent --add-protocol=vrrp`; if no rule drops \
-                 it, rp_filter does",
-                if way.is_ipv4() { "ip" } else { "ip6" }
+                 `{}tables -I INPUT -p 112 -j ACCEPT`, or `firewall-cmd --permanent --add-protocol=vrrp`{}",
+                if way.is_ipv4() { "ip" } else { "ip6" },
+                if way.is_ipv4() { "; if no rule drops it, rp_filter does: 2 instead of 1" } else { "" }
             ),
         ),
         Came::Refused => (
@@ -215,13 +215,17 @@ mod tests {
 
     /// The other doctor's word that it tries this way, and what it has received.
     fn theirs() -> Hello {
-        Hello { mine: 2, yours: 1, tries: ways(&[WAY]), ..Hello::default() }
+        Hello { yours: 1, ..Hello::first(2, PEER, ways(&[WAY])) }
+    }
+
+    fn new() -> Talk {
+        Talk::new(PEER, Hello::first(1, [10, 0, 20, 11].into(), ways(&[WAY])), Instant::ZERO)
     }
 
     /// What is found after these words.
     fn found(elects: bool, words: &[(Ear, Hello)]) -> Vec<Finding> {
         let plan = plan(elects);
-        let mut talk = Talk::new(PEER, 1, plan.ways(), Instant::ZERO);
+        let mut talk = new();
         for (ear, hello) in words {
             talk.take(Instant::ZERO, PEER, *ear, *hello);
         }
@@ -306,11 +310,12 @@ mod tests {
         let [nothing] = found(true, &[]).try_into().unwrap();
         assert_eq!(nothing.level, Level::Warning);
         assert!(nothing.text.contains("nothing was heard within 60 s"), "{nothing:?}");
-        let mut talk = Talk::new(PEER, 1, Ways::default(), Instant::ZERO);
+        let mut talk = new();
         talk.closed();
         assert!(silence(&plan(true), &talk, Duration::from_secs(9)).text.contains("no doctor was there within 9 s"));
-        let mut talk = Talk::new(PEER, 1, Ways::default(), Instant::ZERO);
-        talk.take(Instant::ZERO, [10, 0, 20, 99].into(), Ear::Udp, Hello { yours: 0, ..theirs() });
+        let mut talk = new();
+        let other = [10, 0, 20, 99].into();
+        talk.take(Instant::ZERO, other, HERE, Hello { yours: 0, here: other, ..theirs() });
         assert!(silence(&plan(true), &talk, Duration::from_secs(9)).text.contains("from 10.0.20.99"));
     }
 }

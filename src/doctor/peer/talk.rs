@@ -45,9 +45,9 @@ pub(super) struct Talk {
 }
 
 impl Talk {
-    /// A conversation that is to begin before `until`. `number` is not 0, and hard to guess: whoever repeats it has heard it.
-    pub(super) fn new(peer: IpAddr, number: u64, tries: Ways, until: Instant) -> Self {
-        let me = Hello { mine: number, tries, ..Hello::default() };
+    /// A conversation that begins with this word, before `until`. Its number is not 0, and hard to guess: whoever repeats it has
+    /// heard it.
+    pub(super) fn new(peer: IpAddr, me: Hello, until: Instant) -> Self {
         Self { peer, until, me, theirs: None, answer: None, by_udp: false, is_closed: false, stranger: None }
     }
 
@@ -68,23 +68,23 @@ impl Talk {
 
     /// Takes what was received. Returns whether the conversation begins by that.
     ///
-    /// The peer is who speaks from its address, and whoever repeats that one's number: over IPv6 its address is another one.
+    /// The peer is who speaks from its address, or says that it has that one: over IPv6 the packets have another.
     pub(super) fn take(&mut self, now: Instant, from: IpAddr, ear: Ear, hello: Hello) -> bool {
         if hello.mine == self.me.mine {
             return false;
         }
         let is_known = self.me.yours == hello.mine;
-        if from != self.peer && !is_known {
+        if ![from, hello.here].contains(&self.peer) && !is_known {
             // Who has heard this one, or nobody yet, may be the one that was meant.
             if hello.yours == self.me.mine || hello.yours == 0 {
-                self.stranger.get_or_insert(from);
+                self.stranger.get_or_insert(hello.here);
             }
             return false;
         }
         if !is_known {
             // The first, or one that was started anew: what was received of the one before is not of this one.
-            let Hello { mine, tries, refused, .. } = self.me;
-            self.me = Hello { mine, yours: hello.mine, tries, refused, ..Hello::default() };
+            let Hello { mine, here, tries, refused, .. } = self.me;
+            self.me = Hello { yours: hello.mine, refused, ..Hello::first(mine, here, tries) };
             (self.answer, self.by_udp, self.is_closed) = (None, false, false);
             self.until = now + TEST;
         }
@@ -119,11 +119,12 @@ mod tests {
     }
 
     fn talk() -> Talk {
-        Talk::new(PEER, 1, [Way::GroupV4, Way::GroupV6].into_iter().collect(), at(60))
+        Talk::new(PEER, hello(1, 0), at(60))
     }
 
+    /// Of somebody who has no name.
     fn hello(mine: u64, yours: u64) -> Hello {
-        Hello { mine, yours, ..Hello::default() }
+        Hello { yours, ..Hello::first(mine, [0; 4].into(), Ways::default()) }
     }
 
     #[test]
@@ -145,14 +146,16 @@ mod tests {
         let mut talk = talk();
         assert!(!talk.take(at(1), PEER, Ear::Udp, hello(1, 0)), "an echo");
         assert!(!talk.take(at(1), OTHER, Ear::Daemon(Way::GroupV4, 255), hello(9, 8)), "of another conversation");
-        assert_eq!((talk.hello(), talk.stranger), (Hello { tries: talk.hello().tries, ..hello(1, 0) }, None));
-        assert!(!talk.take(at(1), OTHER, Ear::Daemon(Way::GroupV4, 255), hello(9, 1)));
+        assert_eq!((talk.hello(), talk.stranger), (hello(1, 0), None));
+        assert!(!talk.take(at(1), OTHER, Ear::Daemon(Way::GroupV4, 255), Hello { here: OTHER, ..hello(9, 1) }));
         assert_eq!((talk.theirs, talk.stranger), (None, Some(OTHER)));
         let link_local = "fe80::12".parse().unwrap();
         assert!(!talk.take(at(1), link_local, Ear::Daemon(Way::GroupV6, 255), hello(2, 0)), "who would know");
         assert!(talk.take(at(2), PEER, Ear::Udp, hello(2, 0)));
         talk.take(at(3), link_local, Ear::Daemon(Way::GroupV6, 255), hello(2, 0));
         assert!(talk.hello().heard.has(Way::GroupV6));
+        let named = Hello { here: PEER, ..hello(3, 0) };
+        assert!(talk.take(at(4), link_local, Ear::Daemon(Way::GroupV6, 255), named), "it says who it is");
     }
 
     #[test]

@@ -21,9 +21,14 @@ const HEADER: usize = 20;
 /// Internetwork control (DSCP 48), as routing protocols have it.
 const DSCP: u8 = 48;
 
-/// The whole packet around a message, for a raw socket with `IP_HDRINCL`. The identification is 0, which the kernel replaces;
-/// it fills total length and checksum again.
-pub fn packet(source: Ipv4Addr, destination: Ipv4Addr, message: &[u8]) -> Vec<u8> {
+/// The whole packet, for a raw socket with `IP_HDRINCL`. The identification is 0, which the kernel replaces; it fills
+/// total length and checksum again.
+pub fn packet(advert: &Advert<Ipv4Addr>) -> Vec<u8> {
+    packet_of(advert.source, advert.destination, &advert.emit())
+}
+
+/// The same around any message of protocol 112.
+pub fn packet_of(source: Ipv4Addr, destination: Ipv4Addr, message: &[u8]) -> Vec<u8> {
     let length = HEADER + message.len();
     let mut bytes = vec![0; length];
     if let Some(mut header) = MutableIpv4Packet::new(&mut bytes) {

@@ -58,7 +58,7 @@ mod tests {
         for bytes in [&b"hello"[..], b"", b"odd"] {
             assert_eq!(payload(V4.0, V4.1, &message(V4.0, V4.1, bytes)), Some(bytes));
             assert_eq!(payload(V6.0, V6.1, &message(V6.0, V6.1, bytes)), Some(bytes));
-            let packet = ipv4::packet(V4.0, V4.1, &message(V4.0, V4.1, bytes));
+            let packet = ipv4::packet_of(V4.0, V4.1, &message(V4.0, V4.1, bytes));
             assert_eq!(of_packet(&packet), Some((V4.0, V4.1, 255, bytes)));
         }
     }
@@ -71,7 +71,7 @@ mod tests {
             bent[at] ^= 0x10;
             assert_eq!(payload(V4.0, V4.1, &bent), None, "byte {at}");
             assert_eq!(payload(V4.0, V4.1, &whole[..at]), None, "{at} bytes");
-            assert_eq!(of_packet(&ipv4::packet(V4.0, V4.1, &whole[..at])), None, "{at} bytes in a packet");
+            assert_eq!(of_packet(&ipv4::packet_of(V4.0, V4.1, &whole[..at])), None, "{at} bytes in a packet");
             assert_eq!(of_packet(&whole[..at]), None, "{at} bytes for a packet");
         }
     }
