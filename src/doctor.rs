@@ -17,6 +17,7 @@ mod interface;
 pub(crate) mod keys;
 mod listen;
 mod login;
+mod managers;
 mod patience;
 mod patroni;
 mod peer;
@@ -75,6 +76,7 @@ async fn examine(config: &Config, path: &Path, peer: Option<Peer>, say: &dyn Fn(
     let mut findings = vec![configuration(config, path)];
     findings.extend(process::judge(daemon.running()));
     findings.extend(interface::judge(config, &host));
+    findings.extend(managers::judge(config, &segments, Path::new("/"), daemon.ours()));
     findings.push(interface::reset());
     if let Some(firewall) = firewall {
         let postgres = cluster.as_ref().and_then(|asked| postgres::port(&asked.server)).unwrap_or(POSTGRES_PORT);

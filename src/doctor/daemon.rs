@@ -9,6 +9,7 @@ use pgvrrp_config::{Config, Fence};
 use serde_json::Value;
 
 use super::areas::DAEMON as AREA;
+use super::managers::Ours;
 use super::report::Finding;
 use crate::observe::control::{self, Ask};
 
@@ -44,6 +45,12 @@ impl Seen {
     /// Its status, if it answers.
     pub(super) fn status(&self) -> Option<&Value> {
         self.status.as_ref().ok()
+    }
+
+    /// Whether it binds the VIPs. One that does not answer may well.
+    pub(super) fn ours(&self) -> Ours {
+        let observes = self.status().is_some_and(|status| status["observing"] == true);
+        if self.pid.is_some() && !observes { Ours::Acts } else { Ours::Looks }
     }
 
     /// The role of PostgreSQL as the daemon last heard it, if that is one.
