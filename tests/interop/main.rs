@@ -9,6 +9,7 @@
 mod cells;
 mod checksums;
 mod differences;
+mod doctor;
 mod hostile;
 mod interfaces;
 mod makes;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use vrrp::time::Instant;
 
 use super::hello::Hello;
-use super::ways::{Way, Ways};
+use super::ways::Way;
 
 /// From the other's first word on: time enough for ten packets of each way, and for a switch to learn who wants the group's.
 pub(super) const TEST: Duration = Duration::from_secs(5);
@@ -109,6 +109,7 @@ impl Talk {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ways::Ways;
     use super::*;
 
     const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 20, 12));

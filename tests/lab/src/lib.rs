@@ -41,6 +41,7 @@ pub mod certificates;
 pub mod clock;
 pub mod cluster;
 pub mod daemon;
+pub mod doctor;
 pub mod etcd;
 pub mod faults;
 mod frame_filter;
