@@ -20,7 +20,7 @@ use pgvrrp_config::{Config, Mac};
 use pgvrrp_netlink::rp_filter;
 
 use super::areas::FIREWALL as AREA;
-use super::report::{Finding, Level};
+use super::report::Finding;
 pub(super) use judge::Ports;
 use kernel::NfTables;
 use program::Answer;
@@ -119,15 +119,12 @@ fn drain(kernel: &NfTables) -> Option<Finding> {
             AREA,
             "firewall: the kernel has nf_tables, with which new connections wait during a drain",
         )),
-        NfTables::Absent => Some(Finding {
-            area: AREA,
-            level: Level::Note,
-            text:
-                "firewall: the kernel has no nf_tables: new connections are refused during the some 60 ms of a drain, \
-                   instead of waiting"
-                    .to_owned(),
-            fix: Some("`modprobe nf_tables`, or a kernel with CONFIG_NF_TABLES".to_owned()),
-        }),
+        NfTables::Absent => Some(Finding::hint(
+            AREA,
+            "firewall: the kernel has no nf_tables: new connections are refused during the some 60 ms of a drain, instead of \
+             waiting",
+            "`modprobe nf_tables`, or a kernel with CONFIG_NF_TABLES",
+        )),
         NfTables::NotPermitted => None,
         NfTables::Unknown(why) => Some(Finding::note(AREA, format!("firewall: whether there is nf_tables: {why}"))),
     }

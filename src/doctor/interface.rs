@@ -223,9 +223,10 @@ pub(super) fn reset() -> Finding {
              time-outs instead",
             "`modprobe tcp_diag`, or a kernel with CONFIG_INET_DIAG_DESTROY; meanwhile TCP keepalives in the clients",
         ),
-        Err(Error::NotPermitted { .. }) => Finding::note(
+        Err(Error::NotPermitted { .. }) => Finding::hint(
             SOCKETS,
             "connections: whether the kernel can reset them was not checked: needs CAP_NET_ADMIN",
+            "run this as root as well",
         ),
         Err(error) => Finding::note(SOCKETS, format!("connections: whether the kernel can reset them: {error}")),
     }

@@ -42,7 +42,7 @@ pub(super) fn judge(config: &Config, segments: &[Segment], root: &Path, ours: Ou
     if let [first, rest @ ..] = tree.denied().as_slice() {
         let others = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
         let text = format!("whether something else sets the VIP's addresses: this user may not read {first}{others}");
-        findings.push(Finding { fix: Some("run this as root as well".to_owned()), ..Finding::note(AREA, text) });
+        findings.push(Finding::hint(AREA, text, "run this as root as well"));
     }
     findings
 }

@@ -68,9 +68,9 @@ pub(super) async fn test(config: &Config, segments: &[Segment], peer: Peer, say:
 
 /// That it was not asked for.
 pub(super) fn untested() -> Finding {
-    Finding::note(
+    Finding::hint(
         AREA,
-        "protocol 112 to the other nodes and back: not tested; for that run `pgvrrp doctor --peer ADDRESS` here and there at the \
-         same time, each with the other's own address",
+        "protocol 112 to the other nodes and back: not tested",
+        "for that run `pgvrrp doctor --peer ADDRESS` here and there at the same time, each with the other's own address",
     )
 }

@@ -72,7 +72,8 @@ fn realtime_limits(limits: &str, sys_nice: bool) -> Option<Finding> {
         return None;
     }
     let what = lacking.join(" and ");
-    Some(Finding::note(AREA, format!("capabilities: the daemon has no {what}: a busy machine may make moves slower")))
+    let text = format!("capabilities: the daemon has no {what}: a busy machine may make moves slower");
+    Some(Finding::hint(AREA, text, "set that in its unit, as the packaged one does"))
 }
 
 #[cfg(test)]

@@ -38,12 +38,22 @@ impl Finding {
         Self { area, level: Level::Note, text: text.into(), fix: None }
     }
 
+    /// A note about something that could be better, or looked at by other means.
+    pub(super) fn hint(area: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::with_fix(area, Level::Note, text, fix)
+    }
+
     pub(super) fn warning(area: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { area, level: Level::Warning, text: text.into(), fix: Some(fix.into()) }
+        Self::with_fix(area, Level::Warning, text, fix)
     }
 
     pub(super) fn problem(area: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { area, level: Level::Problem, text: text.into(), fix: Some(fix.into()) }
+        Self::with_fix(area, Level::Problem, text, fix)
+    }
+
+    /// How bad it is depends.
+    pub(super) fn with_fix(area: &'static str, level: Level, text: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { area, level, text: text.into(), fix: Some(fix.into()) }
     }
 }
 

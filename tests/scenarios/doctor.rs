@@ -43,6 +43,20 @@ impl Examined {
         Ok(())
     }
 
+    /// Whatever is wrong, there is something to do about it; what is as it should be needs nothing.
+    fn helps(&self) -> Result<()> {
+        for finding in self.json["findings"].as_array().into_iter().flatten() {
+            let fix = finding["fix"].as_str();
+            let is_right = match finding["level"].as_str() {
+                Some("ok") => fix.is_none(),
+                Some("note") => fix != Some(""),
+                _ => fix.is_some_and(|fix| !fix.is_empty()),
+            };
+            ensure!(is_right, "the fix is {fix:?}: {finding:#}");
+        }
+        Ok(())
+    }
+
     pub(crate) fn is_well(&self) -> Result<()> {
         ensure!(self.code == Some(0) && self.json["problems"] == 0, "{:?}\n{:#}", self.code, self.json);
         Ok(())
@@ -81,7 +95,9 @@ pub(crate) fn examine(
     let said = String::from_utf8_lossy(&output.stderr);
     let json = serde_json::from_str(&printed).with_context(|| format!("{name}: {printed:?} {said}"))?;
     eprintln!("{name}: {:.2} s, {:?}", took.as_secs_f64(), output.status.code());
-    Ok(Examined { code: output.status.code(), json })
+    let examined = Examined { code: output.status.code(), json };
+    examined.helps()?;
+    Ok(examined)
 }
 
 /// The configuration of the README, with the etcd user that it makes.

@@ -208,12 +208,8 @@ impl Kept<'_> {
             Fate::Passes => (Level::Ok, "lets through", ""),
         };
         if !subject.purpose.is_to_tell() {
-            return Finding {
-                area: AREA,
-                level: Level::Note,
-                text: format!("firewall: {place}: could not see a rule that lets {} ({by})", self.what()),
-                fix: Some(self.fix()),
-            };
+            let text = format!("firewall: {place}: could not see a rule that lets {} ({by})", self.what());
+            return Finding::hint(AREA, text, self.fix());
         }
         // Is it conntrack's strictness alone?
         let is_strict = !subject.loose && subject.packet(true).in_chain(table, chain) == Fate::Passes;
@@ -228,7 +224,7 @@ impl Kept<'_> {
             "firewall: {place} {verb} {} ({by}{strict}): they wait for their own time-outs instead",
             self.what()
         );
-        Finding { area: AREA, level, text, fix: Some(format!("{sysctl}{}", self.fix())) }
+        Finding::with_fix(AREA, level, text, format!("{sysctl}{}", self.fix()))
     }
 
     fn what(&self) -> String {

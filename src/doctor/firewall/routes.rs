@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use crate::doctor::areas::FIREWALL as AREA;
-use crate::doctor::report::{Finding, Level};
+use crate::doctor::report::Finding;
 
 /// RTF_GATEWAY.
 const GATEWAY: u32 = 2;
@@ -27,13 +27,13 @@ pub(super) fn judge(interface: &str, filter: i32, routes: &str) -> Option<Findin
     }
     let routes: Vec<_> = routes.lines().filter_map(route).filter(|route| route.is_by_gateway).collect();
     let default = routes.iter().filter(|route| route.net.prefix_len() == 0).min_by_key(|route| route.metric);
-    let fix = Some(format!("net.ipv4.conf.{interface}.rp_filter = 2 (loose) in /etc/sysctl.d and by `sysctl -w`"));
+    let fix = format!("net.ipv4.conf.{interface}.rp_filter = 2 (loose) in /etc/sysctl.d and by `sysctl -w`");
     if let Some(Route { interface: other, .. }) = default.filter(|route| route.interface != interface) {
         let text = format!(
             "firewall: rp_filter is strict on {interface}, and the default route leaves by {other}: what clients beyond \
              a router send to {interface} is dropped"
         );
-        return Some(Finding { area: AREA, level: Level::Warning, text, fix });
+        return Some(Finding::warning(AREA, text, fix));
     }
     let others = routes.iter().filter(|route| route.interface != interface && route.net.prefix_len() > 0);
     let others: Vec<_> = others.map(|route| format!("{} ({})", route.net, route.interface)).collect();
@@ -43,7 +43,7 @@ pub(super) fn judge(interface: &str, filter: i32, routes: &str) -> Option<Findin
         "firewall: rp_filter is strict on {interface}: clients of {first}{more} are not heard if what they send comes in \
          there"
     );
-    Some(Finding { area: AREA, level: Level::Note, text, fix })
+    Some(Finding::hint(AREA, text, fix))
 }
 
 fn route(line: &str) -> Option<Route> {

@@ -143,7 +143,7 @@ fn lost(way: Way) -> String {
 /// For a VIP that follows the primary nothing depends on what is heard; where VRRP elects, two routers are Active.
 fn bad(plan: &Plan, way: Way, text: String, fix: String) -> Finding {
     let level = if plan.elects.has(way) { Level::Problem } else { Level::Warning };
-    Finding { area: AREA, level, text, fix: Some(fix) }
+    Finding::with_fix(AREA, level, text, fix)
 }
 
 fn differs(plan: &Plan, how: String) -> Finding {
