@@ -90,9 +90,9 @@ pub(crate) fn examine(
     };
     let output = command.args(["doctor", "--json", "--config"]).arg(&path).output()?;
     let took = began.elapsed();
-    ensure!(took < LONGEST, "{name}: took {took:?}");
     let printed = String::from_utf8_lossy(&output.stdout);
     let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(took < LONGEST, "{name}: took {took:?}: {said}");
     let json = serde_json::from_str(&printed).with_context(|| format!("{name}: {printed:?} {said}"))?;
     eprintln!("{name}: {:.2} s, {:?}", took.as_secs_f64(), output.status.code());
     let examined = Examined { code: output.status.code(), json };

@@ -1,11 +1,10 @@
-//! `pgvrrp doctor` on a real cluster with its daemons: the way of protocol 112 between the nodes, and systemd-networkd beside
-//! a VIP that is bound.
+//! `pgvrrp doctor` on a real cluster with its daemons: the way of protocol 112 between the nodes.
 
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use lab::daemon::{Config, Launch};
+use anyhow::{Result, ensure};
+use lab::daemon::Config;
 use lab::doctor::{Doctor, Found};
 use lab::{Direction, Node, Options, Time, Traffic};
 
@@ -81,40 +80,5 @@ fn the_way_to_the_other_node_and_back() {
 
         ensure!(stage.last_holding(Node::Db1)?.from == started.from, "the VIP moved");
         stage.undisturbed(since)
-    });
-}
-
-/// The VIP is put back at once where networkd removes it, which it does exactly where the doctor says so.
-#[test]
-fn networkd_removes_the_vip_where_the_doctor_says_so() {
-    play(Options::default(), |stage| {
-        let script = stage.lab.dir().join("networkd.sh");
-        fs::write(&script, include_str!("networkd.sh"))?;
-        let script = script.to_str().context("a path that is no text")?;
-        let restored = || {
-            let series = "pgvrrp_repairs_total{vip=\"10.0.20.155\",kind=\"restored\"}";
-            stage.daemon(Node::Db1, |daemon| Ok(daemon.metric(series)?.unwrap_or_default()))
-        };
-        let config = Launch::reference(stage.lab, Node::Db1).config;
-        for (line, level, text) in [
-            ("", "warning", "KeepConfiguration= is not set"),
-            (
-                "KeepConfiguration=static",
-                "warning",
-                "KeepConfiguration=static keeps addresses without a lifetime alone",
-            ),
-            ("KeepConfiguration=dhcp", "ok", "leaves the VIP alone (KeepConfiguration=dhcp)"),
-            ("KeepConfiguration=yes", "ok", "leaves the VIP alone (KeepConfiguration=yes)"),
-        ] {
-            let before = restored()?;
-            let wrapper = ["unshare", "--mount", "sh", script, "10.0.20.11/24", line];
-            let examined = examine(stage, Node::Db1, "networkd", &config, &wrapper)?;
-            examined.says("managers", level, text, if level == "ok" { "" } else { "10-eth0.network.d/pgvrrp.conf" })?;
-            // A picture is published at least every 300 ms, and the script has waited for a second.
-            let after = restored()?;
-            ensure!((after > before) == (level == "warning"), "{line:?}: put back {before} times, then {after}");
-            ensure!(stage.holders() == [Node::Db1], "{line:?}: the VIP is not back");
-        }
-        Ok(())
     });
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::doctor::report::Level;
 
 fn config() -> Config {
     let text = r#"
