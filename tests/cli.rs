@@ -255,6 +255,21 @@ fn doctor_says_what_is_wrong() {
 }
 
 #[test]
+fn doctor_of_a_peer_that_cannot_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = file(dir.path(), &GOOD.replace("10.0.20.13:2379", "127.0.0.1:1").replace("\"eth0\"", "\"nosuchlink\""));
+    for wrong in [&["--wait", "5"][..], &["--peer", "db2"], &["--peer", "10.0.20.12", "--wait", "0"], &["--peer", ""]] {
+        let (code, out, err) = said(&pgvrrp(&[&["doctor", "--config", &path], wrong].concat()));
+        assert_eq!((code, out.as_str()), (Some(64), ""), "{wrong:?}: {err}");
+    }
+    let (code, out, err) = said(&pgvrrp(&["doctor", "--config", &path, "--peer", "10.0.20.12"]));
+    assert_eq!((code, err.as_str()), (Some(1), ""), "{out}");
+    let told =
+        "problem  peer 10.0.20.12: is in no subnet of an interface that carries VIPs (there are: none)\n         fix: ";
+    assert!(out.contains(told), "{out}");
+}
+
+#[test]
 fn doctor_of_a_wrong_file_is_the_check() {
     let dir = tempfile::tempdir().unwrap();
     let path = file(dir.path(), &GOOD.replace("= 155\n", "= 300\n"));

@@ -37,7 +37,8 @@ pub(super) fn judge(tree: &Tree, segment: &Segment) -> Option<Finding> {
     }
     // Newer versions have a default for all interfaces.
     let of_all = || settle(&tree.read("/etc/systemd/networkd.conf").unwrap_or_default());
-    let (keeps, word) = said.or_else(of_all).unwrap_or((Keeps::Nothing, "KeepConfiguration= is not set".to_owned()));
+    let (keeps, word) =
+        said.or_else(of_all).unwrap_or_else(|| (Keeps::Nothing, "KeepConfiguration= is not set".to_owned()));
     let what = format!("{name}: systemd-networkd manages it by {file}");
     let why = match keeps {
         Keeps::Everything => return Some(Finding::ok(AREA, format!("{what}, and leaves the VIP alone ({word})"))),

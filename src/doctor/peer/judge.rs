@@ -35,7 +35,7 @@ pub(super) fn judge(plan: &Plan, talk: &Talk, waited: Duration) -> Vec<Finding> 
     };
     let me = talk.hello();
     // Of what comes from there this host knows; of what goes there the other one, once it has heard of this host.
-    let answer = talk.answer.unwrap_or(Hello::first(theirs.mine, theirs.here, theirs.tries));
+    let answer = talk.answer.unwrap_or_else(|| Hello::first(theirs.mine, theirs.here, theirs.tries));
     for way in plan.destinations.keys() {
         let there =
             if talk.answer.is_some() && !theirs.tries.has(*way) { Came::Untried } else { came(&answer, &me, *way) };
