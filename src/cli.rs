@@ -12,6 +12,7 @@ use pgvrrp_config::{Config, Follows, LogLevel, Mac, Vip};
 
 use definition::{Cli, Command, ConfigFile};
 
+use crate::failure::Failure;
 use crate::history::show;
 use crate::observe::control::{self, Ask, LevelChange, REFUSED, RELOADED};
 use crate::observe::logging;
@@ -128,7 +129,7 @@ fn describe(vip: &Vip) -> String {
 
 /// The connection string has to be one that PostgreSQL's client understands.
 fn check_postgres(config: &Config) -> Result<(), ExitCode> {
-    match config.cluster.as_ref().map(postgres_settings).transpose().map_err(daemon::Failure::Config) {
+    match config.cluster.as_ref().map(postgres_settings).transpose().map_err(Failure::Config) {
         Ok(_) => Ok(()),
         Err(failure) => {
             say(&format!("error: {failure}\n"));

@@ -12,28 +12,25 @@
 //! | `pgvrrp-log` | writes log lines |
 //! | `pgvrrp-record` | writes the recording, if one is wanted |
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{io, thread};
 
 use ipnet::IpNet;
-use pgvrrp_config::{Config, Fence, Mac};
-use pgvrrp_netlink::{Kernel, Link, Monitor, SockDiag, SynDrop, promote_secondaries};
+use pgvrrp_config::{Config, Fence};
+use pgvrrp_netlink::{Kernel, Monitor, SockDiag, SynDrop};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tracing::{error, info, warn};
 
 use crate::actuator::{Actuator, Askers, Doorkeeper, Reach};
-use crate::capabilities::Capabilities;
 use crate::clients::{self, Book};
 use crate::clock;
 use crate::evidence::etcd::keys::Keys;
 use crate::evidence::{etcd, patroni, postgres};
+use crate::failure::Failure;
 use crate::gate::evidence::{EtcdReport, EtcdRequest, PatroniReport};
 use crate::history::{self, Keeper};
 use crate::hooks::{self, Board};
@@ -45,74 +42,16 @@ use crate::realtime;
 use crate::recording::recorder::Recorder;
 use crate::rehearsal::{self, Rehearsal};
 use crate::reload::Reloader;
+use crate::requirements;
 use crate::runtime_dir::{self, RuntimeDir};
 use crate::segment::{self, Obstacle, Segment};
 use crate::settings::{client_addresses, client_settings, etcd_keys, etcd_settings, node_settings, postgres_settings};
 use crate::transport::{Announcer, Tickler};
-use crate::vip_lock::{self, VipLock};
+use crate::vip_lock;
 use crate::virtual_mac;
 
 /// Pause between two questions to PostgreSQL until the node says otherwise.
 const CALM: Duration = Duration::from_secs(1);
-
-/// Why the daemon did not start, or ended badly. Each has an exit code; systemd's unit does not restart 64, 77 and 78.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// 77: a right is missing.
-    #[error("{0}")]
-    Permission(String),
-    /// 78: the configuration cannot work on this host.
-    #[error("{0}")]
-    Config(String),
-    /// 75: another daemon runs; try again when it has ended. 77: it is not this user's. 71: the disk is full, or broken.
-    #[error("{0}")]
-    RuntimeDir(runtime_dir::Error),
-    /// 75: another daemon serves the same VIP.
-    #[error("another pgvrrp runs on this host, with another runtime_dir: process {pid} serves {vip} already")]
-    VipInUse {
-        /// The VIP.
-        vip: IpAddr,
-        /// The other daemon's process.
-        pid: i32,
-    },
-    /// 77 or 71: the file to record to cannot be written.
-    #[error("cannot record to {}: {source}", path.display())]
-    Recording {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        source: io::Error,
-    },
-    /// 71: the system refused something.
-    #[error("{what}: {source}")]
-    System {
-        /// What was attempted.
-        what: &'static str,
-        /// The system's words.
-        source: io::Error,
-    },
-}
-
-impl Failure {
-    /// The code to exit with, from `sysexits.h`.
-    pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
-            Self::Permission(_) => 77,
-            Self::Config(_) => 78,
-            Self::RuntimeDir(runtime_dir::Error::InUse(_)) | Self::VipInUse { .. } => 75,
-            Self::RuntimeDir(runtime_dir::Error::Unusable { source, .. }) | Self::Recording { source, .. }
-                if source.kind() == io::ErrorKind::PermissionDenied =>
-            {
-                77
-            }
-            Self::RuntimeDir(_) | Self::Recording { .. } | Self::System { .. } => 71,
-        })
-    }
-
-    fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::System { what, source }
-    }
-}
 
 /// Runs the daemon until a signal ends it, or a handover. `path` is where the configuration came from, and is read again when
 /// that is wanted. What its node is told and answers goes to the file `record`. With `observing` nothing is done.
@@ -126,8 +65,8 @@ pub fn run(config: Config, path: &Path, record: Option<&Path>, observing: bool) 
         logging::Failure::Thread(source) => Failure::System { what: "cannot start logging", source },
     })?;
     let config = if observing { rehearsal::config(config) } else { config };
-    check_capabilities(observing)?;
-    check(&config)?;
+    requirements::check_capabilities(observing)?;
+    requirements::check(&config)?;
     let postgres = config.cluster.as_ref().map(postgres_settings).transpose().map_err(Failure::Config)?;
     let runtime_dir = RuntimeDir::open(&config.runtime_dir).map_err(Failure::RuntimeDir)?;
     // After the lock: two daemons do not write one file.
@@ -151,7 +90,7 @@ pub fn run(config: Config, path: &Path, record: Option<&Path>, observing: bool) 
 
     // Who only observes may do so beside who serves.
     let addresses = config.vips.iter().filter(|_| !observing).flat_map(|vip| vip.addresses.iter().map(IpNet::addr));
-    let vip_locks = lock_vips(addresses)?;
+    let vip_locks = vip_lock::take_all(addresses)?;
     let vips = config.vips.iter().map(|vip| vip.name.clone());
     let history = Arc::new(Keeper::open(&config.runtime_dir, &me.boot_id, &config.node, vips));
 
@@ -414,90 +353,4 @@ fn join(thread: Ended) -> Result<(), Failure> {
         Ok(result) => result,
         Err(_) => Err(Failure::System { what: "the protocol thread", source: io::Error::other("panicked") }),
     }
-}
-
-// ---- What has to be true before anything starts -----------------------------------------------------------------
-
-fn check_capabilities(observing: bool) -> Result<(), Failure> {
-    let mut missing = Capabilities::own().map_err(Failure::system("cannot read own capabilities"))?.missing();
-    // To listen takes the other one.
-    missing.retain(|right| !observing || *right != "CAP_NET_ADMIN");
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::Permission(format!(
-        "missing {}: run pgvrrp by its systemd unit, which grants exactly these, or as root",
-        missing.join(" and ")
-    )))
-}
-
-/// What a configuration has to be on this host, at start and whenever it is read again.
-pub(crate) fn check(config: &Config) -> Result<(), Failure> {
-    config.cluster.as_ref().map(postgres_settings).transpose().map_err(Failure::Config)?;
-    check_prefixes(config)?;
-    check_sizes(config)
-}
-
-/// A VIP with a prefix length below 32 may come to be the first address of its subnet. When that goes, by our hand or by
-/// the end of its lifetime, the kernel removes the subnet's other addresses with it, unless told otherwise.
-fn check_prefixes(config: &Config) -> Result<(), Failure> {
-    // The interface of a virtual MAC has no other addresses.
-    for vip in config.vips.iter().filter(|vip| vip.mac == Mac::Interface) {
-        let Some(net) = vip.addresses.iter().find(|net| net.addr().is_ipv4() && net.prefix_len() < 32) else {
-            continue;
-        };
-        // An interface that does not exist yet has no setting yet; the one for all interfaces decides.
-        if promote_secondaries(&vip.interface).unwrap_or(false) {
-            continue;
-        }
-        let interface = &vip.interface;
-        return Err(Failure::Config(format!(
-            "{net}: with this prefix length the kernel could remove this node's own addresses together with the VIP, \
-             because net.ipv4.conf.{interface}.promote_secondaries is 0. Configure the address without a prefix length, \
-             which binds it as /32, or set that to 1",
-        )));
-    }
-    Ok(())
-}
-
-/// An advertisement is one packet: a list that does not fit into one of the interface's cannot be sent.
-fn check_sizes(config: &Config) -> Result<(), Failure> {
-    let mut kernel = Kernel::open().map_err(|error| Failure::Permission(error.to_string()))?;
-    for vip in &config.vips {
-        // One that does not exist yet may come to be large enough.
-        let link = kernel.link(&vip.interface).ok().flatten();
-        if let Some(text) = link.and_then(|link| too_many(vip, &link)) {
-            return Err(Failure::Config(format!("{text}. Divide them between several VIPs")));
-        }
-    }
-    Ok(())
-}
-
-/// What is wrong with a VIP that has more addresses than fit into one advertisement on its interface.
-pub(crate) fn too_many(vip: &pgvrrp_config::Vip, link: &Link) -> Option<String> {
-    // The IP header, the message's, and an address.
-    let families = [(IpAddr::is_ipv4 as fn(&IpAddr) -> bool, 20 + 8, 4), (IpAddr::is_ipv6, 40 + 8, 16)];
-    families.into_iter().find_map(|(is, headers, each)| {
-        let most = (link.mtu as usize).saturating_sub(headers) / each;
-        let count = vip.addresses.iter().filter(|net| is(&net.addr())).count();
-        let (name, interface, mtu) = (&vip.name, &vip.interface, link.mtu);
-        (mtu > 0 && count > most).then(|| {
-            format!(
-                "VIP {name}: {count} addresses do not fit into one advertisement: {interface} has an MTU of {mtu}, which \
-                 is room for {most}"
-            )
-        })
-    })
-}
-
-pub(crate) fn lock_vips(vips: impl Iterator<Item = IpAddr>) -> Result<BTreeMap<IpAddr, VipLock>, Failure> {
-    let mut locks = BTreeMap::new();
-    for vip in vips {
-        match vip_lock::take(vip) {
-            Ok(lock) => drop(locks.insert(vip, lock)),
-            Err(Some(pid)) => return Err(Failure::VipInUse { vip, pid }),
-            Err(None) => warn!(%vip, "cannot make sure that no other pgvrrp on this host serves the same VIP"),
-        }
-    }
-    Ok(locks)
 }

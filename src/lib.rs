@@ -30,6 +30,8 @@ mod drain;
 mod drained;
 #[cfg(feature = "daemon")]
 pub mod evidence;
+#[cfg(feature = "daemon")]
+pub mod failure;
 #[cfg(all(test, feature = "daemon"))]
 mod fields;
 #[cfg(feature = "daemon")]
@@ -54,6 +56,8 @@ mod rehearsal;
 mod reload;
 #[cfg(feature = "daemon")]
 mod replay;
+#[cfg(feature = "daemon")]
+mod requirements;
 #[cfg(feature = "daemon")]
 pub mod runtime_dir;
 #[cfg(feature = "daemon")]

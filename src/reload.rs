@@ -16,15 +16,16 @@ use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
 use crate::clients::Book;
-use crate::daemon::{self, Failure};
 use crate::drained;
 use crate::evidence::etcd::keys::Keys;
+use crate::failure::Failure;
 use crate::hooks;
 use crate::node::{Settings, VipSettings};
 use crate::observe::logging;
 use crate::reactor::Command;
+use crate::requirements;
 use crate::settings::{client_addresses, etcd_keys, reloaded};
-use crate::vip_lock::VipLock;
+use crate::vip_lock::{self, VipLock};
 
 /// Somebody wants the configuration to be read again, and to know what came of it: a line for each thing that changes, or why
 /// nothing does.
@@ -90,7 +91,7 @@ impl Reloader {
         let path = self.path.clone();
         let loaded = spawn_blocking(move || Config::load(&path)).await;
         let config = loaded.map_err(|error| error.to_string())?.map_err(|problems| problems.brief().to_owned())?;
-        daemon::check(&config).map_err(|failure| failure.to_string())?;
+        requirements::check(&config).map_err(|failure| failure.to_string())?;
         let fixed = fixed(&self.config, &config);
         if !fixed.is_empty() {
             let keys = fixed.join(", ");
@@ -128,7 +129,7 @@ impl Reloader {
         let addresses = |config: &Config| config.vips.iter().flat_map(|vip| vip.addresses.clone()).collect::<Vec<_>>();
         let (now, before) = (addresses(config), addresses(&self.config));
         let new = now.iter().map(IpNet::addr).filter(|address| !self.vip_locks.contains_key(address));
-        let taken = daemon::lock_vips(new)?;
+        let taken = vip_lock::take_all(new)?;
         let either = |address: &IpAddr| now.iter().chain(&before).any(|net| net.addr() == *address);
         self.vip_locks.retain(|address, _| either(address));
         self.vip_locks.extend(taken);

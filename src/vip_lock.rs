@@ -4,6 +4,7 @@
 //! The lock is the name of an abstract Unix socket. Such names belong to the network namespace, as the address does; the
 //! kernel frees them with the process, however that ends; and a process that is stopped keeps them.
 
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::os::linux::net::SocketAddrExt;
@@ -11,6 +12,9 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::Uid;
+use tracing::warn;
+
+use crate::failure::Failure;
 
 /// Holds the name for as long as it lives.
 #[derive(Debug)]
@@ -21,13 +25,29 @@ pub(crate) struct VipLock(#[allow(dead_code, reason = "held, not used")] UnixLis
 /// # Errors
 /// `Err(Some(pid))` if another daemon on this host has it; `Err(None)` if the name cannot be had for another reason, or is
 /// held by a user who could not run a daemon: anybody can take a name, and must not be able to keep the VIP away by that.
-pub(crate) fn take(vip: IpAddr) -> Result<VipLock, Option<i32>> {
+fn take(vip: IpAddr) -> Result<VipLock, Option<i32>> {
     let name = SocketAddr::from_abstract_name(format!("pgvrrp/vip/{vip}")).map_err(|_| None)?;
     match UnixListener::bind_addr(&name) {
         Ok(listener) => Ok(VipLock(listener)),
         Err(error) if error.kind() == ErrorKind::AddrInUse => Err(holder(&name).unwrap_or(None)),
         Err(_) => Err(None),
     }
+}
+
+/// Takes those of several VIPs. What cannot be had for a reason that is no daemon's is said, and gone without.
+///
+/// # Errors
+/// Another daemon on this host has one of them.
+pub(crate) fn take_all(vips: impl Iterator<Item = IpAddr>) -> Result<BTreeMap<IpAddr, VipLock>, Failure> {
+    let mut locks = BTreeMap::new();
+    for vip in vips {
+        match take(vip) {
+            Ok(lock) => drop(locks.insert(vip, lock)),
+            Err(Some(pid)) => return Err(Failure::VipInUse { vip, pid }),
+            Err(None) => warn!(%vip, "cannot make sure that no other pgvrrp on this host serves the same VIP"),
+        }
+    }
+    Ok(locks)
 }
 
 /// The process that listens under the name, if it is root's or of the same user as this one.

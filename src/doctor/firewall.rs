@@ -1,6 +1,7 @@
 //! The packet filter, conntrack and the routes: what on this host itself may keep packets from a VIP, and above all what
 //! the next primary needs to tell the clients of one whose host died.
 
+mod fate;
 mod iptables;
 mod judge;
 mod kernel;

@@ -12,7 +12,7 @@ use pgvrrp_netlink::{Address, Error, Kernel, Link, SockDiag, promote_secondaries
 use super::areas::{INTERFACE, SOCKETS};
 use super::report::Finding;
 use crate::node::Family;
-use crate::virtual_mac;
+use crate::{requirements, virtual_mac};
 
 /// What the kernel says about this host's interfaces and addresses.
 pub(super) struct Host {
@@ -180,7 +180,7 @@ fn prefix(vip: IpNet, interface: &str, promotes: &io::Result<bool>) -> Option<Fi
 
 /// The same condition as the daemon's own refusal to start.
 fn size(vip: &Vip, link: &Link) -> Option<Finding> {
-    let too_many = crate::daemon::too_many(vip, link)?;
+    let too_many = requirements::too_many(vip, link)?;
     Some(Finding::problem(INTERFACE, too_many, "divide them between several VIPs"))
 }
 

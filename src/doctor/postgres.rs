@@ -10,7 +10,7 @@ use super::areas::POSTGRES as AREA;
 use super::listen::{Listen, Served};
 use super::login::Login;
 use super::patience::Patience;
-use super::refusal;
+use super::refusal::{self, Silence};
 use super::report::Finding;
 use crate::clock;
 use crate::evidence::postgres::Settings;
@@ -21,16 +21,6 @@ const TOGETHER: Duration = Duration::from_secs(4);
 
 /// What the server said; `Err` if there is no session.
 pub(super) type Seen = Result<Server, Silence>;
-
-/// Why there is no session.
-pub(super) enum Silence {
-    /// There is no server.
-    Down(String),
-    /// A server does not let us ask.
-    Refused(String),
-    /// Nothing came in time.
-    Late(String),
-}
 
 /// What the server said.
 pub(super) struct Server {

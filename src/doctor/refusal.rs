@@ -6,9 +6,18 @@ use std::time::Duration;
 
 use super::areas::POSTGRES as AREA;
 use super::login::{Login, Place, quoted};
-use super::postgres::Silence;
 use super::report::Finding;
 use crate::evidence::postgres::session::TLS;
+
+/// Why there is no session.
+pub(super) enum Silence {
+    /// There is no server.
+    Down(String),
+    /// A server does not let us ask.
+    Refused(String),
+    /// Nothing came in time.
+    Late(String),
+}
 
 /// `timeout` is how long the daemon waits; `daemon` is what a running daemon says of PostgreSQL's role, if it says so.
 pub(super) fn judge(login: &Login, silence: &Silence, timeout: Duration, daemon: Option<&str>) -> Finding {

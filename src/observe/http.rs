@@ -25,12 +25,8 @@ use tokio::net::TcpListener;
 use tracing::{info, warn};
 
 use super::bounded::Bounded;
-use super::{Observed, control, is_alive, metrics, page};
-use crate::gate::evidence::Role;
-use crate::node::status::Status;
-
-/// Evidence older than this makes a node not ready.
-const READY: Duration = Duration::from_secs(10);
+use super::health::{is_alive, not_ready};
+use super::{Observed, control, metrics, page};
 
 /// Connections served at a time.
 const CONNECTIONS: usize = 32;
@@ -131,25 +127,5 @@ fn answer(problem: Option<String>) -> impl IntoResponse {
     match problem {
         None => (StatusCode::OK, "ok\n".to_owned()),
         Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")),
-    }
-}
-
-/// Why this node could not take over, if it could not.
-pub(super) fn not_ready(status: &Status) -> Option<String> {
-    let is_old = |age: Option<Duration>| age.is_none_or(|age| age > READY);
-    if !is_alive(status) {
-        return Some("the protocol thread is stuck".to_owned());
-    }
-    if let Some(interface) = status.interfaces.iter().find(|interface| interface.index.is_none()) {
-        return Some(format!("there is no interface {}", interface.name));
-    }
-    let (Some(etcd), Some(postgres)) = (&status.etcd, &status.postgres) else { return None };
-    if is_old(etcd.age) {
-        let error = etcd.error.as_deref().unwrap_or("not asked yet");
-        return Some(format!("etcd has not answered for 10 s: {error}"));
-    }
-    match postgres.role {
-        Some(Role::Primary | Role::Standby) if !is_old(postgres.age) => None,
-        _ => Some(format!("PostgreSQL: {}", postgres.detail)),
     }
 }

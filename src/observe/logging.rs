@@ -4,7 +4,8 @@
 //! | part | what it does |
 //! |---|---|
 //! | `choice` | in which form, and from which level on: configuration, environment, what standard error is |
-//! | `entry` | from what the code says to a line with fields |
+//! | `layer` | where what the code says comes in |
+//! | `entry` | a line with fields |
 //! | `queue` | the bounded queue, and the thread that empties it |
 //! | `limit` | so many lines of a kind in a minute: nobody on the segment can fill the log |
 //! | `render` | text, JSON, journald's own protocol |
@@ -12,6 +13,7 @@
 
 mod choice;
 mod entry;
+mod layer;
 mod level;
 mod limit;
 mod queue;
@@ -30,7 +32,7 @@ use crate::node::io::{Event, Level, Notice};
 use crate::node::status::Status;
 use crate::words::harmless;
 use choice::{Choice, Surroundings};
-use entry::Lines;
+use layer::Lines;
 pub(crate) use level::configure_level;
 pub(super) use level::{configured_level, level, set_level};
 pub use queue::{dropped, finish};

@@ -14,7 +14,8 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, 
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::{http, logging};
+use super::health::not_ready;
+use super::logging;
 use crate::gate::evidence::Role;
 use crate::node::status::{
     BUCKETS, EtcdStatus, FollowsLabel, Histogram, PatroniStatus, PostgresStatus, Status, VipCounters, VipStatus,
@@ -81,7 +82,7 @@ impl Writer<'_> {
         let help = "Age of the picture that all this is from; more than 2 s: the protocol thread does not run";
         self.age("picture_age_seconds", help, Some(status.age))?;
         let help = "Whether this node could take a VIP over, as /readyz says";
-        self.flag("ready", help, http::not_ready(status).is_none())?;
+        self.flag("ready", help, not_ready(status).is_none())?;
         if let Some(etcd) = &status.etcd {
             self.etcd(etcd)?;
         }

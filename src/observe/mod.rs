@@ -4,6 +4,7 @@
 mod bounded;
 pub mod control;
 mod evidence;
+mod health;
 pub mod http;
 pub mod logging;
 mod metrics;
@@ -15,7 +16,6 @@ mod tests;
 pub mod text;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
 use vrrp::time::Instant;
@@ -24,9 +24,6 @@ use crate::clock;
 use crate::history::Keeper;
 use crate::hooks::Board;
 use crate::node::status::Status;
-
-/// The protocol thread publishes at least once a second; a picture older than this means that it is stuck.
-const STUCK: Duration = Duration::from_secs(2);
 
 /// What there is to look at.
 #[derive(Clone, Debug)]
@@ -48,9 +45,4 @@ impl Observed {
         self.hooks.fill(&mut picture);
         picture
     }
-}
-
-/// Whether the protocol thread is running.
-fn is_alive(status: &Status) -> bool {
-    clock::now().since(Instant::ZERO).saturating_sub(status.taken) < STUCK
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::sync::watch;
 
-use super::is_alive;
+use super::health::is_alive;
 use crate::node::status::Status;
 
 /// STATUS is looked at this often, and the watchdog fed, unless it wants it more often.

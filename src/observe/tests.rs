@@ -12,7 +12,7 @@ use vrrp::time::Instant;
 
 use super::metrics::Format;
 use super::text::Look;
-use super::{control, http, metrics, text};
+use super::{control, health, metrics, text};
 use crate::fields;
 use crate::gate::evidence::Role;
 use crate::gate::policy::Policy;
@@ -130,16 +130,16 @@ fn the_json_has_what_scripts_ask_for() {
 fn a_daemon_without_evidence_is_not_ready() {
     let mut status = picture();
     status.taken = crate::clock::now().since(Instant::ZERO);
-    assert!(http::not_ready(&status).is_some_and(|why| why.contains("eth0")));
+    assert!(health::not_ready(&status).is_some_and(|why| why.contains("eth0")));
     status.interfaces[0].index = Some(2);
-    assert!(http::not_ready(&status).is_some_and(|why| why.contains("etcd")));
+    assert!(health::not_ready(&status).is_some_and(|why| why.contains("etcd")));
     status.etcd.as_mut().unwrap().age = Some(Duration::from_secs(1));
-    assert!(http::not_ready(&status).is_some_and(|why| why.contains("PostgreSQL")));
+    assert!(health::not_ready(&status).is_some_and(|why| why.contains("PostgreSQL")));
     status.postgres.as_mut().unwrap().age = Some(Duration::from_secs(1));
     status.postgres.as_mut().unwrap().role = Some(Role::Standby);
-    assert_eq!(http::not_ready(&status), None);
+    assert_eq!(health::not_ready(&status), None);
     status.taken -= Duration::from_secs(3);
-    assert!(http::not_ready(&status).is_some_and(|why| why.contains("stuck")));
+    assert!(health::not_ready(&status).is_some_and(|why| why.contains("stuck")));
 }
 
 /// A picture in which everything is there that can be.

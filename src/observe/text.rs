@@ -8,7 +8,7 @@ use std::fmt::{Result, Write};
 use std::time::{Duration, SystemTime};
 
 use self::paint::Paint;
-use super::STUCK;
+use super::health::STUCK;
 use crate::node::status::{ConfigStatus, NodeCounters, Status};
 use crate::words::{harmless, span};
 

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use pgvrrp_config::{Config, Mac, Vip};
 
-use super::packet::{self, Fate, Packet, State};
+use super::fate::Fate;
+use super::packet::{self, Packet, State};
 use super::rules::{Chain, Table, Tool};
 use crate::doctor::areas::FIREWALL as AREA;
 use crate::doctor::report::{Finding, Level};

@@ -3,15 +3,12 @@
 use std::fmt::{Debug, Write};
 
 use serde_json::Value;
+use tracing::Level;
 use tracing::callsite::Identifier;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::Layer;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-use tracing_subscriber::layer::Context;
 
-use super::queue::Entries;
 use crate::words::harmless;
 
 /// The longest message, and the longest value of a field, in bytes: some of it others wrote.
@@ -41,26 +38,6 @@ impl Entry {
     /// A field that is text; empty where there is none.
     pub(super) fn field(&self, name: &str) -> &str {
         self.fields.iter().find(|(known, _)| *known == name).and_then(|(_, value)| value.as_str()).unwrap_or_default()
-    }
-}
-
-/// Takes what is said and puts it into the queue.
-#[derive(Debug)]
-pub(super) struct Lines(Entries);
-
-impl Lines {
-    pub(super) fn new(entries: Entries) -> Self {
-        Self(entries)
-    }
-}
-
-impl<S: Subscriber> Layer<S> for Lines {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let metadata = event.metadata();
-        let mut entry = Entry::new(*metadata.level(), String::new());
-        entry.place = Some(metadata.callsite());
-        event.record(&mut entry);
-        self.0.put(entry);
     }
 }
 

@@ -1,18 +1,13 @@
-//! What differs between the two families of virtual routers: the addresses, and what the checksum covers.
+//! What differs between the two families of virtual routers: the addresses.
 
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::advert::ChecksumForm;
-
 /// The addresses in one message are all of one family, and so is what carries it (RFC 9568 section 1).
 pub trait Address: Copy + Ord + fmt::Debug + fmt::Display + Into<IpAddr> + sealed::Sealed {
     /// Bytes of one.
     const LENGTH: usize;
-
-    /// The forms of checksum that are in use, the RFC's first.
-    const CHECKSUMS: &'static [ChecksumForm];
 
     /// From its first [`LENGTH`](Self::LENGTH) bytes; `None` if there are fewer.
     fn read(bytes: &[u8]) -> Option<Self>;
@@ -33,7 +28,6 @@ pub trait Address: Copy + Ord + fmt::Debug + fmt::Display + Into<IpAddr> + seale
 
 impl Address for Ipv4Addr {
     const LENGTH: usize = 4;
-    const CHECKSUMS: &'static [ChecksumForm] = &[ChecksumForm::Rfc9568, ChecksumForm::Rfc5798];
 
     fn read(bytes: &[u8]) -> Option<Self> {
         bytes.first_chunk::<4>().map(|octets| Self::from(*octets))
@@ -61,7 +55,6 @@ impl Address for Ipv4Addr {
 
 impl Address for Ipv6Addr {
     const LENGTH: usize = 16;
-    const CHECKSUMS: &'static [ChecksumForm] = &[ChecksumForm::Rfc9568];
 
     fn read(bytes: &[u8]) -> Option<Self> {
         bytes.first_chunk::<16>().map(|octets| Self::from(*octets))

@@ -16,6 +16,7 @@ use core::net::IpAddr;
 
 use super::address::Address;
 use super::checksum;
+pub use super::checksum::ChecksumForm;
 use super::discard::Discard;
 use crate::types::{Interval, Vrid};
 
@@ -24,17 +25,6 @@ pub(super) const HEADER: usize = 8;
 
 /// The only type there is (RFC 9568 section 5.2.2).
 const ADVERTISEMENT: u8 = 1;
-
-/// What the checksum covers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum ChecksumForm {
-    /// Over IPv4 the message alone, over IPv6 with the pseudo-header: RFC 9568 section 5.2.8.
-    Rfc9568,
-    /// Over IPv4, with the IPv4 pseudo-header: a reading of RFC 5798 that Keepalived and FRR follow by default.
-    Rfc5798,
-}
 
 /// A VRRPv3 advertisement, as received or to be sent. `Advert<Ipv4Addr>` and `Advert<Ipv6Addr>` have a wire format; `Advert`
 /// alone is either of them, for whoever goes by what it says and not by how it came.
@@ -93,7 +83,7 @@ impl<A: Address> Advert<A> {
         if list.len() != usize::from(count) * A::LENGTH {
             return Err(Discard::Length { count, bytes: list.len(), of: A::LENGTH });
         }
-        let checksum = Self::form(source, destination, message).ok_or(Discard::Checksum)?;
+        let checksum = checksum::form(source, destination, message).ok_or(Discard::Checksum)?;
         let vrid = Vrid::new(vrid).ok_or(Discard::VridZero)?;
         // The reserved nibble is ignored (section 5.2.6).
         let centis = u16::from_be_bytes([interval_high & 0x0f, interval_low]);
@@ -103,11 +93,6 @@ impl<A: Address> Advert<A> {
             return Err(Discard::FirstAddress);
         }
         Ok(Self { source, destination, vrid, priority, interval, addresses, checksum })
-    }
-
-    /// The form in which the message's checksum is right.
-    pub(super) fn form(source: A, destination: A, message: &[u8]) -> Option<ChecksumForm> {
-        A::CHECKSUMS.iter().copied().find(|form| checksum::of(*form, source, destination, message) == 0)
     }
 }
 

@@ -5,12 +5,23 @@
 //! 2.3).
 
 use alloc::vec::Vec;
+use core::iter;
 
 use super::address::Address;
-use super::advert::ChecksumForm;
 
 /// VRRP's protocol number (RFC 9568 section 5.1.1.4).
 pub(super) const PROTOCOL: u8 = 112;
+
+/// What the checksum covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum ChecksumForm {
+    /// Over IPv4 the message alone, over IPv6 with the pseudo-header: RFC 9568 section 5.2.8.
+    Rfc9568,
+    /// Over IPv4, with the IPv4 pseudo-header: a reading of RFC 5798 that Keepalived and FRR follow by default.
+    Rfc5798,
+}
 
 /// The one's complement sum of 16-bit words, an odd last byte padded with zero.
 fn sum(bytes: &[u8]) -> u32 {
@@ -49,4 +60,11 @@ pub(super) fn of<A: Address>(form: ChecksumForm, source: A, destination: A, mess
         return of_message(message);
     }
     with_pseudo_header(PROTOCOL, source, destination, message)
+}
+
+/// The form in which a message's checksum is right; the RFC's where both are. Over IPv6 there is one.
+pub(super) fn form<A: Address>(source: A, destination: A, message: &[u8]) -> Option<ChecksumForm> {
+    let older = source.ipv4().map(|_| ChecksumForm::Rfc5798);
+    let mut forms = iter::once(ChecksumForm::Rfc9568).chain(older);
+    forms.find(|form| of(*form, source, destination, message) == 0)
 }

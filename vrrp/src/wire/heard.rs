@@ -11,7 +11,7 @@ use pnet_packet::ipv4::Ipv4Packet;
 use pnet_packet::ipv6::Ipv6Packet;
 
 use super::address::Address;
-use super::advert::{Advert, ChecksumForm, HEADER};
+use super::advert::{ChecksumForm, HEADER};
 use super::checksum::{self, PROTOCOL};
 use super::discard::Discard;
 use super::{ipv4, ipv6};
@@ -109,7 +109,7 @@ impl Message {
             priority,
             interval,
             addresses: addresses.filter_map(A::read).map(Into::into).collect(),
-            checksum: Advert::<A>::form(source, destination, bytes).filter(|_| version == 3),
+            checksum: checksum::form(source, destination, bytes).filter(|_| version == 3),
             authentication,
         })
     }
