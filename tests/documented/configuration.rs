@@ -8,7 +8,7 @@ use pgvrrp_config::Config;
 use toml::{Table, Value};
 
 use crate::host::Host;
-use crate::pages::{quoted, rows};
+use crate::text::{quoted, rows};
 
 const PAGE: &str = include_str!("../../docs/CONFIGURATION.md");
 const EXAMPLE: &str = include_str!("../../packaging/pgvrrp.toml");
@@ -21,6 +21,8 @@ interface = "eth0"
 scope = "odoo"
 [etcd]
 endpoints = ["http://10.0.20.13:2379"]
+[postgres]
+connection = "host=127.0.0.1 user=pgvrrp dbname=postgres"
 [[vip]]
 address = "10.0.20.155"
 virtual_router_id = 155
@@ -82,10 +84,13 @@ fn documented() -> Vec<Row> {
 fn example() -> BTreeMap<(&'static str, &'static str), &'static str> {
     let (mut table, mut keys) = ("", BTreeMap::new());
     for line in EXAMPLE.lines() {
-        let commented = line.strip_prefix('#').filter(|rest| rest.starts_with(|first: char| first.is_ascii_lowercase()));
+        let commented =
+            line.strip_prefix('#').filter(|rest| rest.starts_with(|first: char| first.is_ascii_lowercase()));
         if line.starts_with('[') {
             table = line;
-        } else if let Some((key, rest)) = commented.unwrap_or(line).split_once(" = ").filter(|_| !line.starts_with("# ")) {
+        } else if let Some((key, rest)) =
+            commented.unwrap_or(line).split_once(" = ").filter(|_| !line.starts_with("# "))
+        {
             let (value, note) = rest.split_once("  # ").unwrap_or((rest, ""));
             let default = match (commented, note.trim_start_matches(['#', ' '])) {
                 (None, _) => "required",

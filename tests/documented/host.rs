@@ -49,8 +49,11 @@ impl Host {
             Some((name, "pem" | "key")) => {
                 let owner = Account { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() };
                 let files = self.authority.files(name);
-                let files =
-                    if files.cert.exists() { files } else { self.authority.issue(name, &["db1"], owner).expect("issued") };
+                let files = if files.cert.exists() {
+                    files
+                } else {
+                    self.authority.issue(name, &["db1"], owner).expect("issued")
+                };
                 let file = if path.extension().is_some_and(|end| end == "key") { files.key } else { files.cert };
                 fs::copy(file, path).expect("a file can be copied");
             }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use crate::pages::{Page, pages, quoted, root};
+use crate::pages::{Page, pages, root};
+use crate::text::{prose, quoted};
 
 /// Directories of this repository, as they begin a path on a page.
 const TOP: [&str; 10] =
@@ -18,7 +19,7 @@ fn is_a_path(text: &str) -> bool {
 fn every_file_that_a_page_names_is_there() {
     let mut seen = 0;
     for page in pages() {
-        for text in page.quoted() {
+        for text in quoted(&prose(&page)) {
             // In docs/ one page calls another by its name alone.
             let neighbour = text.ends_with(".md") && !text.contains('/') && text != "README.md";
             let path = if neighbour && text != "CHANGELOG.md" { format!("docs/{text}") } else { text.clone() };
@@ -42,7 +43,11 @@ fn every_file_that_a_page_names_is_there() {
 fn every_document_is_in_the_readmes_table() {
     let readme = fs::read_to_string(root("README.md")).expect("readable");
     for page in pages().iter().filter(|page| page.name != "README.md") {
-        assert!(readme.contains(&format!("| `{}` |", page.name)), "{} is not in README's table of documents", page.name);
+        assert!(
+            readme.contains(&format!("| `{}` |", page.name)),
+            "{} is not in README's table of documents",
+            page.name
+        );
     }
 }
 
@@ -55,7 +60,7 @@ fn slanted(text: &str) -> Vec<(String, String, String)> {
     let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let text = text.replace("**", "").split("\n\n").map(one_line).collect::<Vec<_>>().join("\n");
     let parts: Vec<_> = text.split('*').collect();
-    let around = parts.windows(3).skip(0).step_by(2);
+    let around = parts.windows(3).step_by(2);
     around.map(|part| (part[0].to_owned(), part[1].to_owned(), part[2].to_owned())).collect()
 }
 
@@ -66,13 +71,13 @@ fn every_section_that_a_page_names_is_there() {
     let find = |name: &str| pages.iter().find(|page| page.name == name || page.name == format!("docs/{name}"));
     let mut seen = 0;
     for page in &pages {
-        for (before, section, behind) in slanted(&page.prose()) {
+        for (before, section, behind) in slanted(&prose(page)) {
             let named = quoted(&before).pop().filter(|name| before.ends_with(&format!("`{name}`, ")));
             let of = if before.ends_with("README, ") || behind.starts_with(" in the README") {
                 find("README.md")
             } else if let Some(of) = named.as_deref().and_then(find) {
                 Some(of)
-            } else if behind.starts_with(" below") {
+            } else if behind.starts_with(" below") && section.starts_with(char::is_uppercase) {
                 Some(page)
             } else {
                 None
@@ -94,7 +99,7 @@ fn every_alert_that_a_page_names_is_in_the_runbook() {
     let alerts = headings(runbook);
     let mut seen = 0;
     for page in &pages {
-        for name in page.quoted().iter().filter(|text| text.starts_with("Pgvrrp")) {
+        for name in quoted(&prose(page)).iter().filter(|text| text.starts_with("Pgvrrp")) {
             seen += 1;
             assert!(alerts.contains(name.as_str()), "{}: there is no alert {name}", page.name);
         }

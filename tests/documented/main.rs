@@ -9,4 +9,5 @@ mod links;
 mod pages;
 mod parts;
 mod sayings;
+mod text;
 mod tried;

@@ -59,28 +59,6 @@ impl Page {
         assert!(open.is_none(), "{}: a block without an end", self.name);
         blocks
     }
-
-    /// The text without its blocks: the paragraphs, one after the other.
-    pub(crate) fn prose(&self) -> String {
-        let mut inside = false;
-        let is_prose = |line: &&str| {
-            let fence = line.starts_with("```");
-            inside ^= fence;
-            !inside && !fence
-        };
-        self.text.lines().filter(is_prose).collect::<Vec<_>>().join("\n")
-    }
-
-    /// What stands between backquotes in the prose; in tables `\|` is `|`.
-    pub(crate) fn quoted(&self) -> Vec<String> {
-        quoted(&self.prose())
-    }
-}
-
-/// What stands between backquotes. Nothing does that goes over the end of a paragraph.
-pub(crate) fn quoted(text: &str) -> Vec<String> {
-    let paragraphs = text.split("\n\n").flat_map(|paragraph| paragraph.split('`').skip(1).step_by(2));
-    paragraphs.map(|code| code.replace("\\|", "|").split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
 
 /// A line of a `console` or `sh` block that is typed.
@@ -104,23 +82,4 @@ pub(crate) fn typed() -> Vec<Typed> {
         all.extend(lines.into_iter().map(|line| Typed { place: block.place.clone(), line: line.to_owned() }));
     }
     all
-}
-
-/// The commands of a line: `&&` and pipes part them.
-pub(crate) fn commands(line: &str) -> Vec<&str> {
-    line.split(" && ").flat_map(|line| line.split(" | ")).map(str::trim).collect()
-}
-
-/// What `pgvrrp` is given by this command, if it is one of its own: as root or as its user, by name or by path.
-pub(crate) fn of_pgvrrp(command: &str) -> Option<&str> {
-    let command = command.strip_prefix("sudo -u pgvrrp ").unwrap_or(command);
-    let command = command.strip_prefix("/usr/bin/").unwrap_or(command);
-    command.strip_prefix("pgvrrp ").map(str::trim)
-}
-
-/// The rows of a table of this header: the cells of each.
-pub(crate) fn rows<'a>(text: &'a str, header: &str) -> Vec<Vec<&'a str>> {
-    let tables = text.split(header).skip(1);
-    let rows = tables.flat_map(|table| table.lines().skip(2).take_while(|line| line.starts_with('|')));
-    rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect()).collect()
 }

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::pages::{quoted, root, rows};
+use crate::pages::root;
+use crate::text::{quoted, rows};
 
 const PAGE: &str = include_str!("../../docs/OPERATE.md");
 
@@ -40,7 +41,11 @@ fn seen() -> Vec<String> {
 
 /// A quotation between what stands for names and numbers.
 fn fragments(saying: &str) -> Vec<String> {
-    saying.split('…').map(|part| part.trim().trim_matches(['(', ')', ';', ':', ',']).trim().to_owned()).filter(|part| !part.is_empty()).collect()
+    saying
+        .split('…')
+        .map(|part| part.trim().trim_matches(['(', ')', ';', ':', ',']).trim().to_owned())
+        .filter(|part| !part.is_empty())
+        .collect()
 }
 
 #[test]
@@ -61,7 +66,10 @@ fn what_is_seen_is_what_the_program_says() {
 #[test]
 fn labels_that_the_page_names_are_explained() {
     let status = fs::read_to_string(root("docs/STATUS.md")).expect("readable");
-    for label in quoted(PAGE).iter().filter(|text| text.contains('_') && text.chars().all(|c| c.is_ascii_lowercase() || c == '_')) {
+    for label in quoted(PAGE)
+        .iter()
+        .filter(|text| text.contains('_') && text.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+    {
         let configuration = include_str!("../../docs/CONFIGURATION.md");
         let is_known = [status.as_str(), configuration].iter().any(|page| page.contains(&format!("`{label}`")));
         let others = ["listen_addresses", "connect_address"].contains(&label.as_str());

@@ -1,6 +1,6 @@
 //! Where each command of the pages is run.
 
-use crate::pages::{Typed, commands};
+use super::pages::Typed;
 
 /// How a line that the pages have is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(crate) enum Tried {
 }
 
 /// By how a line begins; the first that fits.
-const LINES: [(&str, Tried); 21] = [
+pub(crate) const LINES: [(&str, Tried); 21] = [
     ("pgvrrp watch", Tried::Endless),
     ("pgvrrp listen", Tried::Endless),
     ("ip monitor", Tried::Endless),
@@ -45,15 +45,4 @@ const LINES: [(&str, Tried); 21] = [
 /// How this line is tried. Nothing if nobody does.
 pub(crate) fn tried(typed: &Typed) -> Option<Tried> {
     LINES.iter().find(|(begin, _)| typed.line.starts_with(begin)).map(|(_, tried)| *tried)
-}
-
-/// Those of the beginnings above that no line of the pages has.
-pub(crate) fn superfluous(typed: &[Typed]) -> Vec<&'static str> {
-    let begins = LINES.iter().map(|(begin, _)| *begin);
-    begins.filter(|begin| !typed.iter().any(|typed| typed.line.starts_with(begin))).collect()
-}
-
-/// The programs that are called in a line behind its first one.
-pub(crate) fn further(typed: &Typed) -> impl Iterator<Item = &str> {
-    commands(&typed.line).into_iter().skip(1)
 }

@@ -16,6 +16,7 @@ mod clients_paths;
 mod conflicts;
 mod daemon;
 mod doctor;
+mod documented;
 mod etcd;
 mod failsafe;
 mod footprint;
