@@ -153,7 +153,7 @@ fn configuration() -> Result<String> {
 }
 
 /// What is converted by `pgvrrp import`, and what of Patroni's that takes.
-const KEEPALIVED: &str = "vrrp_script chk_patroni {\n    script \"/usr/bin/curl -sf http://127.0.0.1:8008/primary\"\n}\n\
+const KEEPALIVED: &str = "global_defs {\n    vrrp_version 3\n}\nvrrp_script chk_patroni {\n    script \"/usr/bin/curl -sf http://127.0.0.1:8008/primary\"\n}\n\
     vrrp_instance VI_1 {\n    interface eth0\n    virtual_router_id 155\n    virtual_ipaddress {\n        10.0.20.155/24\n    }\n    \
     track_script {\n        chk_patroni\n    }\n}\n";
 
@@ -189,8 +189,10 @@ fn play_line(host: &Host<'_>, typed: &Typed, how: Tried) -> Result<()> {
     let code = output.status.code().context("it was killed")?;
     // `timeout` has ended it.
     let expected = if how == Tried::Endless { 124 } else { 0 };
-    // grep finds nothing where nothing is wrong.
-    let is_fine = code == expected || line.contains("| grep") && code == 1 && output.stderr.is_empty();
+    // Nothing is wrong, so grep may find nothing; and systemd may keep no journal on this machine.
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let is_silent = errors.lines().all(|line| line == "No journal files were found.");
+    let is_fine = code == expected || line.contains("| grep") && code == 1 && is_silent;
     ensure!(is_fine, "{}: # {line}\nexit code {code}: {said}", typed.place);
     ensure!(!said.contains("unrecognized") && !said.contains("invalid option"), "{}: {line}: {said}", typed.place);
     Ok(())
@@ -227,6 +229,7 @@ fn play_pages(stage: &Stage<'_>) -> Result<()> {
 fn every_command_does_what_the_pages_say() {
     play_with(Options::default(), |stage| {
         let start = Time::now();
+        stage.start_daemon(Node::Db2)?;
         play_pages(stage)?;
         // Handovers among them, and none has moved it.
         let holdings = stage.analysis().holdings();
