@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use clap::error::ErrorKind;
 
 use crate::pages::{Page, pages, root, typed};
-use crate::text::{commands, of_pgvrrp, prose, quoted, rows};
+use crate::table::rows;
+use crate::text::{commands, of_pgvrrp, prose, quoted};
 use crate::tried::{LINES, Tried, tried};
 
 const UNIT: &str = include_str!("../../packaging/pgvrrp.service");

@@ -8,7 +8,8 @@ use pgvrrp_config::Config;
 use toml::{Table, Value};
 
 use crate::host::Host;
-use crate::text::{quoted, rows};
+use crate::table::rows;
+use crate::text::quoted;
 
 const PAGE: &str = include_str!("../../docs/CONFIGURATION.md");
 const EXAMPLE: &str = include_str!("../../packaging/pgvrrp.toml");

@@ -9,5 +9,6 @@ mod links;
 mod pages;
 mod parts;
 mod sayings;
+mod table;
 mod text;
 mod tried;

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use crate::pages::root;
-use crate::text::{quoted, rows};
+use crate::table::rows;
+use crate::text::quoted;
 
 const PAGE: &str = include_str!("../../docs/OPERATE.md");
 

@@ -1,6 +1,6 @@
 //! What can be read off a page's text.
 
-use crate::pages::Page;
+use super::pages::Page;
 
 /// The page without its blocks: the paragraphs, one after the other.
 pub(crate) fn prose(page: &Page) -> String {
@@ -29,11 +29,4 @@ pub(crate) fn of_pgvrrp(command: &str) -> Option<&str> {
     let command = command.strip_prefix("sudo -u pgvrrp ").unwrap_or(command);
     let command = command.strip_prefix("/usr/bin/").unwrap_or(command);
     command.strip_prefix("pgvrrp ").map(str::trim)
-}
-
-/// The rows of a table of this header: the cells of each.
-pub(crate) fn rows<'a>(text: &'a str, header: &str) -> Vec<Vec<&'a str>> {
-    let tables = text.split(header).skip(1);
-    let rows = tables.flat_map(|table| table.lines().skip(2).take_while(|line| line.starts_with('|')));
-    rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect()).collect()
 }

@@ -6,9 +6,12 @@
 
 #[path = "../documented/pages.rs"]
 mod pages;
+#[path = "../documented/text.rs"]
+mod text;
 #[path = "../documented/tried.rs"]
 mod tried;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -21,7 +24,15 @@ use lab::{Node, Options, Time};
 
 use crate::stage::{Stage, binary, play_with};
 use pages::{Page, Typed, pages, root, typed};
+use text::{commands, of_pgvrrp, prose, quoted};
 use tried::{Tried, tried};
+
+/// What the text has between backquotes and this node cannot do.
+const NOT_HERE: [(&str, &str); 3] = [
+    ("pgvrrp run", "the daemon runs already; tests/scenarios/rehearsal.rs has --observe"),
+    ("pgvrrp drain web", "that is a router without a cluster: tests/operation"),
+    ("pgvrrp undrain web", "likewise"),
+];
 
 /// Makes what the node has for itself, in a mount and a process namespace of its own. $1: an empty directory, $2: that of
 /// PostgreSQL's socket.
@@ -198,8 +209,8 @@ fn play_line(host: &Host<'_>, typed: &Typed, how: Tried) -> Result<()> {
     Ok(())
 }
 
-fn play_pages(stage: &Stage<'_>) -> Result<()> {
-    let host = Host::set_up(stage)?;
+/// What is typed. Returns the daemon.
+fn play_blocks(host: &Host<'_>) -> Result<Option<Process>> {
     let mut daemon = None;
     let mut ran = 0;
     for typed in typed() {
@@ -214,14 +225,40 @@ fn play_pages(stage: &Stage<'_>) -> Result<()> {
         if typed.line.contains("pgvrrp check") && !installed.join("pgvrrp.toml").exists() {
             fs::write(installed.join("pgvrrp.toml"), configuration()?)?;
         }
-        play_line(&host, &typed, how).map_err(|error| error.context(host.log()))?;
+        play_line(host, &typed, how).map_err(|error| error.context(host.log()))?;
         ran += 1;
     }
     ensure!(ran > 40, "only {ran} commands were run");
-    println!("{ran} commands were run");
+    println!("{ran} typed commands were run");
     for path in ["/usr/local/share/doc/pgvrrp/docs/OPERATE.md", "/etc/pgvrrp/etcd.password"] {
         ensure!(host.file(path).exists(), "there is no {path}");
     }
+    Ok(daemon)
+}
+
+/// What the text names between backquotes, and what nothing is left out of: each once, in the order of the alphabet.
+fn play_text(host: &Host<'_>) -> Result<()> {
+    let mut all = BTreeMap::new();
+    for page in pages() {
+        let quoted = quoted(&prose(&page));
+        for line in quoted.iter().flat_map(|line| commands(line)) {
+            let Some(arguments) = of_pgvrrp(line) else { continue };
+            let words = ["pgvrrp"].into_iter().chain(arguments.split_whitespace());
+            let whole = pgvrrp::cli::command().try_get_matches_from(words).is_ok();
+            // A word in capitals is for the reader to replace.
+            let is_open = arguments.split(' ').any(|word| word.chars().all(|c| c.is_ascii_uppercase()));
+            let is_open = is_open || line.contains(['[', '…']);
+            if whole && !is_open && !NOT_HERE.iter().any(|(begin, _)| line.starts_with(begin)) {
+                all.insert(line.to_owned(), Typed { place: page.name.clone(), line: line.to_owned() });
+            }
+        }
+    }
+    ensure!(all.len() > 15, "only {} were found", all.len());
+    for typed in all.values() {
+        let how = tried(typed).with_context(|| format!("{}: {}: nobody runs it", typed.place, typed.line))?;
+        play_line(host, typed, how).map_err(|error| error.context(host.log()))?;
+    }
+    println!("{} commands of the text were run", all.len());
     Ok(())
 }
 
@@ -230,11 +267,14 @@ fn every_command_does_what_the_pages_say() {
     play_with(Options::default(), |stage| {
         let start = Time::now();
         stage.start_daemon(Node::Db2)?;
-        play_pages(stage)?;
+        let host = Host::set_up(stage)?;
+        let _daemon = play_blocks(&host)?;
         // Handovers among them, and none has moved it.
         let holdings = stage.analysis().holdings();
         ensure!(holdings.len() == 1 && holdings[0].from > start, "the VIP left and came back: {holdings:?}");
         ensure!(!Path::new("/etc/pgvrrp/etcd.password").exists(), "it was written on this machine");
+        play_text(&host)?;
+        stage.wait_vip(Node::Db1, Duration::from_secs(5))?;
         Ok(())
     });
 }
