@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use crate::pages::root;
+use crate::pages::{pages, root};
 use crate::table::rows;
-use crate::text::quoted;
+use crate::text::{prose, quoted};
 
 const PAGE: &str = include_str!("../../docs/OPERATE.md");
 
@@ -60,6 +60,21 @@ fn what_is_seen_is_what_the_program_says() {
         for fragment in fragments {
             assert!(sources.contains(&fragment), "{saying:?}: the program never says {fragment:?}");
         }
+    }
+}
+
+/// The runbook has them in italics; a section's name there is another page's, and what is elsewhere has its own capitals.
+#[test]
+fn what_the_runbook_quotes_is_what_the_program_says() {
+    let sources = sources(&root("src"));
+    let runbook = pages().into_iter().find(|page| page.name == "docs/RUNBOOK.md").expect("there is a runbook");
+    let text = prose(&runbook).replace("**", "");
+    let paragraphs = text.split("\n\n").flat_map(|text| text.split('*').skip(1).step_by(2));
+    let quoted: Vec<_> =
+        paragraphs.map(squeezed).filter(|text| text.contains(' ') && text != "Status, Targets").collect();
+    assert!(quoted.len() > 5, "only {} were found", quoted.len());
+    for text in quoted {
+        assert!(sources.contains(&text), "the program never says {text:?}");
     }
 }
 

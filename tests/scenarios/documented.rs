@@ -177,6 +177,9 @@ fn import(host: &Host<'_>, line: &str) -> Result<Output> {
     fs::copy(host.stage.lab.database(Node::Db1).config_path(), host.file("/etc/patroni/patroni.yml"))?;
     fs::rename(&config, &aside)?;
     let output = host.run(line, LONGEST)?;
+    if !config.exists() {
+        fs::write(&config, &output.stdout)?;
+    }
     let check = host.run("pgvrrp check", LONGEST)?;
     ensure!(check.status.success(), "what was imported is no configuration: {}", said(&check));
     fs::rename(&aside, &config)?;
@@ -236,7 +239,8 @@ fn play_blocks(host: &Host<'_>) -> Result<Option<Process>> {
     Ok(daemon)
 }
 
-/// What the text names between backquotes, and what nothing is left out of: each once, in the order of the alphabet.
+/// What the text names between backquotes with nothing left open: each once, in the order of the alphabet, and last what sends
+/// the VIP away.
 fn play_text(host: &Host<'_>) -> Result<()> {
     let mut all = BTreeMap::new();
     for page in pages() {
@@ -249,7 +253,10 @@ fn play_text(host: &Host<'_>) -> Result<()> {
             let is_open = arguments.split(' ').any(|word| word.chars().all(|c| c.is_ascii_uppercase()));
             let is_open = is_open || line.contains(['[', '…']);
             if whole && !is_open && !NOT_HERE.iter().any(|(begin, _)| line.starts_with(begin)) {
-                all.insert(line.to_owned(), Typed { place: page.name.clone(), line: line.to_owned() });
+                all.insert(
+                    (line.contains("drain"), line.to_owned()),
+                    Typed { place: page.name.clone(), line: line.to_owned() },
+                );
             }
         }
     }
