@@ -105,7 +105,7 @@ fn files_of_other_programs() {
         let lines: Vec<_> = block.text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
         match lines[0] {
             "[Service]" => unit_is_understood(&block.place, &block.text),
-            // libpq's own, which the lab's clients read (tests/lab/src/application) by other names.
+            // Of libpq: tests/scenarios/documented.rs connects by it.
             "[odoo]" => {}
             "[Network]" | "[keyfile]" => {
                 let page = block.place.split(':').next().expect("a page");
