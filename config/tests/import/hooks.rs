@@ -1,5 +1,7 @@
 //! What becomes of notify scripts.
 
+#![allow(clippy::unwrap_used, reason = "tests, and their helpers")]
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;

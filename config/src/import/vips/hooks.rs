@@ -121,7 +121,7 @@ fn differences(notify: &Notify, whose: Whose<'_>, fails: bool, follows_primary: 
                      there: name it there, too, if that is what it is for";
         }
         "on_backup" if fails => {
-            text += "; on a standby, too, which was in FAULT with Keepalived, since the check fails there"
+            text += "; on a standby, too, which was in FAULT with Keepalived, since the check fails there";
         }
         "on_change" if fails => text += "; on a standby it is told BACKUP, not FAULT",
         _ => {}
