@@ -164,6 +164,17 @@ fn what_cannot_be_a_hook_is_left_to_the_operator() {
 }
 
 #[test]
+fn an_instance_that_is_left_out_takes_its_scripts_with_it() {
+    let replica = CHECK.replace("/primary", "/replica");
+    let text =
+        format!("{replica}{}", instance("ro", 1, "notify /bin/true")) + &instance("rw", 2, "").replace("chk\n", "");
+    let told = imported(&text);
+    says(&told, "notify", Verdict::NotNeeded, "its instance is left out");
+    assert!(told.toml.unwrap().contains("\n#on_change = [\"/bin/true\"]\n"));
+    assert!(!told.notes.iter().any(|note| note.keyword == "script_user"));
+}
+
+#[test]
 fn with_a_weight_or_without_a_check_a_standby_was_no_fault() {
     let weighted = CHECK.replace("}\n", " weight 50\n}\n");
     let told = imported(&format!("{weighted}{}", instance("VI_1", 155, "notify_fault /bin/true")));

@@ -81,6 +81,10 @@ fn add(notify: &Notify, whose: Whose<'_>, fails: bool, vips: &mut [&mut Vip], no
         let command = command(notify, whose, vip);
         vip.hooks.push(Hook { key: notify.hook, command, line: notify.place.line, left_out: left_out.clone() });
     }
+    if vips.iter().all(|vip| vip.left_out.is_some()) {
+        notes.not_needed(notify.place, &notify.keyword, "its instance is left out, and this with it");
+        return false;
+    }
     let follows_primary = vips.iter().any(|vip| vip.follows_primary);
     let shown = vips.iter().find_map(|vip| vip.hooks.last()).map(Hook::line).unwrap_or_default();
     match &left_out {
