@@ -12,6 +12,7 @@
 //! | `pgvrrp-log` | writes log lines |
 //! | `pgvrrp-record` | writes the recording, if one is wanted |
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,7 +23,7 @@ use pgvrrp_config::{Config, Fence};
 use pgvrrp_netlink::{Kernel, Monitor, SockDiag, SynDrop};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::LocalSet;
+use tokio::task::{LocalSet, spawn_local};
 use tracing::{error, info, warn};
 
 use crate::actuator::{Actuator, Askers, Doorkeeper, Reach};
@@ -41,7 +42,7 @@ use crate::reactor::{Command, Lines, Reactor};
 use crate::realtime;
 use crate::recording::recorder::Recorder;
 use crate::rehearsal::{self, Rehearsal};
-use crate::reload::Reloader;
+use crate::reload::{self, Reloader};
 use crate::requirements;
 use crate::runtime_dir::{self, RuntimeDir};
 use crate::segment::{self, Obstacle, Segment};
@@ -122,19 +123,7 @@ pub fn run(config: Config, path: &Path, record: Option<&Path>, observing: bool) 
     let keys = config.cluster.as_ref().map(|cluster| etcd_keys(&settings, cluster)).unwrap_or_default();
     let (keys, keys_out) = watch::channel(Arc::new(keys));
     let (wanted_hooks, wanted_hooks_out) = watch::channel(hooks::Settings::of(&config));
-    let reloader = Reloader {
-        path: path.to_owned(),
-        config: config.clone(),
-        settings: settings.clone(),
-        vip_locks,
-        observing,
-        keys,
-        clients: listed,
-        book: book.clone(),
-        hooks: wanted_hooks,
-        commands: commands.clone(),
-    };
-    let known = book.clone();
+    let (begun_with, shared, known) = (settings.clone(), book.clone(), book.clone());
     let protocol = spawn("pgvrrp-protocol", move || {
         protocol(Part { settings, owner, recorder, observing }, askers, known, lines, started)
     })?;
@@ -142,13 +131,16 @@ pub fn run(config: Config, path: &Path, record: Option<&Path>, observing: bool) 
     if has_started.blocking_recv().is_err() {
         return join(protocol);
     }
+    let mut asked = None;
     if let (Some(cluster), Some(postgres)) = (&config.cluster, postgres) {
         let sharing = client_settings(&config);
-        let settings = etcd_settings(&config, cluster);
+        let (etcd, settings) = watch::channel(etcd_settings(&config, cluster));
+        let (postgres, postgres_out) = watch::channel(postgres);
+        asked = Some(reload::Evidence { etcd, postgres });
         let ((keyring, keyring_out), (peers, peers_out)) = (watch::channel(Vec::new()), watch::channel(Vec::new()));
         let bystanders = etcd::Bystanders { keyring, peers };
         let etcd = Asker { settings, wanted: etcd_requests_out, reports: etcd_reports };
-        let postgres = Asker { settings: postgres, wanted: cadence_out, reports: role_reports };
+        let postgres = Asker { settings: postgres_out, wanted: cadence_out, reports: role_reports };
         let settings = patroni::Settings { scope: cluster.patroni.scope.clone(), member: config.node.clone() };
         let patroni = Asker { settings, wanted: patroni_url_out, reports: patroni_reports };
         spawn("pgvrrp-evidence", move || evidence(etcd, keys_out, bystanders, postgres, patroni))?;
@@ -163,7 +155,22 @@ pub fn run(config: Config, path: &Path, record: Option<&Path>, observing: bool) 
         }
     }
     let control = config.runtime_dir.clone();
-    let listen = config.http.listen;
+    let (http, listen) = watch::channel(config.http.listen);
+    let reloader = Reloader {
+        path: path.to_owned(),
+        config,
+        settings: begun_with,
+        vip_locks,
+        observing,
+        keys,
+        evidence: asked,
+        http,
+        status: status_out.clone(),
+        clients: listed,
+        book: shared,
+        hooks: wanted_hooks,
+        commands: commands.clone(),
+    };
     let board = Board::default();
     let looked_at = Observed { status: status_out.clone(), history: history.clone(), hooks: board.clone() };
     let seen_by_hooks = status_out.clone();
@@ -290,10 +297,14 @@ struct Asker<Settings, Wanted, Reports> {
 }
 
 fn evidence(
-    etcd: Asker<etcd::Settings, mpsc::UnboundedReceiver<EtcdRequest>, mpsc::UnboundedSender<EtcdReport>>,
+    etcd: Asker<
+        watch::Receiver<etcd::Settings>,
+        mpsc::UnboundedReceiver<EtcdRequest>,
+        mpsc::UnboundedSender<EtcdReport>,
+    >,
     keys: watch::Receiver<Arc<Keys>>,
     bystanders: etcd::Bystanders,
-    postgres: Asker<postgres::Settings, watch::Receiver<Duration>, mpsc::Sender<postgres::Report>>,
+    postgres: Asker<watch::Receiver<postgres::Settings>, watch::Receiver<Duration>, mpsc::Sender<postgres::Report>>,
     patroni: Asker<patroni::Settings, watch::Receiver<Option<String>>, mpsc::Sender<PatroniReport>>,
 ) -> Result<(), Failure> {
     let tasks = LocalSet::new();
@@ -305,19 +316,17 @@ fn evidence(
 
 fn observe(
     runtime_dir: &Path,
-    listen: Option<std::net::SocketAddr>,
+    listen: watch::Receiver<Option<SocketAddr>>,
     observed: Observed,
     commands: mpsc::Sender<Command>,
     reloader: Reloader,
 ) -> Result<(), Failure> {
-    runtime()?.block_on(async {
+    LocalSet::new().block_on(&runtime()?, async {
         let (reloads, wanted) = mpsc::channel(1);
-        tokio::spawn(reloader.serve(wanted));
+        spawn_local(reloader.serve(wanted));
         let Observed { status, history, .. } = observed.clone();
         tokio::spawn(history::follow(history.clone(), status.clone()));
-        if let Some(listen) = listen {
-            tokio::spawn(http::serve(listen, observed.clone()));
-        }
+        tokio::spawn(http::serve(listen, observed.clone()));
         match control::listen(runtime_dir) {
             Ok(listener) => {
                 let runtime_dir = runtime_dir.to_owned();

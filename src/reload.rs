@@ -1,15 +1,18 @@
 //! Another configuration for a daemon that runs: read, looked at as at start, and taken as a whole or not at all.
 //!
-//! What the daemon is made of at start (whom it asks, where it listens, who it is) does not change at run time: that takes a
-//! handover, which moves no VIP either.
+//! What the daemon is at start (who it is, of which cluster, by which fence) does not change at run time: that takes a handover,
+//! which moves no VIP either.
+
+mod trial;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ipnet::IpNet;
-use pgvrrp_config::{Config, Vip};
+use pgvrrp_config::{Cluster, Config, Vip};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
@@ -18,13 +21,15 @@ use tracing::{info, warn};
 use crate::clients::Book;
 use crate::drained;
 use crate::evidence::etcd::keys::Keys;
+use crate::evidence::{etcd, postgres};
 use crate::failure::Failure;
 use crate::hooks;
+use crate::node::status::Status;
 use crate::node::{Settings, VipSettings};
 use crate::observe::logging;
 use crate::reactor::Command;
 use crate::requirements;
-use crate::settings::{client_addresses, etcd_keys, reloaded};
+use crate::settings::{client_addresses, etcd_keys, etcd_settings, postgres_settings, reloaded};
 use crate::vip_lock::{self, VipLock};
 
 /// Somebody wants the configuration to be read again, and to know what came of it: a line for each thing that changes, or why
@@ -42,10 +47,24 @@ pub(crate) struct Reloader {
     /// The daemon only observes.
     pub(crate) observing: bool,
     pub(crate) keys: watch::Sender<Arc<Keys>>,
+    /// Whom to ask; `None` where nothing is asked.
+    pub(crate) evidence: Option<Evidence>,
+    pub(crate) http: watch::Sender<Option<SocketAddr>>,
+    pub(crate) status: watch::Receiver<Arc<Status>>,
     pub(crate) clients: watch::Sender<Vec<Vec<IpAddr>>>,
     pub(crate) book: Arc<Mutex<Book>>,
     pub(crate) hooks: watch::Sender<hooks::Settings>,
     pub(crate) commands: mpsc::Sender<Command>,
+}
+
+/// How long whoever wants it has to wait at most.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Those who ask etcd and PostgreSQL.
+#[derive(Debug)]
+pub(crate) struct Evidence {
+    pub(crate) etcd: watch::Sender<etcd::Settings>,
+    pub(crate) postgres: watch::Sender<postgres::Settings>,
 }
 
 /// Asks for it, and waits.
@@ -97,6 +116,9 @@ impl Reloader {
             let keys = fixed.join(", ");
             return Err(format!("{keys}: another value takes `pgvrrp handover`, which moves no VIP"));
         }
+        // Never borrowed for longer: the protocol thread would wait for it.
+        let status = self.status.borrow().clone();
+        trial::try_out(&self.config, &config, &status).await?;
         let drained = drained::read(&config.runtime_dir);
         let drained = drained.map_err(|error| format!("{}: {error}", drained::path(&config.runtime_dir).display()))?;
         let settings = reloaded(&self.settings, &config, &drained);
@@ -109,7 +131,9 @@ impl Reloader {
         // Those who ask for a VIP's evidence know of it before the node does.
         if let Some(cluster) = &config.cluster {
             self.keys.send_replace(Arc::new(etcd_keys(&settings, cluster)));
+            self.tell_who_to_ask(&config, cluster)?;
         }
+        self.http.send_if_modified(|listen| std::mem::replace(listen, config.http.listen) != *listen);
         let listed = client_addresses(&settings);
         self.book.lock().unwrap_or_else(PoisonError::into_inner).serve(&listed);
         self.clients.send_replace(listed);
@@ -121,6 +145,18 @@ impl Reloader {
         let sent = self.commands.send(Command::Reload(Box::new(settings))).await;
         sent.map_err(|_| "the daemon is ending".to_owned())?;
         Ok(what)
+    }
+
+    fn tell_who_to_ask(&self, config: &Config, cluster: &Cluster) -> Result<(), String> {
+        let (Some(evidence), Some(before)) = (&self.evidence, &self.config.cluster) else { return Ok(()) };
+        let postgres = postgres_settings(cluster)?;
+        if before.etcd != cluster.etcd {
+            evidence.etcd.send_replace(etcd_settings(config, cluster));
+        }
+        if before.postgres != cluster.postgres {
+            evidence.postgres.send_replace(postgres);
+        }
+        Ok(())
     }
 
     /// Makes sure that no other daemon of this host serves what is new. The locks of what is on its way out stay until the next
@@ -142,15 +178,12 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
     let mut differing = vec![
         ("node", old.node != new.node),
         ("runtime_dir", old.runtime_dir != new.runtime_dir),
-        ("[http]", old.http != new.http),
         ("[log] format", old.log.format != new.log.format),
     ];
     match (&old.cluster, &new.cluster) {
         (Some(old), Some(new)) => differing.extend([
             ("fence", old.fence != new.fence),
             ("[patroni]", old.patroni != new.patroni),
-            ("[etcd]", old.etcd != new.etcd),
-            ("[postgres]", old.postgres != new.postgres),
             ("[clients]", old.clients != new.clients),
         ]),
         (old, new) => {
@@ -200,7 +233,14 @@ fn other_changes(old: &Config, new: &Config) -> String {
     let differs = |vip: &Vip| new.vips.iter().any(|new| new.name == vip.name && new.hooks != vip.hooks);
     let hooks = old.hook_timeout != new.hook_timeout || old.vips.iter().any(differs);
     let level = old.log.level != new.log.level;
-    let lines = [(hooks, "hooks: changed\n".to_owned()), (level, format!("[log] level: {}\n", new.log.level.as_str()))];
+    let asked = old.cluster.as_ref().zip(new.cluster.as_ref());
+    let lines = [
+        (asked.is_some_and(|(old, new)| old.etcd != new.etcd), "[etcd]: changed\n".to_owned()),
+        (asked.is_some_and(|(old, new)| old.postgres != new.postgres), "[postgres]: changed\n".to_owned()),
+        (old.http != new.http, "[http]: changed\n".to_owned()),
+        (hooks, "hooks: changed\n".to_owned()),
+        (level, format!("[log] level: {}\n", new.log.level.as_str())),
+    ];
     lines.into_iter().filter(|(is_new, _)| *is_new).map(|(_, line)| line).collect()
 }
 
@@ -326,6 +366,9 @@ mod tests {
         let debug = config(&[BASE, FIRST, PLAIN, "on_active = [\"/bin/true\"]\n", "[log]\nlevel = \"debug\"\n"]);
         assert_eq!(other_changes(&old, &debug), "[log] level: debug\n");
         assert_eq!(other_changes(&old, &old), "");
+        let asked = "[postgres]\nconnection = \"host=/run/pg\"\n[http]\nlisten = \"off\"\n";
+        let asked = config(&[&BASE.replace("2379", "2380"), FIRST, asked]);
+        assert_eq!(other_changes(&old, &asked), "[etcd]: changed\n[postgres]: changed\n[http]: changed\n");
     }
 
     #[test]
@@ -333,10 +376,7 @@ mod tests {
         let old = config(&[BASE, FIRST]);
         assert_eq!(fixed(&old, &config(&[BASE, FIRST, PLAIN])), [""; 0]);
         assert_eq!(fixed(&old, &config(&[&BASE.replace("db1", "db2"), FIRST])), ["node"]);
-        assert_eq!(
-            fixed(&old, &config(&[&BASE.replace("2379", "2380"), FIRST, "[http]\nlisten = \"off\"\n"])),
-            ["[http]", "[etcd]"]
-        );
+        assert_eq!(fixed(&old, &config(&["fence = \"leader-key\"\n", BASE, FIRST])), ["fence"]);
         assert_eq!(fixed(&old, &config(&[BASE, FIRST, "[clients]\nport = 9999\n"])), ["[clients]"]);
     }
 }

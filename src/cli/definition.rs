@@ -108,8 +108,8 @@ pub(super) enum Command {
     Handover(ConfigFile),
     /// Have the running daemon read its configuration again, and take it as a whole or not at all.
     ///
-    /// VIPs, their addresses and settings, and `[policy]` change at run time; a VIP of which nothing has changed does not notice.
-    /// What else differs takes a `handover`. Prints what changes, a line each. `systemctl reload pgvrrp` does the same.
+    /// VIPs, their addresses and settings, `[policy]`, `[etcd]`, `[postgres]` and `[http]` change at run time; a VIP of which nothing
+    /// has changed does not notice. What else differs takes a `handover`. Prints what changes, a line each. `systemctl reload pgvrrp` does the same.
     ///
     /// Exit codes: 0 it is in force, 69 no daemon answers, 75 the daemon goes on with the former one and says why, 78 the
     /// configuration is wrong. Root or the daemon's own user may ask.
@@ -186,8 +186,9 @@ pub(super) enum Command {
     ///
     /// What became of each line is said on standard error: `converted` and into what, `not needed` and why, `BY HAND` and what
     /// to do, or `UNKNOWN`. An instance that tracks a check for Patroni's primary becomes a VIP that follows the primary; the
-    /// others become plain VRRP. What keepalived.conf does not have (the cluster's name, etcd's endpoints) is read from
-    /// Patroni's configuration, or a placeholder that is listed at the end. The result passes `pgvrrp check`.
+    /// others become plain VRRP. Notify scripts become hooks, and none is run. What keepalived.conf does not have (the cluster's
+    /// name, etcd's endpoints) is read from Patroni's configuration, or a placeholder that is listed at the end. The result
+    /// passes `pgvrrp check`.
     /// docs/MIGRATE-KEEPALIVED.md says in which order to move over.
     ///
     /// Exit codes: 0 all is converted, 1 something is to be done by hand (if not one instance could be converted, nothing is

@@ -157,14 +157,23 @@ pub async fn serve(
         let (runtime_dir, commands, reloads) = (runtime_dir.clone(), commands.clone(), reloads.clone());
         tokio::spawn(async move {
             // A client that asks nothing or reads nothing is left; it learns so from the end of the stream.
-            let answer = answer(stream, &runtime_dir, &status, &history, &commands, &reloads);
-            let _ = timeout(PATIENCE, answer).await;
+            let (mut stream, mut ask) = (stream, [0]);
+            if let Ok(Ok(_)) = timeout(PATIENCE, stream.read_exact(&mut ask)).await {
+                let answer = answer(ask, stream, &runtime_dir, &status, &history, &commands, &reloads);
+                let _ = timeout(patience(ask), answer).await;
+            }
             drop(permit);
         });
     }
 }
 
+/// How long one answer may take.
+fn patience(ask: [u8; 1]) -> Duration {
+    if ask == [b'r'] { reload::PATIENCE } else { PATIENCE }
+}
+
 async fn answer(
+    ask: [u8; 1],
     mut stream: UnixStream,
     runtime_dir: &Path,
     status: &Status,
@@ -172,8 +181,6 @@ async fn answer(
     commands: &mpsc::Sender<Command>,
     reloads: &mpsc::Sender<Wanted>,
 ) -> io::Result<()> {
-    let mut ask = [0];
-    stream.read_exact(&mut ask).await?;
     let asked = match ask {
         [b'h'] => may_ask(&stream).and_then(|()| status.is_fit_for_handover()).map(|()| (ACCEPTED, Command::HandOver)),
         [kind @ (b'd' | b'D' | b'u')] => {
@@ -301,13 +308,15 @@ pub(crate) fn listener(runtime_dir: &Path) -> io::Result<UnixCredentials> {
 /// Asks a running daemon. Returns the answer, and the process that gave it.
 ///
 /// # Errors
-/// If none runs there, or it does not answer within 2 s.
+/// If none runs there, or it does not answer within 2 s, or 10 s where it has to ask others first.
 pub fn ask(runtime_dir: &Path, ask: &Ask) -> io::Result<(String, i32)> {
     let mut stream = StdUnixStream::connect(path(runtime_dir))?;
     let process = getsockopt(&stream, PeerCredentials)?.pid();
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let asked = ask.bytes();
+    let patience = asked.first().map_or(PATIENCE, |kind| patience([*kind]));
+    stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(&ask.bytes())?;
+    stream.write_all(&asked)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     if answer.is_empty() {

@@ -10,6 +10,7 @@
 //! | `/healthz` | the protocol thread has run within 2 s | 503 |
 //! | `/readyz` | as `/healthz`, and etcd and PostgreSQL have been asked successfully within 10 s | 503 with the reason |
 
+use std::future::pending;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::bounded::Bounded;
@@ -45,9 +47,20 @@ const SAFE: [(HeaderName, &str); 4] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// Serves for ever. That the address cannot be bound never stops the VIP: it is said, and tried again.
-pub async fn serve(listen: SocketAddr, observed: Observed) {
+/// Serves for ever, where `listen` says. That the address cannot be bound never stops the VIP: it is said, and tried again.
+pub async fn serve(mut listen: watch::Receiver<Option<SocketAddr>>, observed: Observed) {
     let app = app(observed);
+    loop {
+        let address = *listen.borrow_and_update();
+        tokio::select! {
+            () = serve_at(address, &app) => {}
+            changed = listen.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn serve_at(listen: Option<SocketAddr>, app: &Router) {
+    let Some(listen) = listen else { return pending().await };
     let mut told = false;
     loop {
         match bind(listen).await {

@@ -15,6 +15,7 @@ mod makes;
 mod many;
 mod migration;
 mod order;
+mod scripts;
 mod stage;
 mod takeovers;
 mod unicast;

@@ -19,22 +19,17 @@ use crate::stage::{Stage, binary, play, play_with, times};
 /// `pgvrrp handover` on a node, and what a supervisor does meanwhile: it starts this build, if any, when the former daemon
 /// has ended.
 fn hand_over(stage: &Stage<'_>, node: Node, next: Option<PathBuf>) -> Result<Output> {
-    hand_over_to(stage, node, next.map(|build| (Launch::reference(stage.lab, node), build)))
-}
-
-/// The same, where the next daemon may have another configuration.
-pub(crate) fn hand_over_to(stage: &Stage<'_>, node: Node, next: Option<(Launch, PathBuf)>) -> Result<Output> {
     let config = stage.daemon(node, |daemon| Ok(daemon.config_path().to_owned()))?;
     let namespace = stage.lab.namespace(node).clone();
     let asker = thread::spawn(move || {
         let args: [&OsStr; 3] = ["handover".as_ref(), "--config".as_ref(), config.as_ref()];
         namespace.command(binary()).args(args).output()
     });
-    if let Some((launch, build)) = next {
+    if let Some(next) = next {
         let status = stage.daemon(node, |daemon| daemon.process().wait(Duration::from_secs(3)))?;
         ensure!(status.success(), "the daemon ended with {status}");
         thread::sleep(Duration::from_millis(100));
-        stage.launch_build(node, &launch, &build)?;
+        stage.launch_build(node, &Launch::reference(stage.lab, node), &next)?;
     }
     Ok(asker.join().ok().context("the asker panicked")??)
 }

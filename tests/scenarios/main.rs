@@ -46,3 +46,4 @@ mod systemd;
 mod tls;
 mod tokens;
 mod view;
+mod vip_manager;

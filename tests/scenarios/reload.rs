@@ -118,13 +118,61 @@ fn what_cannot_be_taken_changes_nothing_and_says_why() {
         })?;
         let metric = stage.daemon(Node::Db1, |daemon| daemon.metric("pgvrrp_config_last_reload_successful"))?;
         ensure!(metric == Some(0.0), "{metric:?}");
-        let output = reload(stage, Node::Db1, &good.replace(":2379", ":2378"))?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(output.status.code() == Some(75) && said.contains("[etcd]") && said.contains("handover"), "{said}");
+        let refused = |text: &str, code: i32, words: &[&str]| {
+            let output = reload(stage, Node::Db1, text)?;
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            print!("{said}");
+            ensure!(output.status.code() == Some(code) && words.iter().all(|word| said.contains(word)), "{said}");
+            Ok(())
+        };
+        refused(&good.replace("scope = ", "namespace = \"/other\"\nscope = "), 75, &["[patroni]", "handover"])?;
+        // Whom it would ask is asked first.
+        refused(&good.replace(":2379", ":2378"), 75, &["[etcd]", ":2378", "goes on with the former"])?;
+        refused(&good.replace("user=pgvrrp", "user=nobody"), 75, &["[postgres]", "nobody", "goes on with the former"])?;
         let output = reload(stage, Node::Db1, &good)?;
         ensure!(output.stdout == b"nothing has changed\n", "{output:?}");
         stage.calm(Duration::from_secs(2))?;
         ensure!(stage.last_holding(Node::Db1)?.from == holding.from, "the VIP left and came back");
         stage.undisturbed(before)
+    });
+}
+
+/// Another way to the same etcd and the same PostgreSQL, and another port for HTTP.
+#[test]
+fn whom_it_asks_and_where_it_listens_change_beside_living_clients() {
+    play(Options::default(), |stage| {
+        let sessions = stage.probes.borrow_mut().open_sessions(5)?;
+        let (before, holding) = (Time::now(), stage.last_holding(Node::Db1)?);
+        let other = |launch: &mut Launch| {
+            launch.config.set("etcd", "endpoints", "[\"http://10.0.20.13:2378\", \"http://10.0.20.13:2379\"]");
+            let directory = stage.lab.database(Node::Db1).socket_dir();
+            let connection = format!("\"host={} user=pgvrrp dbname=template1\"", directory.display());
+            launch.config.set("postgres", "connection", &connection);
+            launch.config.set("http", "listen", "\"[::]:9156\"").render()
+        };
+        let text = other(&mut Launch::reference(stage.lab, Node::Db1));
+        let output = reload(stage, Node::Db1, &text)?;
+        ensure!(output.stdout == b"[etcd]: changed\n[postgres]: changed\n[http]: changed\n", "{output:?}");
+        let sessions_of_it = "select string_agg(datname, ', ') from pg_stat_activity where application_name = 'pgvrrp'";
+        stage.lab.wait_until("the session to be the other one, and the only one", Duration::from_secs(3), || {
+            Ok(stage.lab.database(Node::Db1).sql(sessions_of_it)?.trim() == "template1")
+        })?;
+        let port = |number| stage.lab.namespace(Node::Db1).run(|| TcpStream::connect(("127.0.0.1", number)).is_ok());
+        stage
+            .lab
+            .wait_until("HTTP to be at the other port", Duration::from_secs(3), || Ok(port(9156)? && !port(9155)?))?;
+        stage.calm(Duration::from_secs(5))?;
+        let status = stage.daemon(Node::Db1, lab::daemon::Daemon::status)?;
+        for source in ["etcd", "postgres"] {
+            ensure!(status[source]["age"].as_f64().is_some_and(|age| age < 3.0), "{}", status[source]);
+        }
+        // And back. The daemon hears of what etcd and PostgreSQL say as before: the VIP moves.
+        let output = reload(stage, Node::Db1, &Launch::reference(stage.lab, Node::Db1).config.render())?;
+        ensure!(output.status.success(), "{output:?}");
+        stage.calm(Duration::from_secs(3))?;
+        stage.nobody_noticed(&holding, before, &sessions)?;
+        stage.lab.switchover(Node::Db2)?;
+        stage.wait_vip(Node::Db2, Duration::from_secs(10))?;
+        stage.wait_writes(Duration::from_secs(5))
     });
 }

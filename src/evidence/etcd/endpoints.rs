@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+use super::Settings;
 use super::failed::{Cause, Failed};
 use super::member::{Credentials, Member};
 use super::version::Version;
@@ -53,13 +54,9 @@ impl fmt::Debug for State {
 }
 
 impl Endpoints {
-    pub(super) fn new(
-        urls: Vec<String>,
-        tls: Option<Tls>,
-        credentials: Option<Credentials>,
-        timeout: Duration,
-    ) -> Self {
-        let all = urls.into_iter().map(|url| Endpoint {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let Settings { endpoints, tls, credentials, timeout, .. } = settings.clone();
+        let all = endpoints.into_iter().map(|url| Endpoint {
             member: Member::new(url),
             state: Mutex::default(),
             version_seen: AtomicBool::new(false),

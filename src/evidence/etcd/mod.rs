@@ -16,9 +16,10 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
+use etcd_client::Client;
 use pgvrrp_config::Tls;
 use tokio::sync::mpsc;
-use tokio::task::spawn_local;
+use tokio::task::{JoinHandle, spawn_local};
 
 use crate::gate::evidence::{EtcdReport, EtcdRequest};
 use endpoints::Endpoints;
@@ -56,31 +57,45 @@ pub struct Bystanders {
 
 /// Serves requests until their channel is closed. Each runs by itself, so that a slow one delays no other; how many
 /// there can be is bounded by the node, which has one round and per VIP one other request under
-/// way. `keys` are those to read now. Has to be run within a [`tokio::task::LocalSet`].
+/// way. `settings` and `keys` are those in force; a request that is under way when they change ends as it began. Has to be run
+/// within a [`tokio::task::LocalSet`].
 pub async fn run(
-    settings: Settings,
+    mut settings: tokio::sync::watch::Receiver<Settings>,
     mut keys: tokio::sync::watch::Receiver<Arc<Keys>>,
     mut requests: mpsc::UnboundedReceiver<EtcdRequest>,
     reports: mpsc::UnboundedSender<EtcdReport>,
     bystanders: Bystanders,
 ) {
-    let endpoints = Arc::new(Endpoints::new(settings.endpoints, settings.tls, settings.credentials, settings.timeout));
     let resolver = Arc::new(parse::Resolver::default());
     let Bystanders { keyring, peers } = bystanders;
-    let keyring = Arc::new(keyring);
+    let (keyring, peers) = (Arc::new(keyring), Arc::new(peers));
+    let mut endpoints = Arc::new(Endpoints::new(&settings.borrow_and_update()));
     let mut names = keys.borrow_and_update().clone();
-    let mut hints = spawn_local(watch::run(endpoints.clone(), names.clone(), reports.clone()));
-    let others = [
-        spawn_local(surroundings::members(endpoints.clone(), names.clone(), resolver.clone(), peers)),
-        spawn_local(surroundings::switchovers(endpoints.clone(), names.clone(), reports.clone())),
-    ];
+    let watch_keys = |endpoints: &Arc<Endpoints>, names: &Arc<Keys>| {
+        spawn_local(watch::run(endpoints.clone(), names.clone(), reports.clone()))
+    };
+    let look_around = |endpoints: &Arc<Endpoints>, names: &Arc<Keys>| {
+        let members = surroundings::members(endpoints.clone(), names.clone(), resolver.clone(), peers.clone());
+        let switchovers = surroundings::switchovers(endpoints.clone(), names.clone(), reports.clone());
+        [spawn_local(members), spawn_local(switchovers)]
+    };
+    let mut hints = watch_keys(&endpoints, &names);
+    let mut others = look_around(&endpoints, &names);
     loop {
         let request = tokio::select! {
             biased;
+            Ok(()) = settings.changed() => {
+                endpoints = Arc::new(Endpoints::new(&settings.borrow_and_update()));
+                others.iter().for_each(JoinHandle::abort);
+                others = look_around(&endpoints, &names);
+                hints.abort();
+                hints = watch_keys(&endpoints, &names);
+                continue;
+            }
             Ok(()) = keys.changed() => {
                 names = keys.borrow_and_update().clone();
                 hints.abort();
-                hints = spawn_local(watch::run(endpoints.clone(), names.clone(), reports.clone()));
+                hints = watch_keys(&endpoints, &names);
                 continue;
             }
             Some(request) = requests.recv() => request,
@@ -107,5 +122,18 @@ pub async fn run(
         });
     }
     hints.abort();
-    others.iter().for_each(tokio::task::JoinHandle::abort);
+    others.iter().for_each(JoinHandle::abort);
+}
+
+/// Whether an etcd answers by these settings, and what it has in Patroni's `initialize`: the cluster's system identifier.
+///
+/// # Errors
+/// Why none does, or none that this user may read from.
+pub(crate) async fn try_out(settings: &Settings) -> Result<Option<String>, String> {
+    let endpoints = Endpoints::new(settings);
+    let read = async |mut client: Client, _: &str| {
+        let answer = client.get(settings.keys.initialize.as_str(), None).await?;
+        Ok(answer.kvs().first().and_then(|kv| parse::system_identifier(kv.value())))
+    };
+    endpoints.ask(read).await
 }

@@ -52,6 +52,12 @@ pub fn patroni_config(value: &[u8]) -> Option<PatroniConfig> {
     })
 }
 
+/// Patroni's `initialize` key: empty while the cluster is being made.
+pub(super) fn system_identifier(value: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(value);
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
 /// As Patroni sees it: one of these has to be said.
 fn is_standby_cluster(value: &Value) -> bool {
     ["host", "port", "restore_command"].iter().any(|key| value.get(key).is_some_and(|said| !said.is_null()))

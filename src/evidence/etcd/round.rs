@@ -8,7 +8,7 @@ use super::endpoints::Endpoints;
 use super::failed::Failed;
 use super::keyring::{Keyring, LockSecret, secret_of};
 use super::keys::Keys;
-use super::parse::{Resolver, lock_holder, patroni_config};
+use super::parse::{Resolver, lock_holder, patroni_config, system_identifier};
 use crate::clock;
 use crate::gate::evidence::{
     EtcdReport, Kept, LeaderKey, LeaseId, LockHolder, LockKey, LockValue, Observation, Remaining, VipId,
@@ -138,7 +138,7 @@ async fn read(
             })
             .collect(),
         config: value(2).and_then(|kv| patroni_config(kv.value())),
-        system_identifier: value(3).map(|kv| text(kv).trim().to_owned()).filter(|text| !text.is_empty()),
+        system_identifier: value(3).and_then(|kv| system_identifier(kv.value())),
         member,
         member_key: keys.member.clone(),
     })

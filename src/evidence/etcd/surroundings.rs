@@ -37,7 +37,7 @@ pub(super) async fn members(
     endpoints: Arc<Endpoints>,
     keys: Arc<Keys>,
     resolver: Arc<Resolver>,
-    peers: watch::Sender<Vec<Peer>>,
+    peers: Arc<watch::Sender<Vec<Peer>>>,
 ) {
     while !peers.is_closed() {
         let read = endpoints

@@ -65,8 +65,22 @@ enum Before {
 }
 
 /// Asks for as long as somebody listens. `cadence` is the pause between two questions; a new value, be it the same, asks
-/// at once.
-pub async fn run(settings: Settings, mut cadence: watch::Receiver<Duration>, reports: mpsc::Sender<Report>) {
+/// at once. Other `settings` take another session; that the former one is over then says nothing.
+pub async fn run(
+    mut settings: watch::Receiver<Settings>,
+    mut cadence: watch::Receiver<Duration>,
+    reports: mpsc::Sender<Report>,
+) {
+    while !reports.is_closed() {
+        let now = settings.borrow_and_update().clone();
+        tokio::select! {
+            () = ask(now, &mut cadence, &reports) => {}
+            Ok(()) = settings.changed() => {}
+        }
+    }
+}
+
+async fn ask(settings: Settings, cadence: &mut watch::Receiver<Duration>, reports: &mpsc::Sender<Report>) {
     let target = Target::new(settings.connection, settings.tls);
     let mut before = Before::Nothing;
     while !reports.is_closed() {
@@ -77,19 +91,32 @@ pub async fn run(settings: Settings, mut cadence: watch::Receiver<Duration>, rep
                     if postmaster.is_some() && *postmaster == session.postmaster());
                 if !same && let Before::Ended { .. } = before {
                     // Another server than before: that the former one went down was true, be it for a moment.
-                    report(&reports, asked, Role::Down, "it was restarted".to_owned(), None).await;
+                    report(reports, asked, Role::Down, "it was restarted".to_owned(), None).await;
                 }
-                before = converse(&session, ended, settings.timeout, &mut cadence, &reports).await;
+                before = converse(&session, ended, settings.timeout, cadence, reports).await;
                 continue;
             }
-            Ok(Err(failure)) => before = explain(before, failure, asked, &reports).await,
-            Err(_) => before = silence(before, settings.timeout, asked, &reports).await,
+            Ok(Err(failure)) => before = explain(before, failure, asked, reports).await,
+            Err(_) => before = silence(before, settings.timeout, asked, reports).await,
         }
         let pause = if matches!(before, Before::Ended { .. }) { AGAIN } else { AGAIN_DOWN };
         tokio::select! {
             () = sleep(pause) => {}
             _ = cadence.changed() => {}
         }
+    }
+}
+
+/// Whether a server lets us in by these settings, and its system identifier, as far as it says it.
+///
+/// # Errors
+/// Why there is no session.
+pub(crate) async fn try_out(settings: Settings) -> Result<Option<String>, String> {
+    let target = Target::new(settings.connection, settings.tls);
+    match timeout(settings.timeout, Session::open(&target)).await {
+        Ok(Ok((session, _))) => Ok(session.system_identifier.clone()),
+        Ok(Err(Failure::Down(detail) | Failure::Alive { detail, .. })) => Err(detail),
+        Err(_) => Err(format!("no connection within {:?}", settings.timeout)),
     }
 }
 
