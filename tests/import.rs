@@ -3,6 +3,7 @@
 #![cfg(feature = "daemon")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -114,4 +115,28 @@ fn lines_for_one_host() {
     let (code, out, err) = with("a");
     assert_eq!((code, out.as_str()), (Some(1), ""));
     assert!(err.contains("no virtual_router_id") && err.contains("here the id is a"), "{err}");
+}
+
+#[test]
+fn notify_scripts_become_hooks_and_none_is_run() {
+    let dir = dir();
+    let (script, ran) = (dir.path().join("tell"), dir.path().join("ran"));
+    let write = |mode| {
+        fs::write(&script, format!("#!/bin/sh\ntouch {}\n", ran.display())).unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let lines = format!("    notify_master \"{} 'a b'\"\n}}\n", script.display());
+    fs::write(dir.path().join("keepalived.conf"), CONF.trim_end().trim_end_matches('}').to_owned() + &lines).unwrap();
+    for (mode, line, said) in [
+        (0o755, "on_active = [\"/bin/sh\", \"-c\", \"exec ", "notify_master: converted: on_active = ["),
+        (0o644, "#on_active = [\"/bin/sh\", \"-c\", \"exec ", "is not executable. Mend that, and import it again"),
+    ] {
+        write(mode);
+        let (code, out, err) = pgvrrp(dir.path(), &IMPORT);
+        assert_eq!(code, Some(1), "{err}");
+        assert!(out.lines().any(|written| written.starts_with(line)) && err.contains(said), "{out}{err}");
+        fs::write(dir.path().join("pgvrrp.toml"), out).unwrap();
+        assert_eq!(pgvrrp(dir.path(), &["check", "pgvrrp.toml"]).0, Some(0));
+    }
+    assert!(!ran.exists(), "a script was run");
 }

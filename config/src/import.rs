@@ -3,8 +3,9 @@
 //! The way through: `lines` puts the file together (comments, `include`, parameters, `@id`), `tokens` and `tree` know
 //! Keepalived's syntax, `read` what its keywords hold, `check` what a check script asks, `keywords` has an answer for
 //! whatever is not converted, `patroni` reads what keepalived.conf does not have, `vips` decides, `render` writes.
-//! Nothing is written that [`Config::parse`](crate::Config::parse) refuses.
+//! Nothing is written that [`Config::parse`](crate::Config::parse) refuses (`accept`), and nothing is run.
 
+mod accept;
 mod check;
 mod files;
 mod keywords;

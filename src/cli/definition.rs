@@ -200,8 +200,9 @@ pub(super) enum Command {
     ///
     /// What became of each line is said on standard error: `converted` and into what, `not needed` and why, `BY HAND` and what
     /// to do, or `UNKNOWN`. An instance that tracks a check for Patroni's primary becomes a VIP that follows the primary; the
-    /// others become plain VRRP. What keepalived.conf does not have (the cluster's name, etcd's endpoints) is read from
-    /// Patroni's configuration, or a placeholder that is listed at the end. The result passes `pgvrrp check`.
+    /// others become plain VRRP. Notify scripts become hooks, and none is run. What keepalived.conf does not have (the cluster's
+    /// name, etcd's endpoints) is read from Patroni's configuration, or a placeholder that is listed at the end. The result
+    /// passes `pgvrrp check`.
     /// docs/MIGRATE-KEEPALIVED.md says in which order to move over.
     ///
     /// Exit codes: 0 all is converted, 1 something is to be done by hand (if not one instance could be converted, nothing is

@@ -16,6 +16,7 @@ mod makes;
 mod many;
 mod migration;
 mod order;
+mod scripts;
 mod stage;
 mod takeovers;
 mod unicast;

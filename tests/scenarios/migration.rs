@@ -18,7 +18,7 @@ use crate::stage::{Stage, binary, play_with, times};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A client's sessions through the VIP that stay open.
-const SESSIONS: usize = 5;
+pub(crate) const SESSIONS: usize = 5;
 
 /// Asks Patroni as many such scripts do, with what every host has.
 fn write_check(lab: &Lab, node: Node) -> Result<PathBuf> {
@@ -144,26 +144,36 @@ impl Way<'_> {
         self.stage.daemon(node, |daemon| daemon.terminate().map(drop))
     }
 
-    /// A step with the primary on db1, where the VIP is at its end. Returns for how long nobody had it, and how long a
-    /// client could not write, in milliseconds.
-    fn step(&self, what: &str, act: impl FnOnce() -> Result<()>) -> Result<(f64, f64)> {
-        let sessions = self.stage.probes.borrow_mut().open_sessions(SESSIONS)?;
-        let begun = Time::now();
-        act()?;
-        self.stage.wait_vip(Node::Db1, 15 * SECOND)?;
-        self.stage.wait_writes(10 * SECOND)?;
-        let analysis = self.stage.analysis();
-        let absent = absent(&analysis, begun);
-        let (_, gap) = analysis.longest_write_gap(begun).context("no writes")?;
-        let ended = analysis.session_ends().filter(|(session, ..)| sessions.contains(session)).count();
-        let (absent, gap) = (absent.as_secs_f64() * 1000.0, gap.as_secs_f64() * 1000.0);
-        println!(
-            "version {}, {what}: nobody had the VIP for {absent:.1} ms, longest time between two writes {gap:.1} ms, {ended} of \
-             {SESSIONS} open sessions ended",
-            self.version
-        );
-        Ok((absent, gap))
+    fn step(&self, what: &str, act: impl FnOnce() -> Result<()>) -> Result<Step> {
+        step(self.stage, &format!("version {}, {what}", self.version), act)
     }
+}
+
+/// What a step of the way has cost.
+pub(crate) struct Step {
+    /// For how long nobody had the VIP, in milliseconds.
+    pub(crate) absent: f64,
+    /// How many of [`SESSIONS`] open sessions ended.
+    pub(crate) ended: usize,
+}
+
+/// A step with the primary on db1, where the VIP is at its end.
+pub(crate) fn step(stage: &Stage<'_>, what: &str, act: impl FnOnce() -> Result<()>) -> Result<Step> {
+    let sessions = stage.probes.borrow_mut().open_sessions(SESSIONS)?;
+    let begun = Time::now();
+    act()?;
+    stage.wait_vip(Node::Db1, 15 * SECOND)?;
+    stage.wait_writes(10 * SECOND)?;
+    let analysis = stage.analysis();
+    let absent = absent(&analysis, begun).as_secs_f64() * 1000.0;
+    let (_, gap) = analysis.longest_write_gap(begun).context("no writes")?;
+    let ended = analysis.session_ends().filter(|(session, ..)| sessions.contains(session)).count();
+    let gap = gap.as_secs_f64() * 1000.0;
+    println!(
+        "{what}: nobody had the VIP for {absent:.1} ms, longest time between two writes {gap:.1} ms, {ended} of {SESSIONS} \
+         open sessions ended"
+    );
+    Ok(Step { absent, ended })
 }
 
 fn set_all(config: &mut Config, section: &str, table: &toml::Table) {
@@ -192,7 +202,7 @@ fn there_and_back(version: u8) {
         stage.probes.borrow_mut().add_hasty_client()?;
         for _ in 0..times(1, 5) {
             // One after the other.
-            let (absent, _) = way.step("one after the other", || {
+            let Step { absent, .. } = way.step("one after the other", || {
                 standby.stop()?;
                 primary.stop()?;
                 way.start_ours(Node::Db1)
@@ -204,7 +214,7 @@ fn there_and_back(version: u8) {
             (primary, standby) = back(&way)?;
 
             // The new one beside the old one, on the primary.
-            let (absent, _) = way.step("beside Keepalived on the primary", || {
+            let Step { absent, .. } = way.step("beside Keepalived on the primary", || {
                 standby.stop()?;
                 way.start_ours(Node::Db1)?;
                 let holds = || Ok(stage.vip_status(Node::Db1)?["reason"] == "holding");

@@ -33,12 +33,18 @@ const SNMP: Answer = ByHand("there is no SNMP: take the Prometheus metrics ([htt
 const DBUS: Answer = ByHand("there is no D-Bus: take `pgvrrp status --json`, or HTTP ([http] listen)");
 const STATIC: Answer =
     ByHand("what stays on this host does not move with a VIP: put it into the host's network configuration");
-const FIFO: Answer = ByHand("there is no FIFO: whoever reads it has to watch `pgvrrp status --json`, or the metrics");
+const FIFO: Answer = ByHand(
+    "there is no FIFO: an on_change in [hooks] is run at each transition, with the same four words behind its own \
+     arguments (docs/HOOKS.md); let it do what the FIFO's reader did, or tell that one",
+);
 const DUMPS: Answer = NotNeeded("pgvrrp writes no dumps: `pgvrrp status --json` has its state");
 const RELOAD: Answer = NotNeeded(
     "a changed configuration takes effect by `pgvrrp handover`, which checks it first and does not move the VIP",
 );
-const OWN_SCRIPTS: Answer = NotNeeded("pgvrrp runs no check scripts");
+const OWN_SCRIPTS: Answer = NotNeeded(
+    "pgvrrp runs no check scripts, and refuses a hook that every user could change or replace; hooks are run by the \
+     daemon's user",
+);
 const START_STOP: Answer = ByHand("belongs into the unit: ExecStartPre= and ExecStopPost= (`systemctl edit pgvrrp`)");
 const LOWER: Answer = NotNeeded("the holder answers a lower priority with an advertisement, as RFC 9568 wants it");
 const LISTS: Answer =
@@ -237,7 +243,7 @@ pub(super) const GLOBAL: Table = &[
         SNMP,
     ),
     (&["enable_dbus", "dbus_service_name", "dbus_no_interface_name"], DBUS),
-    (&["script_user", "enable_script_security", "set_supplementary_groups"], OWN_SCRIPTS),
+    (&["enable_script_security", "set_supplementary_groups"], OWN_SCRIPTS),
     (
         &[
             "notify_fifo",
@@ -374,6 +380,7 @@ const KNOWN: &[&str] = &[
     "router_id",
     "vrrp_version",
     "default_interface",
+    "script_user",
 ];
 
 /// Whether it is one of Keepalived's at the top of a file.

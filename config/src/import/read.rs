@@ -3,10 +3,12 @@
 
 mod addresses;
 mod instance;
+mod notify;
 
 use std::path::{Path, PathBuf};
 
 pub(super) use self::instance::{Family, Instance, Tracked};
+pub(super) use self::notify::Notify;
 
 use super::check::{self, Meaning};
 use super::files::Files;
@@ -23,6 +25,8 @@ pub(super) struct Source {
     pub(super) version: Option<At<u8>>,
     /// `default_interface`.
     pub(super) default_interface: Option<At<String>>,
+    /// `script_user`: who runs scripts that name nobody.
+    pub(super) script_user: Option<At<String>>,
     /// `v3_checksum_as_v2`: RFC 9568's form of the checksum.
     pub(super) checksum_of_rfc9568: bool,
     pub(super) scripts: Vec<Script>,
@@ -54,6 +58,7 @@ pub(super) struct Group {
     pub(super) scripts: Vec<Tracked>,
     pub(super) others: Vec<Tracked>,
     pub(super) interfaces: Vec<Tracked>,
+    pub(super) notifies: Vec<Notify>,
 }
 
 /// Reads all of it.
@@ -92,6 +97,7 @@ fn globals(block: &Statement, source: &mut Source, notes: &mut Notes) {
                 source.default_interface = text(statement, notes);
                 notes.converted(place, keyword, "the interface of instances without one");
             }
+            "script_user" => source.script_user = text(statement, notes),
             "v3_checksum_as_v2" => {
                 source.checksum_of_rfc9568 = is_on(statement);
                 notes.converted(place, keyword, "checksum, for each VIP");
@@ -150,6 +156,7 @@ fn group(block: &Statement, notes: &mut Notes) -> Group {
         scripts: Vec::new(),
         others: Vec::new(),
         interfaces: Vec::new(),
+        notifies: Vec::new(),
     };
     for statement in block.children() {
         match statement.keyword() {
@@ -165,7 +172,10 @@ fn group(block: &Statement, notes: &mut Notes) -> Group {
             "track_process" | "track_file" => group.others.extend(instance::tracked(statement, notes)),
             "track_interface" => group.interfaces.extend(instance::tracked(statement, notes)),
             "smtp_alert" => smtp_alert(statement, notes),
-            keyword if is_notify(keyword) => notify(statement, notes),
+            keyword if notify::is_notify(keyword) => {
+                let read = notify::read(statement, &group.notifies, notes);
+                group.notifies.extend(read);
+            }
             _ => keywords::settle(statement, keywords::GROUP, notes),
         }
     }
@@ -223,43 +233,4 @@ fn smtp_alert(statement: &Statement, notes: &mut Notes) {
     } else {
         notes.not_needed(statement.place, statement.keyword(), "no mail is sent");
     }
-}
-
-fn is_notify(keyword: &str) -> bool {
-    matches!(
-        keyword,
-        "notify"
-            | "notify_master"
-            | "notify_backup"
-            | "notify_fault"
-            | "notify_stop"
-            | "notify_deleted"
-            | "notify_master_rx_lower_pri"
-    )
-}
-
-/// What takes the place of a notify script.
-fn hook(keyword: &str) -> &'static str {
-    match keyword {
-        "notify" => "can go on as on_change in the [[vip]], with the same four arguments",
-        "notify_master" => "can go on as on_active in the [[vip]]",
-        "notify_backup" => "can go on as on_backup in the [[vip]]",
-        "notify_fault" => "can go on as on_fault in the [[vip]]",
-        "notify_stop" => "can go on as on_stop in the [[vip]]",
-        _ => "has no hook in pgvrrp",
-    }
-}
-
-fn notify(statement: &Statement, notes: &mut Notes) {
-    let command = statement.arguments().join(" ");
-    let text = if command.is_empty() {
-        "not converted: it names no script".to_owned()
-    } else {
-        format!(
-            "not converted: it ran `{command}`; pgvrrp binds, announces and removes the address by itself, and what else \
-             that does {} (docs/HOOKS.md)",
-            hook(statement.keyword())
-        )
-    };
-    notes.by_hand(statement.place, statement.keyword(), text);
 }

@@ -1,15 +1,14 @@
-//! Writes the configuration. Whatever [`Config::parse`] would refuse stands in it as a comment, with the reason.
+//! Writes the configuration. Whatever [`Config::parse`](crate::Config::parse) would refuse stands in it as a comment, with the reason.
 
 use std::net::IpAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use super::Request;
+use super::accept::{is_accepted, list, probe, quoted, refusal};
 use super::note::{Notes, printable};
 use super::patroni::Patroni;
 use super::read::Source;
-use super::vips::Vip;
-use crate::model::Config;
+use super::vips::{Hook, Vip};
 
 /// Stands where a value is missing. No host has a name below `.invalid` (RFC 2606).
 const FILL_IN: &str = "FILL-IN";
@@ -74,17 +73,6 @@ fn one_by_one(head: &str, interface: &str, vips: &mut [Vip], notes: &mut Notes) 
     }
 }
 
-fn is_accepted(toml: &str) -> bool {
-    refusal(toml).is_none()
-}
-
-/// The first thing that is wrong with it, or `None` if nothing is.
-fn refusal(toml: &str) -> Option<String> {
-    let problems = Config::parse(Path::new("pgvrrp.toml"), toml, Path::new("/etc/pgvrrp")).err()?.to_string();
-    let first = problems.lines().find_map(|line| line.strip_prefix("error: ")).unwrap_or_default();
-    Some(first.to_owned())
-}
-
 fn node(
     request: &Request<'_>,
     source: &Source,
@@ -132,16 +120,6 @@ fn top_interface(vips: &[Vip], to_fill_in: &mut Vec<String>) -> String {
         "interface: that of the VIPs, which keepalived.conf does not name (eth0 is Keepalived's default)".to_owned(),
     );
     "eth0".to_owned()
-}
-
-/// A configuration that is right if these are.
-fn probe(node: &str, interface: &str, cluster: &str) -> String {
-    let follows = if cluster.is_empty() { "none" } else { "primary" };
-    format!(
-        "node = {}\ninterface = {}\n{cluster}\n[[vip]]\naddress = \"192.0.2.1\"\nvirtual_router_id = 1\nfollows = \"{follows}\"\n",
-        quoted(node),
-        quoted(interface)
-    )
 }
 
 /// `[patroni]` and `[etcd]`.
@@ -262,6 +240,7 @@ fn vip_text(vip: &Vip, interface: &str, notes: &Notes) -> String {
             other => format!("checksum = \"{other}\""),
         }
     }));
+    lines.extend(vip.hooks.iter().map(hook_line));
     if let Some(reason) = &vip.left_out {
         let reason = format!("# LEFT OUT: {}", printable(reason));
         let comment = |line: String| if line.starts_with('#') { line } else { format!("#{line}") };
@@ -271,25 +250,15 @@ fn vip_text(vip: &Vip, interface: &str, notes: &Notes) -> String {
     format!("\n{}\n", lines.join("\n"))
 }
 
+fn hook_line(hook: &Hook) -> String {
+    let line = hook.line();
+    match &hook.left_out {
+        Some(reason) => format!("#{line}    # LEFT OUT: {}", printable(reason)),
+        None => line,
+    }
+}
+
 /// In milliseconds or seconds, which the configuration understands and people do.
 fn duration(span: Duration) -> String {
     if span.subsec_nanos() == 0 { format!("{}s", span.as_secs()) } else { humantime::format_duration(span).to_string() }
-}
-
-fn list(texts: &[String]) -> String {
-    texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", ")
-}
-
-/// A basic string of TOML's, on one line.
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' => out += "\\\"",
-            '\\' => out += "\\\\",
-            c if c.is_control() => out += &format!("\\u{:04X}", u32::from(c)),
-            c => out.push(c),
-        }
-    }
-    out + "\""
 }

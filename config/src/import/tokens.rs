@@ -30,6 +30,23 @@ pub(super) fn without_comment(line: &str) -> &str {
 /// # Errors
 /// When a quote is not closed: which one.
 pub(super) fn tokens(line: &str) -> Result<Vec<Token>, char> {
+    scan(line, true)
+}
+
+/// The words of a command, which is a word itself: Keepalived takes its quotes and escapes apart once more, and braces
+/// mean nothing in it.
+///
+/// # Errors
+/// As [`tokens`].
+pub(super) fn words(command: &str) -> Result<Vec<String>, char> {
+    let words = scan(command, false)?.into_iter().filter_map(|token| match token {
+        Token::Word(word) => Some(word),
+        Token::Open | Token::Close => None,
+    });
+    Ok(words.collect())
+}
+
+fn scan(line: &str, with_braces: bool) -> Result<Vec<Token>, char> {
     let mut tokens = Vec::new();
     let mut word: Option<String> = None;
     let mut quote = None;
@@ -47,7 +64,7 @@ pub(super) fn tokens(line: &str) -> Result<Vec<Token>, char> {
                 word.get_or_insert_default();
                 quote = Some(c);
             }
-            (None, '$') if chars.peek() == Some(&'{') => {
+            (None, '$') if with_braces && chars.peek() == Some(&'{') => {
                 let text = word.get_or_insert_default();
                 text.push(c);
                 for c in chars.by_ref() {
@@ -57,7 +74,7 @@ pub(super) fn tokens(line: &str) -> Result<Vec<Token>, char> {
                     }
                 }
             }
-            (None, '{' | '}') => {
+            (None, '{' | '}') if with_braces => {
                 tokens.extend(word.take().map(Token::Word));
                 tokens.push(if c == '{' { Token::Open } else { Token::Close });
             }
@@ -99,7 +116,7 @@ fn escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<char> 
 mod tests {
     use super::*;
 
-    fn words(line: &str) -> Vec<String> {
+    fn shown(line: &str) -> Vec<String> {
         let shown = |token| match token {
             Token::Word(word) => word,
             Token::Open => "<".to_owned(),
@@ -124,15 +141,23 @@ mod tests {
 
     #[test]
     fn quotes_and_braces() {
-        assert_eq!(words("abcd\" efg h jkl \"mnop"), ["abcd efg h jkl mnop"]);
-        assert_eq!(words("script \"curl 'a b'\""), ["script", "curl 'a b'"]);
-        assert_eq!(words("script 'awk {x}'"), ["script", "awk {x}"]);
-        assert_eq!(words("unicast_peer{10.0.0.2}"), ["unicast_peer", "<", "10.0.0.2", ">"]);
-        assert_eq!(words("a ${B}c { }"), ["a", "${B}c", "<", ">"]);
-        assert_eq!(words("a \"\""), ["a", ""]);
-        assert_eq!(words(r#"\" \x41\x0 \101 \c"#), ["\"", "A\0", "A", "c"]);
-        assert_eq!(words("${never closed {"), ["${never closed {"]);
+        assert_eq!(shown("abcd\" efg h jkl \"mnop"), ["abcd efg h jkl mnop"]);
+        assert_eq!(shown("script \"curl 'a b'\""), ["script", "curl 'a b'"]);
+        assert_eq!(shown("script 'awk {x}'"), ["script", "awk {x}"]);
+        assert_eq!(shown("unicast_peer{10.0.0.2}"), ["unicast_peer", "<", "10.0.0.2", ">"]);
+        assert_eq!(shown("a ${B}c { }"), ["a", "${B}c", "<", ">"]);
+        assert_eq!(shown("a \"\""), ["a", ""]);
+        assert_eq!(shown(r#"\" \x41\x0 \101 \c"#), ["\"", "A\0", "A", "c"]);
+        assert_eq!(shown("${never closed {"), ["${never closed {"]);
         assert_eq!(tokens("script \"open"), Err('"'));
         assert_eq!(tokens("it's"), Err('\''));
+    }
+
+    #[test]
+    fn a_command_within_a_word() {
+        assert_eq!(words("/x 'a b' {c} ${D").unwrap(), ["/x", "a b", "{c}", "${D"]);
+        assert_eq!(words(r#"/x \"a\" "" \x41"#).unwrap(), ["/x", "\"a\"", "", "A"]);
+        assert_eq!(words(" ").unwrap(), Vec::<String>::new());
+        assert_eq!(words("/x 'a"), Err('\''));
     }
 }

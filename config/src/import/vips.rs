@@ -1,5 +1,6 @@
 //! From instances to VIPs: what each follows, and what becomes of the settings that depend on that.
 
+mod hooks;
 mod scripts;
 
 use std::collections::BTreeSet;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub(super) use self::hooks::Hook;
 use self::scripts::Follow;
 use super::files::Files;
 use super::note::{At, Notes, Place};
@@ -34,6 +36,7 @@ pub(super) struct Vip {
     pub(super) checksum: Option<&'static str>,
     pub(super) peers: Vec<IpAddr>,
     pub(super) virtual_mac: bool,
+    pub(super) hooks: Vec<Hook>,
     /// Why it must not stand in the configuration.
     pub(super) left_out: Option<String>,
 }
@@ -77,6 +80,7 @@ pub(super) fn all(source: &Source, files: &dyn Files, notes: &mut Notes) -> Vec<
     for group in &source.groups {
         together(group, &vips, notes);
     }
+    hooks::settle(source, &scripts, &mut vips, notes);
     vips
 }
 
@@ -111,6 +115,7 @@ fn vip(instance: &Instance, follow: Follow, source: &Source, taken: &mut Taken, 
         checksum: None,
         peers: Vec::new(),
         virtual_mac: false,
+        hooks: Vec::new(),
         left_out: None,
     };
     addresses(instance, &mut vip, taken, notes);

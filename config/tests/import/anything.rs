@@ -13,7 +13,8 @@ global_defs { router_id "db 1"
 ~SEQ(X, 1, 3) x { }
 vrrp_script chk { script "/bin/curl -f 'http://127.0.0.1:8008/primary'" }
 vrrp_sync_group g { group { a
- b } }
+ b }
+ notify "/bin/true 'x y'" }
 vrrp_instance a {
   interface eth0 # x
   virtual_router_id 1
@@ -24,6 +25,8 @@ vrrp_instance a {
     10.0.0.2 }
   virtual_ipaddress_excluded { 10.0.0.3/32 label x }
   track_script { chk weight 2 }
+  notify_master "/bin/true \"it's\" \\x41" nobody
+  notify_backup /bin/false
 }
 vrrp_instance b { virtual_router_id 1
   interface eth0

@@ -1,6 +1,7 @@
 //! `pgvrrp import`: what becomes of a keepalived.conf.
 
 mod anything;
+mod hooks;
 mod keywords;
 mod recipes;
 mod samples;

@@ -61,7 +61,7 @@ fn the_typical_one() {
     says(&imported, "authentication", Verdict::NotNeeded, "no authentication");
     says(&imported, "interval", Verdict::NotNeeded, "watches etcd and PostgreSQL itself");
     says(&imported, "vrrp_version", Verdict::ByHand, "do not hear each other");
-    says(&imported, "notify_master", Verdict::ByHand, "`/usr/local/bin/tell master`");
+    says(&imported, "notify_master", Verdict::ByHand, "exec /usr/local/bin/tell master");
     assert_eq!(note(&imported, "virtual_router_id").line, 18);
     assert!(!imported.explanation().contains("geheim42") && !imported.toml.unwrap().contains("geheim42"));
     assert_eq!(imported.to_fill_in, Vec::<String>::new());

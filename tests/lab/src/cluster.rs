@@ -27,6 +27,8 @@ pub struct Options {
     pub timing: Timing,
     /// Where etcd runs.
     pub etcd: EtcdLayout,
+    /// Whether etcd has the API of version 2 as well.
+    pub etcd_v2: bool,
     /// Whether etcd asks for passwords.
     pub etcd_auth: bool,
     /// What it gives for them.
@@ -47,6 +49,7 @@ impl Default for Options {
         Self {
             timing: Timing::FAST,
             etcd: EtcdLayout::Single,
+            etcd_v2: false,
             etcd_auth: false,
             etcd_tokens: Tokens::default(),
             etcd_tls: false,

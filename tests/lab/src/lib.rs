@@ -67,6 +67,7 @@ pub mod router;
 pub mod segment;
 mod site;
 pub mod speaker;
+pub mod vip_manager;
 
 pub use analysis::Analysis;
 pub use application::Application;

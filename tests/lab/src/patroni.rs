@@ -257,7 +257,9 @@ impl Database {
         Ok(())
     }
 
-    fn config_path(&self) -> PathBuf {
+    /// Patroni's own configuration of this node.
+    #[must_use]
+    pub fn config_path(&self) -> PathBuf {
         self.dir.join("patroni.json")
     }
 

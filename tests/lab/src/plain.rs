@@ -37,9 +37,17 @@ impl Plain {
     /// # Errors
     /// When the file cannot be written or the program cannot be started.
     pub fn start(segment: &Segment, place: usize, routers: &[VirtualRouter], binary: &Path) -> Result<Self> {
+        let runtime_dir = segment.dir(place).join("run");
+        Self::start_with(segment, place, &config_of(&format!("r{}", place + 1), &runtime_dir, routers), binary)
+    }
+
+    /// The same with this configuration.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(segment: &Segment, place: usize, config: &str, binary: &Path) -> Result<Self> {
         let (dir, namespace) = (segment.dir(place), segment.namespace(place).clone());
         let (config_path, log_path) = (dir.join("pgvrrp.toml"), dir.join("pgvrrp.log"));
-        let config = config_of(&format!("r{}", place + 1), &dir.join("run"), routers);
         fs::write(&config_path, config).with_context(|| format!("cannot write {config_path:?}"))?;
         let log = File::options().create(true).append(true).open(&log_path)?;
         let mut command = namespace.command(binary);

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{addresses, is_notify, is_on, notify, number, smtp_alert, text, version};
+use super::notify::{self, Notify};
+use super::{addresses, is_on, number, smtp_alert, text, version};
 use crate::import::keywords;
 use crate::import::note::{At, Notes, Place};
 use crate::import::tree::Statement;
@@ -58,6 +59,7 @@ pub(in crate::import) struct Instance {
     pub(in crate::import) scripts: Vec<Tracked>,
     /// Processes and files.
     pub(in crate::import) others: Vec<Tracked>,
+    pub(in crate::import) notifies: Vec<Notify>,
 }
 
 impl Instance {
@@ -87,6 +89,7 @@ pub(super) fn read(block: &Statement, notes: &mut Notes) -> Instance {
         interfaces: Vec::new(),
         scripts: Vec::new(),
         others: Vec::new(),
+        notifies: Vec::new(),
     };
     let mut excluded = Vec::new();
     // The interface of an address is compared with that of the instance, which may stand further down.
@@ -151,7 +154,10 @@ fn setting(statement: &Statement, instance: &mut Instance, notes: &mut Notes) {
             notes.add_block(crate::import::Verdict::NotNeeded, place, statement.last, keyword, text);
         }
         "smtp_alert" => smtp_alert(statement, notes),
-        keyword if is_notify(keyword) => notify(statement, notes),
+        keyword if notify::is_notify(keyword) => {
+            let read = notify::read(statement, &instance.notifies, notes);
+            instance.notifies.extend(read);
+        }
         _ => keywords::settle(statement, keywords::INSTANCE, notes),
     }
 }

@@ -79,17 +79,30 @@ impl Scripts<'_> {
         }
         follow
     }
+
+    /// Whether Keepalived is in its FAULT state wherever the primary is not.
+    pub(super) fn fail_on_standbys(&self, instance: &Instance, source: &Source) -> bool {
+        let groups = source.groups.iter().filter(|group| group.members.iter().any(|at| at.value == instance.name));
+        let mut tracked = instance.scripts.iter().chain(groups.flat_map(|group| &group.scripts));
+        tracked.any(|tracked| {
+            let script = self.0.iter().find(|(script, _)| script.name == tracked.name);
+            script.is_some_and(|(script, meaning)| {
+                matches!(meaning, Meaning::Primary(_)) && !is_weighted(tracked, script)
+            })
+        })
+    }
+}
+
+fn is_weighted(tracked: &Tracked, script: &Script) -> bool {
+    tracked.is_weighted || script.settings.iter().any(|setting| setting.value == "weight")
 }
 
 fn say(tracked: &Tracked, script: &Script, meaning: Meaning, notes: &mut Notes) {
     let (place, name) = (tracked.place, tracked.name.as_str());
     match meaning {
         Meaning::Primary(how) => {
-            let weight = if tracked.is_weighted || script.settings.iter().any(|setting| setting.value == "weight") {
-                "; its weight has no counterpart, etcd decides"
-            } else {
-                ""
-            };
+            let weight =
+                if is_weighted(tracked, script) { "; its weight has no counterpart, etcd decides" } else { "" };
             let fails = script.command.as_ref().filter(|command| succeeds_always(&command.value));
             let fails = fails.map_or("", |_| "; (curl without --fail never failed, whatever Patroni answered)");
             notes.converted(place, name, format!("follows = \"primary\": {how}{weight}{fails}"));

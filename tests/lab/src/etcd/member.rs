@@ -25,6 +25,7 @@ pub struct Member {
     site_dir: PathBuf,
     initial_cluster: String,
     tokens: Tokens,
+    has_v2: bool,
     tls: Option<(PathBuf, Files)>,
     process: Mutex<Option<Process>>,
 }
@@ -54,6 +55,7 @@ impl Member {
             site_dir: site.dir(),
             initial_cluster: initial_cluster.join(","),
             tokens: options.etcd_tokens,
+            has_v2: options.etcd_v2,
             tls,
             process: Mutex::new(None),
         })
@@ -92,6 +94,9 @@ impl Member {
                 command.args(["--auth-token", &sign])
             }
         };
+        if self.has_v2 {
+            command.arg("--enable-v2");
+        }
         command.args(["--advertise-client-urls", &client]);
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
         command.args(["--initial-cluster", &self.initial_cluster, "--initial-cluster-state", "new"]);

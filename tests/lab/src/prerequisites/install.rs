@@ -10,7 +10,7 @@ use nix::fcntl::{Flock, FlockArg};
 use super::{
     ASYNCPG, PATRONI, PSYCOPG2, Tools, browser_program, etcd_program, frr_programs, has_drivers, has_patroni, home,
     keepalived_program, pgbouncer_program, postgres_bin, prometheus_program, require_root, succeeds, unpacked_dir,
-    venv_dir,
+    venv_dir, vip_manager_program,
 };
 
 /// Debian's own interpreter, whatever else may come first in `PATH`: a version manager's below /root could not be run
@@ -168,8 +168,13 @@ pub(super) fn missing_prometheus() -> Vec<&'static str> {
     is_missing.then_some("prometheus").into_iter().collect()
 }
 
+pub(super) fn missing_vip_manager() -> Vec<&'static str> {
+    vip_manager_program().is_none().then_some("vip-manager").into_iter().collect()
+}
+
 fn install_packages(progress: &mut dyn FnMut(&str)) -> Result<()> {
-    let servers = [missing_servers(), missing_frr(), missing_pgbouncer(), missing_prometheus()].concat();
+    let others = [missing_frr(), missing_pgbouncer(), missing_prometheus(), missing_vip_manager()].concat();
+    let servers = [missing_servers(), others].concat();
     let tools = missing_tools();
     if tools.is_empty() && servers.is_empty() {
         return Ok(());

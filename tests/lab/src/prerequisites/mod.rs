@@ -1,6 +1,6 @@
 //! The programs a lab is made of: what is used, and where it comes from.
 //!
-//! Servers (PostgreSQL, etcd, PgBouncer, Keepalived, FRR, Prometheus) that the machine does not have are downloaded as Debian packages
+//! Servers (PostgreSQL, etcd, PgBouncer, Keepalived, vip-manager, FRR, Prometheus) that the machine does not have are downloaded as Debian packages
 //! and unpacked below `target/lab`, not installed: no service is started or enabled, no user or cluster is made, and nothing that is
 //! already there is upgraded. So is the browser that looks at the daemon's page, which only the tests need. Patroni and the
 //! applications' drivers live in a Python environment in the same place. Only small tools without a
@@ -149,6 +149,15 @@ impl Monitoring {
     }
 }
 
+/// vip-manager, found on this machine. A cluster does not need it.
+///
+/// # Errors
+/// If it is not there: with the command that installs it.
+pub fn vip_manager() -> Result<PathBuf> {
+    refuse(&named(&install::missing_vip_manager()))?;
+    vip_manager_program().context("no vip-manager")
+}
+
 /// Lets `command`, which is to run `program`, find its shared libraries if it was unpacked and not installed.
 pub(crate) fn set_libraries(command: &mut Command, program: &Path) -> Result<()> {
     let unpacked = unpacked_dir()?;
@@ -169,6 +178,7 @@ pub fn missing() -> Vec<String> {
     missing.extend(named(&install::missing_frr()));
     missing.extend(missing_for_applications());
     missing.extend(named(&install::missing_prometheus()));
+    missing.extend(named(&install::missing_vip_manager()));
     missing
 }
 
@@ -247,6 +257,12 @@ pub(crate) fn etcd_program(name: &str) -> Option<PathBuf> {
 pub(crate) fn keepalived_program() -> Option<PathBuf> {
     let unpacked = unpacked_dir().ok()?.join("usr/sbin");
     [PathBuf::from("/usr/sbin"), unpacked].into_iter().map(|dir| dir.join("keepalived")).find(|path| path.exists())
+}
+
+/// This machine's vip-manager, or else the unpacked one.
+pub(crate) fn vip_manager_program() -> Option<PathBuf> {
+    let unpacked = unpacked_dir().ok()?.join("usr/bin");
+    [PathBuf::from("/usr/bin"), unpacked].into_iter().map(|dir| dir.join("vip-manager")).find(|path| path.exists())
 }
 
 /// The directory of this machine's FRR, or else of the unpacked one.
