@@ -18,11 +18,12 @@ pub(crate) enum Tried {
 }
 
 /// By how a line begins; the first that fits.
-pub(crate) const LINES: [(&str, Tried); 21] = [
+pub(crate) const LINES: [(&str, Tried); 22] = [
     ("pgvrrp watch", Tried::Endless),
     ("pgvrrp listen", Tried::Endless),
     ("ip monitor", Tried::Endless),
     ("/usr/bin/pgvrrp handover", Tried::Booted),
+    ("pgvrrp doctor --peer", Tried::By("tests/interop/doctor.rs")),
     ("pgvrrp ", Tried::OnANode),
     ("sudo -u pgvrrp pgvrrp ", Tried::OnANode),
     ("curl ", Tried::OnANode),
