@@ -76,7 +76,8 @@ pub(super) fn reloads(here: &Installed<'_>) -> Result<()> {
     ensure!(here.property("ActiveState")? == "active", "systemd takes it for failed");
     here.configure(&right.render())?;
     here.systemctl("reload")?;
-    ensure!(!here.succeed("pgvrrp status")?.contains("nonsense"), "the former mistake is still told of");
+    let forgotten = || Ok(!here.succeed("pgvrrp status")?.contains("nonsense"));
+    here.stage.lab.wait_until("the former mistake to be forgotten", SECOND, forgotten)?;
 
     ensure!(here.daemon()? == former, "a reload replaced the process");
     here.has_kept(&holding)?;

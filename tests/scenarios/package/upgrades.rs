@@ -4,6 +4,7 @@ use std::thread;
 
 use anyhow::{Result, ensure};
 use lab::{Direction, Time, Traffic};
+use serde_json::json;
 
 use super::installed::{Installed, NEWER, OLDER, SECOND, configuration};
 use super::printed::README;
@@ -48,8 +49,13 @@ pub(super) fn what_hinders_one_stops_nothing(here: &Installed<'_>) -> Result<()>
     ensure!(said.contains("policy-rc.d forbids") && said.contains("Later: pgvrrp handover"), "{said}");
     here.succeed("rm /usr/sbin/policy-rc.d")?;
 
+    // So that Patroni stays primary for longer than this takes.
+    stage.lab.patch_config(&json!({"ttl": 30, "retry_timeout": 10}))?;
+    let known = || Ok(here.succeed("pgvrrp status")?.contains("30/1/10"));
+    stage.lab.wait_until("Patroni's other times", 10 * SECOND, known)?;
     stage.lab.cut(here.node, Traffic::Etcd, Direction::Both)?;
-    thread::sleep(3 * SECOND);
+    let silent = || Ok(here.succeed("pgvrrp status")?.contains("no answer within"));
+    stage.lab.wait_until("etcd to be missed", 5 * SECOND, silent)?;
     let said = here.install(NEWER)?;
     stage.lab.heal(here.node)?;
     ensure!(said.contains("etcd") && said.contains("the daemon that runs goes on"), "{said}");
