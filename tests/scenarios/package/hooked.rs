@@ -21,7 +21,7 @@ done
 try "chown" chown pgvrrp /tmp/told
 try "sudo" sudo --non-interactive true
 try "look into /root" ls /root
-try "see devices" ls /dev/tty
+try "see devices" ls /dev/a-device
 "#;
 
 const PROGRAM: &str = "/etc/pgvrrp/hooks/announce";
@@ -29,7 +29,7 @@ const PROGRAM: &str = "/etc/pgvrrp/hooks/announce";
 pub(super) fn hooks_are_in_the_sandbox(here: &Installed<'_>) -> Result<()> {
     let right = configuration(here.stage.lab, here.node).render();
     here.write_program(PROGRAM, TELL)?;
-    here.succeed("install --directory --owner=pgvrrp /var/lib/node_exporter && echo 'pgvrrp ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/all")?;
+    here.succeed("touch /dev/a-device && install --directory --owner=pgvrrp /var/lib/node_exporter && echo 'pgvrrp ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/all")?;
     // As HOOKS.md names it.
     let hook = format!("on_active = [\"{PROGRAM}\", \"--channel\", \"db\"]");
     ensure!(HOOKS.block_with(&hook)?.contains("[hooks]"), "docs/HOOKS.md has no such hook");
@@ -78,9 +78,9 @@ pub(super) fn hooks_are_in_the_sandbox(here: &Installed<'_>) -> Result<()> {
 /// The VIP leaves and comes; what the hook said of its coming is in the journal.
 fn told(here: &Installed<'_>) -> Result<String> {
     let since = here.succeed("date +%s.%N")?;
-    here.succeed("pgvrrp drain")?;
+    here.succeed("pgvrrp drain 10.0.20.155")?;
     here.stage.lab.wait_until("the VIP to leave", SETTLED, || Ok(here.stage.holders().is_empty()))?;
-    here.succeed("pgvrrp undrain")?;
+    here.succeed("pgvrrp undrain 10.0.20.155")?;
     here.wait_vip()?;
     let journal = || here.succeed(&format!("journalctl -q -u pgvrrp -o cat --since @{}", since.trim()));
     here.stage.lab.wait_until("the hook", 5 * SECOND, || Ok(journal()?.contains("hook=\"on_active\" took=")))?;
