@@ -262,7 +262,7 @@ fn reload(file: &ConfigFile) -> ExitCode {
         say("\n");
     }
     say("error: the daemon goes on with the former configuration\n");
-    wrong.unwrap_or(ExitCode::from(EX_TEMPFAIL))
+    wrong.unwrap_or_else(|| ExitCode::from(EX_TEMPFAIL))
 }
 
 /// Root may read what the next daemon may not, and would end for: a password file, say. So `check` is run as its user.

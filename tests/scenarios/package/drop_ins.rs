@@ -6,7 +6,7 @@ use std::thread;
 
 use anyhow::{Result, ensure};
 
-use super::installed::{Installed, SETTLED};
+use super::installed::{Installed, SECOND, SETTLED};
 use super::printed::{OBSERVE, README};
 
 const RECORDING: &str = "/var/lib/pgvrrp/recording.jsonl";
@@ -16,13 +16,13 @@ pub(super) fn records(here: &Installed<'_>) -> Result<()> {
     here.edit_unit(&README.block_with("StateDirectory=pgvrrp")?)?;
     here.as_printed(&README, "systemctl daemon-reload")?;
     here.as_printed(&README, "sudo -u pgvrrp pgvrrp handover")?;
-    here.has_kept(&holding)?;
     let mode = fs::metadata(here.machine.file(RECORDING))?.permissions().mode() & 0o7777;
     ensure!(mode == 0o600, "the recording has mode {mode:o}");
     // Once more, into the same file.
+    thread::sleep(SECOND);
     here.as_printed(&README, "sudo -u pgvrrp pgvrrp handover")?;
     here.revert_unit()?;
-    here.has_kept(&holding)?;
+    thread::sleep(SECOND);
     // It needs neither the daemon nor its user.
     here.succeed("pgvrrp handover")?;
     let replayed = here.succeed(&format!("pgvrrp replay --verbose {RECORDING}"))?;
