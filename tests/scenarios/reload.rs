@@ -174,7 +174,7 @@ fn whom_it_asks_and_where_it_listens_change_beside_living_clients() {
             .lab
             .wait_until("HTTP to be at the other port", Duration::from_secs(3), || Ok(port(9156)? && !port(9155)?))?;
         stage.calm(Duration::from_secs(5))?;
-        let status = stage.daemon(Node::Db1, lab::daemon::Daemon::status)?;
+        let status = stage.daemon(Node::Db1, Daemon::status)?;
         for source in ["etcd", "postgres"] {
             ensure!(status[source]["age"].as_f64().is_some_and(|age| age < 3.0), "{}", status[source]);
         }

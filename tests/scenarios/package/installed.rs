@@ -129,6 +129,12 @@ impl Installed<'_> {
         self.stage.wait_vip(self.node, 10 * SECOND)
     }
 
+    /// Waits until `pgvrrp status` says this: what it shows is a moment old.
+    pub(super) fn wait_status(&self, says: &str) -> Result<()> {
+        let what = format!("`pgvrrp status` to say {says}");
+        self.stage.lab.wait_until(&what, 10 * SECOND, || Ok(self.succeed("pgvrrp status")?.contains(says)))
+    }
+
     /// Neither the VIP nor its lock is anywhere.
     pub(super) fn wait_gone(&self) -> Result<()> {
         let gone = || Ok(self.stage.holders().is_empty());

@@ -72,8 +72,7 @@ fn is_prepared(here: &Installed<'_>) -> Result<()> {
 
 /// As the operator is told to see it.
 fn serves(primary: &Installed<'_>) -> Result<()> {
-    let here = || Ok(primary.succeed("pgvrrp status")?.contains(HERE));
-    primary.stage.lab.wait_until("status to say HERE", 10 * SECOND, here)?;
+    primary.wait_status(HERE)?;
     primary.wait_vip()?;
     primary.as_printed(&DOCUMENT, "pgvrrp status").map(drop)
 }
@@ -91,7 +90,5 @@ fn follows_the_primary(primary: &Installed<'_>, standby: &Installed<'_>) -> Resu
     primary.stage.lab.wait_settled(Node::Db1, 30 * SECOND)?;
     primary.stage.lab.switchover(Node::Db2)?;
     standby.stage.wait_vip(Node::Db2, 20 * SECOND)?;
-    let told = standby.succeed("pgvrrp status")?;
-    ensure!(told.contains(HERE), "{told}");
-    Ok(())
+    standby.wait_status(HERE)
 }

@@ -35,6 +35,7 @@ pub(super) fn starts(here: &Installed<'_>) -> Result<()> {
     here.as_printed(&README, "systemctl daemon-reload")?;
     here.as_printed(&README, "systemctl enable --now pgvrrp")?;
     here.wait_vip()?;
+    here.wait_status("10.0.20.155/32: HERE")?;
     let said = here.as_printed(&README, "pgvrrp status")?;
     ensure!(said.contains("10.0.20.155/32: HERE"), "{said}");
     let process = here.machine.process(here.daemon()?)?;

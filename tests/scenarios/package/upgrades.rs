@@ -51,11 +51,9 @@ pub(super) fn what_hinders_one_stops_nothing(here: &Installed<'_>) -> Result<()>
 
     // So that Patroni stays primary for longer than this takes.
     stage.lab.patch_config(&json!({"ttl": 30, "retry_timeout": 10}))?;
-    let known = || Ok(here.succeed("pgvrrp status")?.contains("30/1/10"));
-    stage.lab.wait_until("Patroni's other times", 10 * SECOND, known)?;
+    here.wait_status("30/1/10")?;
     stage.lab.cut(here.node, Traffic::Etcd, Direction::Both)?;
-    let silent = || Ok(here.succeed("pgvrrp status")?.contains("no answer within"));
-    stage.lab.wait_until("etcd to be missed", 5 * SECOND, silent)?;
+    here.wait_status("no answer within")?;
     let said = here.install(NEWER)?;
     stage.lab.heal(here.node)?;
     ensure!(said.contains("etcd") && said.contains("the daemon that runs goes on"), "{said}");
