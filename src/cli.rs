@@ -242,27 +242,31 @@ fn hand_over(file: &ConfigFile) -> ExitCode {
     }
 }
 
-/// The daemon reads its own file; this one only finds out where that daemon is, and what is wrong with the file as this user
-/// sees it.
+/// The daemon reads its own file; this one says what is wrong with the file as this user sees it, and finds out where the daemon is.
+/// That is asked even so: what it refuses it tells in its status, metrics and log.
 fn reload(file: &ConfigFile) -> ExitCode {
-    let config = match load(&file.path) {
-        Ok(config) => config,
-        Err(code) => {
-            say("the running daemon, if there is one, goes on with the former configuration\n");
-            return code;
-        }
+    let wrong = load(&file.path).err();
+    let runtime_dir = match runtime_dir(&file.path) {
+        Ok(runtime_dir) => runtime_dir,
+        Err(code) => return code,
     };
-    let answer = match control::ask(&config.runtime_dir, &Ask::Reload) {
+    let answer = match control::ask(&runtime_dir, &Ask::Reload) {
         Ok((answer, _)) => answer,
-        Err(error) => return no_daemon(&config.runtime_dir, &error),
+        Err(error) => {
+            let nobody = no_daemon(&runtime_dir, &error);
+            return wrong.unwrap_or(nobody);
+        }
     };
     if let Some(what) = answer.strip_prefix(RELOADED) {
         return print(what);
     }
-    let why = answer.strip_prefix(REFUSED).map(str::trim_end);
-    let why = why.unwrap_or("the daemon is of a version that cannot do this: use `pgvrrp handover`");
-    say(&format!("{why}\nerror: the daemon goes on with the former configuration\n"));
-    ExitCode::from(EX_TEMPFAIL)
+    if wrong.is_none() {
+        let why = answer.strip_prefix(REFUSED).map(str::trim_end);
+        say(why.unwrap_or("the daemon is of a version that cannot do this: use `pgvrrp handover`"));
+        say("\n");
+    }
+    say("error: the daemon goes on with the former configuration\n");
+    wrong.unwrap_or_else(|| ExitCode::from(EX_TEMPFAIL))
 }
 
 /// Root may read what the next daemon may not, and would end for: a password file, say. So `check` is run as its user.

@@ -125,6 +125,8 @@ impl Reloader {
         let what = changes(&self.settings, &settings) + policy_change(&self.settings, &settings);
         let what = what + other_changes(&self.config, &config).as_str();
         if what.is_empty() {
+            // The node is told even so: what it refused before is not what the file has any more.
+            self.tell(settings).await?;
             return Ok("nothing has changed\n".to_owned());
         }
         self.lock(&config).map_err(|failure| failure.to_string())?;
@@ -141,9 +143,8 @@ impl Reloader {
         if self.config.log.level != config.log.level {
             logging::configure_level(config.log.level);
         }
-        (self.config, self.settings) = (config, settings.clone());
-        let sent = self.commands.send(Command::Reload(Box::new(settings))).await;
-        sent.map_err(|_| "the daemon is ending".to_owned())?;
+        self.config = config;
+        self.tell(settings).await?;
         Ok(what)
     }
 
@@ -157,6 +158,12 @@ impl Reloader {
             evidence.postgres.send_replace(postgres);
         }
         Ok(())
+    }
+
+    async fn tell(&mut self, settings: Settings) -> Result<(), String> {
+        self.settings = settings.clone();
+        let sent = self.commands.send(Command::Reload(Box::new(settings))).await;
+        sent.map_err(|_| "the daemon is ending".to_owned())
     }
 
     /// Makes sure that no other daemon of this host serves what is new. The locks of what is on its way out stay until the next

@@ -5,7 +5,7 @@
 //!
 //! Root is needed. `PGVRRP_FULL=1` repeats what can be repeated as often as the requirements say, `PGVRRP_BINARY` names
 //! another daemon than the one built with the tests, `PGVRRP_KEEP_RECORDINGS` a directory that keeps the recordings.
-//! `cargo xtask package-test` names the packages that one of them installs.
+//! `cargo xtask package-test` names the packages that some of them install.
 #![allow(clippy::disallowed_methods, reason = "a test bench reads the environment and any clock")]
 
 mod address;

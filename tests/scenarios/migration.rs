@@ -21,20 +21,23 @@ const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const SESSIONS: usize = 5;
 
 /// Asks Patroni as many such scripts do, with what every host has.
-fn write_check(lab: &Lab, node: Node) -> Result<PathBuf> {
-    let path = lab.dir().join(node.name()).join("chk_patroni.sh");
-    let script = format!(
+pub(crate) fn check_script(node: Node) -> String {
+    format!(
         "#!/bin/bash\nexec 3<>/dev/tcp/{}/8008 || exit 1\nprintf 'GET /primary HTTP/1.0\\r\\n\\r\\n' >&3\nread -r -t 2 answer <&3\n[[ \
          $answer == *' 200 '* ]]\n",
         node.ip()
-    );
-    fs::write(&path, script)?;
+    )
+}
+
+fn write_check(lab: &Lab, node: Node) -> Result<PathBuf> {
+    let path = lab.dir().join(node.name()).join("chk_patroni.sh");
+    fs::write(&path, check_script(node))?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
     Ok(path)
 }
 
 /// The configuration that is found everywhere.
-fn keepalived_conf(version: u8, node: Node, check: &Path) -> String {
+pub(crate) fn keepalived_conf(version: u8, node: Node, check: &Path) -> String {
     format!(
         "global_defs {{
     router_id {node}

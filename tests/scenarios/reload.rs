@@ -7,7 +7,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use lab::daemon::Launch;
+use lab::daemon::{Daemon, Launch};
 use lab::{Node, Options, Time};
 use nix::sys::signal::Signal;
 
@@ -90,7 +90,7 @@ fn addresses_and_vips_come_and_go_beside_living_clients() {
         wait_address(stage, "10.0.20.157", false)?;
         ensure_told(client)?;
         stage.lab.wait_until("the second VIP to be forgotten", Duration::from_secs(3), || {
-            let status = stage.daemon(Node::Db1, lab::daemon::Daemon::status)?;
+            let status = stage.daemon(Node::Db1, Daemon::status)?;
             Ok(status["vips"].as_array().is_some_and(|vips| vips.len() == 1))
         })?;
         stage.calm(Duration::from_secs(2))?;
@@ -102,22 +102,34 @@ fn addresses_and_vips_come_and_go_beside_living_clients() {
     });
 }
 
+/// Or waits until none is shown, in status and metrics.
+fn wait_refusal_shown(stage: &Stage<'_>, shown: bool) -> Result<()> {
+    stage.lab.wait_until("the refusal to be shown, or gone", Duration::from_secs(2), || {
+        let status = stage.daemon(Node::Db1, Daemon::status)?;
+        let told = status["config"]["refusal"].as_str().is_some_and(|why| why.contains("virtual_router"));
+        let metric = stage.daemon(Node::Db1, |daemon| daemon.metric("pgvrrp_config_last_reload_successful"))?;
+        Ok(told == shown && metric == Some(if shown { 0.0 } else { 1.0 }))
+    })
+}
+
 #[test]
 fn what_cannot_be_taken_changes_nothing_and_says_why() {
     play(Options::default(), |stage| {
         let (before, holding) = (Time::now(), stage.last_holding(Node::Db1)?);
         let good = Launch::reference(stage.lab, Node::Db1).config.render();
-        let output = reload(stage, Node::Db1, &good.replace("virtual_router_id", "virtual_router"))?;
+        let wrong = good.replace("virtual_router_id", "virtual_router");
+        let output = reload(stage, Node::Db1, &wrong)?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.code() == Some(78) && said.contains("goes on with the former"), "{said}");
-        // The same by a signal: the daemon reads it itself.
-        stage.daemon(Node::Db1, |daemon| daemon.process().signal(Signal::SIGHUP))?;
-        stage.lab.wait_until("the refusal to be shown", Duration::from_secs(2), || {
-            let status = stage.daemon(Node::Db1, lab::daemon::Daemon::status)?;
-            Ok(status["config"]["refusal"].as_str().is_some_and(|why| why.contains("virtual_router")))
+        wait_refusal_shown(stage, true)?;
+        reload(stage, Node::Db1, &good)?;
+        wait_refusal_shown(stage, false)?;
+        // The same by a signal.
+        stage.daemon(Node::Db1, |daemon| {
+            fs::write(daemon.config_path(), &wrong)?;
+            daemon.process().signal(Signal::SIGHUP)
         })?;
-        let metric = stage.daemon(Node::Db1, |daemon| daemon.metric("pgvrrp_config_last_reload_successful"))?;
-        ensure!(metric == Some(0.0), "{metric:?}");
+        wait_refusal_shown(stage, true)?;
         let refused = |text: &str, code: i32, words: &[&str]| {
             let output = reload(stage, Node::Db1, text)?;
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -162,7 +174,7 @@ fn whom_it_asks_and_where_it_listens_change_beside_living_clients() {
             .lab
             .wait_until("HTTP to be at the other port", Duration::from_secs(3), || Ok(port(9156)? && !port(9155)?))?;
         stage.calm(Duration::from_secs(5))?;
-        let status = stage.daemon(Node::Db1, lab::daemon::Daemon::status)?;
+        let status = stage.daemon(Node::Db1, Daemon::status)?;
         for source in ["etcd", "postgres"] {
             ensure!(status[source]["age"].as_f64().is_some_and(|age| age < 3.0), "{}", status[source]);
         }

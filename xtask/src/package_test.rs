@@ -8,8 +8,8 @@ use lab::prerequisites;
 use crate::dist;
 use crate::workspace::{self, cargo};
 
-/// They differ in nothing but their version.
-const VERSIONS: [&str; 2] = ["0~test1-1", "0~test2-1"];
+/// They differ in nothing but their version, by which README.md names the files.
+const VERSIONS: [&str; 2] = ["0.1.0-1", "0.2.0-1"];
 
 /// Fetches what is missing, builds two packages, and plays the scenarios of tests/scenarios/package.rs with them.
 pub(crate) fn run() -> Result<()> {

@@ -4,9 +4,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use lab::{Time, prerequisites};
+use lab::{Machine, Time, prerequisites};
 
 use crate::older;
+use crate::package_test;
 use crate::simulate;
 use crate::workspace::{self, LAB_PACKAGE, ROOT_PACKAGE, cargo};
 
@@ -53,6 +54,10 @@ pub(crate) fn run(full: bool) -> Result<()> {
         scenarios.env(FULL, "1");
     }
     summary.step("scenarios in network namespaces", || run_shown(&mut scenarios))?;
+    match Machine::obstacle() {
+        None => summary.step("the Debian package on a booted Debian", package_test::run)?,
+        Some(why) => println!("no Debian can be booted here, so the package is not tried: {why}"),
+    }
     summary.print();
     Ok(())
 }

@@ -27,6 +27,16 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// Why no machine can be booted here, if that is so: it needs a branch of the control groups of version 2 to itself.
+    #[must_use]
+    pub fn obstacle() -> Option<String> {
+        let tried = groups().and_then(|groups| {
+            let branch = groups.join(format!("{PREFIX}{}-tried", std::process::id()));
+            fs::create_dir(&branch).and_then(|()| fs::remove_dir(&branch)).context("no control group can be made")
+        });
+        tried.err().map(|error| format!("{error:#}"))
+    }
+
     /// Boots what is in the directory `debian`, on the network of `node`, and waits until systemd has started everything.
     ///
     /// # Errors

@@ -16,6 +16,9 @@ fi
 
 root=$2/root
 mount -t overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" machine "$root"
+# debootstrap has taken over the host's name, which nobody resolves here.
+echo machine > "$root/etc/hostname"
+echo 127.0.0.1 localhost machine > "$root/etc/hosts"
 mount -t proc machine "$root/proc"
 # The host's kernel is not the machine's to configure.
 mount --bind "$root/proc/sys" "$root/proc/sys"
@@ -37,5 +40,4 @@ cd "$root"
 pivot_root . old
 umount -l /old
 rmdir /old
-hostname machine
 exec env -i container=pgvrrp-lab PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd

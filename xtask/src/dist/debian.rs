@@ -71,7 +71,9 @@ fn cargo_deb() -> Result<Command> {
     let tools = workspace::root().join("target/tools");
     let program = tools.join("bin/cargo-deb");
     if !program.exists() {
-        let args = ["install", "cargo-deb", "--locked", "--version", CARGO_DEB, "--root"];
+        // It is used a few times: that it is built sooner counts for more than that it is fast.
+        let features = ["--debug", "--no-default-features", "--features", "lzma"];
+        let args = [&["install", "cargo-deb", "--locked", "--version", CARGO_DEB], &features[..], &["--root"]].concat();
         workspace::run(cargo(args).arg(&tools).arg("--target-dir").arg(tools.join("build")))?;
     }
     Ok(Command::new(program))

@@ -48,6 +48,9 @@ fn alone() -> Result<Flock<File>> {
     Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| e).context("cannot lock")
 }
 
+/// What such a system has beside what every Debian has: systemd as process 1, and what pgvrrp's documents take for granted.
+const ON_A_MACHINE: [&str; 5] = ["systemd", "systemd-sysv", "man-db", "sudo", "keepalived"];
+
 /// A Debian, or Ubuntu, of this machine's release with systemd in a directory, to be booted ([`crate::Machine`]). Made of its
 /// packages by debootstrap if it is not there yet.
 ///
@@ -57,7 +60,8 @@ pub fn debian(progress: &mut dyn FnMut(&str)) -> Result<PathBuf> {
     require_root()?;
     let _locked = alone()?;
     let made = home()?.join("debian");
-    if made.exists() {
+    let has = |package: &&str| made.join(format!("var/lib/dpkg/info/{package}.list")).exists();
+    if ON_A_MACHINE.iter().all(has) {
         return Ok(made);
     }
     if !on_path("debootstrap") {
@@ -69,11 +73,12 @@ pub fn debian(progress: &mut dyn FnMut(&str)) -> Result<PathBuf> {
     let release = release.context("/etc/os-release names no release")?;
     progress(&format!("making a {release} with systemd in {}", made.display()));
     let unfinished = made.with_extension("unfinished");
-    if unfinished.exists() {
-        fs::remove_dir_all(&unfinished)?;
+    for former in [&unfinished, &made].into_iter().filter(|dir| dir.exists()) {
+        fs::remove_dir_all(former)?;
     }
+    let include = format!("--include={}", ON_A_MACHINE.join(","));
     let mut debootstrap = Command::new("debootstrap");
-    debootstrap.args(["--variant=minbase", "--include=systemd,systemd-sysv", release]).arg(&unfinished);
+    debootstrap.args(["--variant=minbase", &include, release]).arg(&unfinished);
     run(&mut debootstrap)?;
     fs::rename(&unfinished, &made)?;
     Ok(made)
