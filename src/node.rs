@@ -43,9 +43,9 @@ use kernel_view::KernelView;
 pub use kernel_view::is_link_local;
 pub use lock::Identity;
 use reload::Reloads;
-pub use settings::{Family, Follows, InterfaceId, Rules, Settings, VipSettings};
+pub use settings::{Family, Follows, InterfaceId, Rules, Settings, VipSettings, lock_address};
 use status::PhaseLabel;
-use vip::{RENEW, Surroundings, Vip};
+use vip::{ADOPT, RENEW, Surroundings, Vip};
 
 /// How often PostgreSQL is asked: when nothing is waited for, while armed, and while armed for long.
 const CALM: Duration = Duration::from_secs(1);
@@ -217,8 +217,8 @@ impl Node {
     }
 
     /// For each VIP where it is in its life, and why. What [`Node::status`] says at length.
-    pub fn gates(&self) -> impl Iterator<Item = (PhaseLabel, &Reason)> {
-        self.vips.iter().map(|vip| (vip.phase_label(&self.kernel), &vip.reason))
+    pub fn gates(&self) -> impl Iterator<Item = (VipId, PhaseLabel, &Reason)> {
+        self.vips.iter().map(|vip| (vip.id, vip.phase_label(&self.kernel), &vip.reason))
     }
 
     fn give_up_handover(&mut self, now: Instant, out: &mut Vec<Output>) {
@@ -557,6 +557,14 @@ impl Node {
             kernel: &self.kernel,
             stopping: self.stopping,
             handing_over: self.handing_over.is_some(),
+            leftover_until: self.leftover_until(now),
         }
+    }
+
+    /// Until then an address may be here that a predecessor bound by right of a lock, and that the configuration does not name
+    /// any more. Nobody removes it; its lifetime ends it.
+    fn leftover_until(&self, now: Instant) -> Option<Instant> {
+        let until = self.started + ADOPT;
+        (now < until && self.kernel.has_leftover() && stands(Guard::Leftover)).then_some(until)
     }
 }

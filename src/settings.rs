@@ -11,7 +11,7 @@ use crate::clients;
 use crate::evidence::etcd::keys::Keys;
 use crate::evidence::{etcd, postgres};
 use crate::gate::policy;
-use crate::node::{self, Family, Identity, InterfaceId, Rules, Settings, VipSettings};
+use crate::node::{self, Family, Identity, InterfaceId, Rules, Settings, VipSettings, lock_address};
 use crate::virtual_mac;
 
 /// What the node serves, as whom, and by which rules.
@@ -23,32 +23,11 @@ pub(crate) fn node_settings(config: &Config, me: Identity, drained: &BTreeSet<St
     Settings { me, interfaces, policy: policy(config), vips }
 }
 
-/// The same from another configuration of a daemon that runs already: what is still there keeps its number. A VIP is the same
-/// one if it has the same name, is the same virtual router in the same place, and has the same lock.
+/// The same from another configuration of a daemon that runs already.
 pub(crate) fn reloaded(known: &Settings, config: &Config, drained: &BTreeSet<String>) -> Settings {
     let mut interfaces = known.interfaces.clone();
     let wanted = all_vip_settings(config, &mut interfaces, drained);
-    let mut vips: Vec<_> = known.vips.iter().map(|vip| VipSettings { retired: true, ..vip.clone() }).collect();
-    let has = |address| wanted.iter().any(|vip: &VipSettings| vip.has(address));
-    for new in &wanted {
-        let same = known.vips.iter().position(|old| !old.retired && is_same(old, new));
-        match same.and_then(|same| vips.get_mut(same)) {
-            Some(vip) => {
-                // What another VIP has now is that one's to bind or to remove.
-                let former = vip.present_and_former().filter(|net| !has(net.addr())).copied().collect();
-                *vip = VipSettings { former, ..new.clone() };
-            }
-            None => vips.push(new.clone()),
-        }
-    }
-    Settings { me: known.me.clone(), interfaces, policy: policy(config), vips }
-}
-
-fn is_same(old: &VipSettings, new: &VipSettings) -> bool {
-    let place = |vip: &VipSettings| (vip.name.clone(), vip.virtual_router_id, vip.interface, vip.virtual_mac);
-    let primary = |vip: &VipSettings| vip.follows == node::Follows::Primary;
-    let lock = |vip: &VipSettings| lock_address(&vip.addresses);
-    place(old) == place(new) && primary(old) == primary(new) && (!primary(new) || lock(old) == lock(new))
+    known.reloaded(interfaces, policy(config), wanted)
 }
 
 fn policy(config: &Config) -> policy::Policy {
@@ -168,12 +147,6 @@ fn keys(node: &str, cluster: &Cluster, locks: impl Iterator<Item = Option<IpAddr
     let locks: Vec<_> = locks.map(|lock| lock.filter(|_| cluster.fence == Fence::Lock)).collect();
     let patroni = &cluster.patroni;
     Keys::new(&patroni.namespace, &patroni.scope, patroni.group, node, &locks)
-}
-
-/// By which of its addresses a VIP's lock is called: the smallest one, so that the order in which nodes list them is all
-/// the same.
-fn lock_address(addresses: &[IpNet]) -> Option<IpAddr> {
-    addresses.iter().map(IpNet::addr).min()
 }
 
 /// What the exchange of clients has to know.

@@ -105,6 +105,12 @@ guards! {
     RefreshLimit,
     /// A release while V is put anew waits for the answer.
     LeaveAfterAnswer,
+    /// After a start, no lock is given up while an address may be here that a predecessor left, by another configuration.
+    Leftover,
+    /// An address that is taken out of a VIP belongs to it for as long as it is here.
+    Former,
+    /// A VIP that begins anew waits for what is left of the one in its place.
+    Anew,
     /// An advertisement from this node's own address is no rival's.
     OwnAddress,
     /// An advertisement of another virtual router is not this one's.

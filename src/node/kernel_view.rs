@@ -7,6 +7,13 @@ use ipnet::IpNet;
 
 use super::io::{Address, Link};
 use super::settings::{Family, InterfaceId, VipSettings};
+use crate::gate::deadline::LIFETIME;
+use crate::gate::guard::{Guard, stands};
+
+/// Whether an address has no longer to live than the lifetime that we give.
+pub(super) fn is_short_lived(address: &Address) -> bool {
+    address.lifetime.is_some_and(|left| left <= LIFETIME.get())
+}
 
 /// The interfaces and the addresses, as last told by the kernel.
 #[derive(Debug)]
@@ -146,7 +153,7 @@ impl KernelView {
         let (link, links) = (self.place(vip), self.links(vip));
         let of = move |net: &'a IpNet| self.vips.get(&net.addr()).into_iter().flatten().map(move |place| (place, net));
         let present = vip.addresses.iter().flat_map(of).map(move |(place, net)| (place, belongs(place, net, link)));
-        let former = vip.former.iter().flat_map(of).map(|(place, _)| (place, false));
+        let former = vip.former.iter().filter(|_| stands(Guard::Former)).flat_map(of).map(|(place, _)| (place, false));
         present.chain(former).filter(move |(place, _)| concerns(place, links))
     }
 
@@ -177,6 +184,12 @@ impl KernelView {
     /// Whether an address of the VIP is also where it does not belong.
     pub(super) fn has_strays(&self, vip: &VipSettings) -> bool {
         self.places(vip).any(|(_, belongs)| !belongs)
+    }
+
+    /// Whether an address that no VIP has is here with a lifetime such as ours: a predecessor may have left it, by a
+    /// configuration in which it was a VIP's.
+    pub(super) fn has_leftover(&self) -> bool {
+        self.own.iter().any(is_short_lived)
     }
 
     /// Whether this is an address of the host itself.

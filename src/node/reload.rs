@@ -12,6 +12,7 @@ use super::io::{Level, Notice, Output};
 use super::settings::{Follows, Settings, VipSettings};
 use super::status::ConfigStatus;
 use super::{Node, VipId};
+use crate::gate::guard::{Guard, stands};
 
 /// What became of the configurations.
 #[derive(Debug)]
@@ -95,7 +96,7 @@ impl Node {
     fn is_in_the_way(&self, vip: &VipSettings) -> bool {
         let vips = self.vips.iter().map(|known| &known.settings);
         let elections = self.elections.iter().map(|known| &known.settings);
-        vips.chain(elections).any(|known| {
+        vips.chain(elections).filter(|_| stands(Guard::Anew)).any(|known| {
             let router = (known.interface, known.virtual_router_id) == (vip.interface, vip.virtual_router_id);
             let shares = known.present_and_former().any(|net| vip.has(net.addr()));
             shares || (router && known.retired)

@@ -113,7 +113,38 @@ impl Follows {
     }
 }
 
+impl Settings {
+    /// The same daemon's by another configuration: what is still there keeps its number. `interfaces` are those that are known,
+    /// and what is new after them. A VIP is the same one if it has the same name, is the same virtual router in the same place,
+    /// and has the same lock.
+    #[must_use]
+    pub fn reloaded(&self, interfaces: Vec<String>, policy: Policy, wanted: Vec<VipSettings>) -> Self {
+        let mut vips: Vec<_> = self.vips.iter().map(|vip| VipSettings { retired: true, ..vip.clone() }).collect();
+        let all: Vec<_> = wanted.iter().flat_map(|vip| vip.addresses.iter().map(IpNet::addr)).collect();
+        for new in wanted {
+            let same = self.vips.iter().position(|old| !old.retired && old.is_same(&new));
+            match same.and_then(|same| vips.get_mut(same)) {
+                Some(vip) => {
+                    // What another VIP has now is that one's to bind or to remove.
+                    let former = vip.present_and_former().filter(|net| !all.contains(&net.addr())).copied().collect();
+                    *vip = VipSettings { former, ..new };
+                }
+                None => vips.push(new),
+            }
+        }
+        Self { me: self.me.clone(), interfaces, policy, vips }
+    }
+}
+
 impl VipSettings {
+    /// Whether the other one is this one with other settings.
+    fn is_same(&self, other: &Self) -> bool {
+        let place = |vip: &Self| (vip.name.clone(), vip.virtual_router_id, vip.interface, vip.virtual_mac);
+        let primary = |vip: &Self| vip.follows == Follows::Primary;
+        let lock = !primary(other) || lock_address(&self.addresses) == lock_address(&other.addresses);
+        place(self) == place(other) && primary(self) == primary(other) && lock
+    }
+
     /// The first address: by this the VIP goes where there is room for one only.
     pub fn address(&self) -> IpAddr {
         self.addresses.first().map_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), IpNet::addr)
@@ -151,4 +182,10 @@ impl VipSettings {
         let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
         format!("{}{more}", self.address())
     }
+}
+
+/// By which of its addresses a VIP's lock is called: the smallest one, so that the order in which nodes list them is all the
+/// same. `None` without any.
+pub fn lock_address(addresses: &[IpNet]) -> Option<IpAddr> {
+    addresses.iter().map(IpNet::addr).min()
 }

@@ -68,7 +68,7 @@ const DISPLACE: Duration = Duration::from_millis(100);
 
 /// An address found at start waits this long for the evidence that it may stay; the lifetime that our predecessor gave
 /// it ends by then too.
-const ADOPT: Duration = Duration::from_secs(4);
+pub(super) const ADOPT: Duration = Duration::from_secs(4);
 
 /// While evidence is awaited, nothing is due earlier than this; the evidence itself is an input.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -84,6 +84,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) kernel: &'a KernelView,
     pub(super) stopping: bool,
     pub(super) handing_over: bool,
+    /// Until then no lock is given up: what it fences may be here without being configured any more.
+    pub(super) leftover_until: Option<Instant>,
 }
 
 /// Where the address is in its life.
@@ -542,6 +544,7 @@ impl Vip {
         // Nothing is revoked while the address is here.
         let absent = !around.kernel.is_present(&self.settings) || !stands(Guard::RevokeAbsent);
         let revoke = self.lock.deadline().filter(|_| absent);
+        let revoke = revoke.map(|at| around.leftover_until.map_or(at, |until| at.max(until)));
         [phase, leave, revoke, self.router.deadline(), self.newcomers.deadline()].into_iter().flatten().min()
     }
 }

@@ -1,11 +1,12 @@
 //! The daemon begins, with or without something left by the one before.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use vrrp::time::Instant;
 
 use super::world::{ETH0, VIP, World, link, lock_of, me, settings};
-use crate::gate::evidence::{Acquisition, LockKey, Role};
+use crate::gate::evidence::{Acquisition, LockKey, Role, VipId};
 use crate::gate::policy::Policy;
 use crate::node::io::{Address, Input};
 use crate::node::{Identity, Node};
@@ -26,6 +27,55 @@ fn what_the_predecessor_left_goes_on_without_a_flap() {
     assert_eq!(world.count("unbind"), 0);
     let lock = world.lock.clone().unwrap();
     assert!(lock.lease != 5, "a fresh lease: the predecessor's last request may still be on its way");
+}
+
+#[test]
+fn what_is_not_wanted_here_any_more_does_not_wait_for_the_lock() {
+    for retires in [true, false] {
+        let vip = Address { link: ETH0, address: VIP.into(), prefix_len: 32, lifetime: Some(3), tentative: false };
+        let what = ("db1", Role::Primary);
+        let mut world = World::before(Policy::default(), what, vec![vip], Some(lock_of(&me(), 5)));
+        world.withhold_acquisitions = true;
+        world.begin();
+        world.run(SECOND / 10);
+        assert!(world.is_bound() && world.vip().reason == "acquiring", "{}", world.why());
+        let mut next = settings(Policy::default());
+        next.vips[0].retired = retires;
+        world.give(if retires { Input::Reload(Box::new(next)) } else { Input::Drain { vip: VipId(0), drained: true } });
+        assert!(!world.is_bound(), "{}", world.why());
+    }
+}
+
+/// Another of the VIP's addresses, which is not configured any more, where this node has no right to hold anything.
+fn restarted_with_less(left: u32) -> World {
+    let address = IpAddr::from([10, 0, 20, 156]);
+    let former = Address { link: ETH0, address, prefix_len: 32, lifetime: Some(left), tentative: false };
+    World::with(Policy::default(), ("db1", Role::Down), vec![former], Some(lock_of(&me(), 5)))
+}
+
+/// P1: the next holder may still have it.
+#[test]
+fn the_lock_outlives_what_the_predecessor_left_by_another_configuration() {
+    let mut world = restarted_with_less(3);
+    world.run(2 * SECOND);
+    assert!(world.lock.is_some(), "{}", world.why());
+    assert_eq!(world.count("unbind"), 0, "by the configuration it is nobody's, and its lifetime ends it");
+    let gone = *world.addresses.iter().find(|address| address.lifetime.is_some()).unwrap();
+    world.addresses.retain(|address| *address != gone);
+    world.give(Input::AddressRemoved(gone));
+    world.run(SECOND / 10);
+    assert_eq!(world.lock, None);
+}
+
+/// A lease of DHCP's may end just then, and be renewed.
+#[test]
+fn whoever_has_a_short_lifetime_for_long_is_not_waited_for() {
+    let mut world = restarted_with_less(3);
+    world.run(4 * SECOND + SECOND / 10);
+    assert_eq!(world.lock, None);
+    let mut other = restarted_with_less(4);
+    other.run(SECOND / 10);
+    assert_eq!(other.lock, None, "none of ours lives for so long");
 }
 
 #[test]

@@ -36,7 +36,10 @@ impl Vip {
         }
         // An adopted address may still be here when the outcome of putting V anew turns out to be unknown.
         let absent = !around.kernel.is_present(&self.settings) || !stands(Guard::RevokeAbsent);
-        if absent && let Some(request) = self.lock.due(around.evidence.now, self.id) {
+        if absent
+            && around.leftover_until.is_none()
+            && let Some(request) = self.lock.due(around.evidence.now, self.id)
+        {
             out.push(Output::Etcd(request));
         }
         self.advertise(around, out);

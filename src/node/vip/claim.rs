@@ -6,6 +6,7 @@ use crate::gate::guard::{Guard, stands};
 use crate::gate::policy::{Fence, Paused};
 use crate::gate::reason::Reason;
 use crate::gate::verdict::{Verdict, eligible, verdict};
+use crate::node::kernel_view::is_short_lived;
 use crate::node::lock::{Lock, holder_name};
 use crate::node::vip::Surroundings;
 
@@ -90,8 +91,7 @@ impl Vip {
     /// the lifetime it gave it still running, and only while nothing has said no.
     pub(super) fn may_stay(&self, around: &Surroundings<'_>, claim: &Claim) -> bool {
         let mut places = around.kernel.places(&self.settings);
-        let ours = places.all(|(place, _)| place.lifetime.is_some_and(|left| left <= 3))
-            && !around.kernel.has_strays(&self.settings);
+        let ours = places.all(|(place, _)| is_short_lived(place)) && !around.kernel.has_strays(&self.settings);
         let deserved = match claim {
             Claim::Take(_, Expect::Mine(_)) | Claim::Hold | Claim::Open(_) => true,
             Claim::Take(_, Expect::Absent) | Claim::GiveUp(_) => false,
@@ -112,7 +112,8 @@ impl Vip {
         });
         // Whatever etcd will say, on a server that is no primary the address has no business.
         let refuted = around.evidence.postgres.is_some_and(|report| matches!(report.role, Role::Standby | Role::Down));
-        let right = (deserved && lock && led && !refuted) || !stands(Guard::Adoption);
+        let wanted = !self.settings.retired && !self.drained;
+        let right = (deserved && wanted && lock && led && !refuted) || !stands(Guard::Adoption);
         ours && right && self.adopt_until.is_some_and(|until| around.evidence.now < until)
     }
 
