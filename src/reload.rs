@@ -23,9 +23,10 @@ use crate::drained;
 use crate::evidence::etcd::keys::Keys;
 use crate::evidence::{etcd, postgres};
 use crate::failure::Failure;
+use crate::gate::policy::Fence;
 use crate::hooks;
 use crate::node::status::Status;
-use crate::node::{Settings, VipSettings};
+use crate::node::{Follows, Settings, VipSettings, lock_address};
 use crate::observe::logging;
 use crate::reactor::Command;
 use crate::requirements;
@@ -123,7 +124,7 @@ impl Reloader {
         let drained = drained.map_err(|error| format!("{}: {error}", drained::path(&config.runtime_dir).display()))?;
         let settings = reloaded(&self.settings, &config, &drained);
         let what = changes(&self.settings, &settings) + policy_change(&self.settings, &settings);
-        let what = what + other_changes(&self.config, &config).as_str();
+        let what = what + other_changes(&self.config, &config).as_str() + &other_locks(&self.settings, &settings);
         if what.is_empty() {
             // The node is told even so: what it refused before is not what the file has any more.
             self.tell(settings).await?;
@@ -219,6 +220,26 @@ fn changes(old: &Settings, new: &Settings) -> String {
     let was_there = |vip: &VipSettings| old.vips.iter().any(|old| !old.retired && old.name == vip.name);
     lines.extend(added.iter().filter(|vip| !was_there(vip)).map(|vip| format!("{}: added\n", vip.name)));
     lines.concat()
+}
+
+/// The addresses that another lock fences from now on: nodes that still have the former one are not kept away by it.
+fn other_locks(old: &Settings, new: &Settings) -> String {
+    let fences = |settings: &Settings| -> Vec<(IpAddr, Option<IpAddr>)> {
+        let vips = settings.vips.iter().filter(|vip| !vip.retired && vip.follows == Follows::Primary);
+        vips.flat_map(|vip| vip.addresses.iter().map(|net| (net.addr(), lock_address(&vip.addresses)))).collect()
+    };
+    if new.policy.fence == Fence::LeaderKey {
+        return String::new();
+    }
+    let old = fences(old);
+    let differs = |(address, lock): &(IpAddr, Option<IpAddr>)| old.iter().any(|(a, l)| a == address && l != lock);
+    let line = |(address, _)| {
+        format!(
+            "{address}: has another lock now, which keeps no node away that still has the former one: change an address's \
+             lock by taking it out on every node first\n"
+        )
+    };
+    fences(new).into_iter().filter(differs).map(line).collect()
 }
 
 /// As the configuration has it: neither what was there before nor what is kept away by hand is in that.
@@ -322,6 +343,23 @@ mod tests {
         let (what, new) = from(&old, &config(&[BASE, &lower]));
         assert_eq!(what, "odoo: leaves, and begins anew elsewhere\n");
         assert_eq!(new.vips.iter().map(|vip| vip.retired).collect::<Vec<_>>(), [true, false]);
+    }
+
+    #[test]
+    fn addresses_whose_lock_is_another_are_named() {
+        let old = started(&config(&[BASE, FIRST]));
+        let named = |parts: &[&str]| {
+            let lines = other_locks(&old, &from(&old, &config(parts)).1);
+            lines.lines().map(|line| line.split(':').next().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let second = PLAIN.replace("10.0.20.200", "10.0.20.156").replace("none", "primary");
+        let alone = FIRST.replace(", \"10.0.20.156\"", "");
+        assert_eq!(named(&[BASE, &alone, &second]), ["10.0.20.156"]);
+        assert_eq!(named(&[BASE, &FIRST.replace("10.0.20.156", "10.0.20.154")]), ["10.0.20.155"]);
+        assert_eq!(named(&[BASE, &FIRST.replace("10.0.20.156", "10.0.20.157")]), [""; 0], "its lock is the same");
+        assert_eq!(named(&[BASE, &FIRST.replace("router_id = 155", "router_id = 156")]), [""; 0]);
+        let third = PLAIN.replace("none", "primary");
+        assert_eq!(named(&[BASE, FIRST, &third]), [""; 0], "new here, it has no former one");
     }
 
     #[test]
