@@ -1,12 +1,15 @@
 //! The asker of etcd, as `src/evidence/etcd` does it: one endpoint after the other, each request with a deadline.
 
+use std::net::IpAddr;
+
 use pgvrrp::gate::evidence::{
     Acquisition, EtcdReport, EtcdRequest, Expect, Kept, LeaseId, LockValue, Observation, Remaining, VipId,
 };
 use vrrp::time::Instant;
 
 use super::clock::{MS, Nanos, S};
-use super::etcd::{Answer, Ask};
+use super::etcd::{Answer, Ask, Keys};
+use super::kernel::VIP;
 use super::sabotage::{Model, removed};
 use super::world::World;
 
@@ -15,6 +18,16 @@ const LIMIT: Nanos = S;
 
 /// How long an etcd member lets a request wait for a leader.
 const PATIENCE: Nanos = 7 * S;
+
+/// A round under way.
+struct Round {
+    h: usize,
+    life: u64,
+    keep_alive: Vec<(VipId, LeaseId)>,
+    keys: Keys,
+    /// Endpoints that have not been asked yet.
+    left: Vec<usize>,
+}
 
 pub(crate) type Then = Box<dyn FnOnce(&mut World, Option<Answer>)>;
 
@@ -25,12 +38,17 @@ impl World {
         match request {
             EtcdRequest::Round { keep_alive, leader_lease } => {
                 let left = self.hosts[h].endpoints(self.plan.members);
+                // Those that were known when it began: a reload does not change what is under way.
+                let keys = self.hosts[h].keys.clone();
                 match leader_lease {
-                    Some(lease) => self.round_by_leader_key(h, life, lease, left),
-                    None => self.round(h, life, keep_alive, left),
+                    Some(lease) => self.round_by_leader_key(h, life, lease, keys, left),
+                    None => self.round(Round { h, life, keep_alive, keys, left }),
                 }
             }
-            EtcdRequest::Acquire { vip, value, ttl, expect } => self.acquire(h, life, vip, value, ttl, expect),
+            EtcdRequest::Acquire { vip, value, ttl, expect } => {
+                let lock = self.hosts[h].keys.get(vip.0).copied().unwrap_or_else(|| VIP.into());
+                self.acquire(h, life, (vip, lock), value, ttl, expect);
+            }
             EtcdRequest::Revoke { vip, lease } => {
                 let left = self.hosts[h].endpoints(self.plan.members);
                 self.revoke(h, life, vip, lease, left);
@@ -38,38 +56,48 @@ impl World {
         }
     }
 
-    fn round(&mut self, h: usize, life: u64, keep_alive: Vec<(VipId, LeaseId)>, mut left: Vec<usize>) {
-        let Some(part) = left.pop() else {
+    fn round(&mut self, mut round: Round) {
+        let (h, life) = (round.h, round.life);
+        let Some(part) = round.left.pop() else {
             let observation = Err("no endpoint answers".to_owned());
             return self.report_etcd(h, life, EtcdReport::Round { kept: Vec::new(), observation });
         };
         self.hosts[h].preferred = part;
+        if let (true, Some(&keep)) = (removed(Model::ReadAfterKeepalive), round.keep_alive.first()) {
+            self.hosts[h].kept_at = self.now;
+            return self.read_first(part, keep, round);
+        }
+        self.keep_next(part, Vec::new(), round);
+    }
+
+    /// One lease after the other, and then the read.
+    fn keep_next(&mut self, part: usize, mut kept: Vec<Kept>, round: Round) {
+        let (h, life) = (round.h, round.life);
         let asked = self.local(h);
-        let Some(&(vip, lease)) = keep_alive.first() else {
-            return self.read(h, life, part, Vec::new(), keep_alive, left);
+        let Some(&(vip, lease)) = round.keep_alive.get(kept.len()) else {
+            return self.read(part, kept, round);
         };
         self.hosts[h].kept_at = self.now;
-        if removed(Model::ReadAfterKeepalive) {
-            return self.read_first(h, life, part, (vip, lease), left);
-        }
         if removed(Model::OneKeepalive)
             && let Some((_, ttl)) = self.hosts[h].late_answers.pop_front().filter(|(of, _)| *of == lease)
         {
             // The stream of the former question hands its answer to this one.
             self.call(h, life, part, Ask::Keep(lease), Box::new(|_, _| {}));
-            return self.read(h, life, part, vec![Kept { vip, lease, asked, ttl }], keep_alive, left);
+            kept.push(Kept { vip, lease, asked, ttl });
+            return self.keep_next(part, kept, round);
         }
         let then = move |w: &mut Self, answer: Option<Answer>| match answer {
             Some(Answer::Kept(ttl)) => {
-                w.read(h, life, part, vec![Kept { vip, lease, asked, ttl }], keep_alive, left);
+                kept.push(Kept { vip, lease, asked, ttl });
+                w.keep_next(part, kept, round);
             }
-            _ => w.round(h, life, keep_alive, left),
+            _ => w.round(round),
         };
         self.call(h, life, part, Ask::Keep(lease), Box::new(then));
     }
 
     /// What is left of K's lease, and then the read.
-    fn round_by_leader_key(&mut self, h: usize, life: u64, lease: LeaseId, mut left: Vec<usize>) {
+    fn round_by_leader_key(&mut self, h: usize, life: u64, lease: LeaseId, keys: Keys, mut left: Vec<usize>) {
         let Some(part) = left.pop() else {
             let observation = Err("no endpoint answers".to_owned());
             return self.report_etcd(h, life, EtcdReport::Round { kept: Vec::new(), observation });
@@ -81,6 +109,7 @@ impl World {
                 let remaining = ttl.map(|ttl| Remaining { asked, ttl });
                 let name = w.hosts[h].name.clone();
                 let asked = w.local(h);
+                let read = Ask::Read(name, keys.clone());
                 let then = move |w: &mut Self, answer: Option<Answer>| match answer {
                     Some(Answer::Read(mut observation)) => {
                         observation.asked = asked;
@@ -91,35 +120,28 @@ impl World {
                         let observation = Ok(observation);
                         w.report_etcd(h, life, EtcdReport::Round { kept: Vec::new(), observation });
                     }
-                    _ => w.round_by_leader_key(h, life, lease, left),
+                    _ => w.round_by_leader_key(h, life, lease, keys, left),
                 };
-                w.call(h, life, part, Ask::Read(name), Box::new(then));
+                w.call(h, life, part, read, Box::new(then));
             }
-            _ => w.round_by_leader_key(h, life, lease, left),
+            _ => w.round_by_leader_key(h, life, lease, keys, left),
         };
         self.call(h, life, part, Ask::Left(lease), Box::new(then));
     }
 
-    fn read(
-        &mut self,
-        h: usize,
-        life: u64,
-        part: usize,
-        kept: Vec<Kept>,
-        keep_alive: Vec<(VipId, LeaseId)>,
-        left: Vec<usize>,
-    ) {
+    fn read(&mut self, part: usize, kept: Vec<Kept>, round: Round) {
+        let (h, life) = (round.h, round.life);
         let asked = self.local(h);
-        let name = self.hosts[h].name.clone();
+        let read = Ask::Read(self.hosts[h].name.clone(), round.keys.clone());
         let then = move |w: &mut Self, answer: Option<Answer>| match answer {
             Some(Answer::Read(mut observation)) => {
                 observation.asked = asked;
                 w.resolve(h, &mut observation);
                 w.report_etcd(h, life, EtcdReport::Round { kept, observation: Ok(observation) });
             }
-            _ => w.round(h, life, keep_alive, left),
+            _ => w.round(round),
         };
-        self.call(h, life, part, Ask::Read(name), Box::new(then));
+        self.call(h, life, part, read, Box::new(then));
     }
 
     /// The asker looks the member's host up.
@@ -130,13 +152,12 @@ impl World {
     }
 
     /// The wrong order, for the sabotage.
-    fn read_first(&mut self, h: usize, life: u64, part: usize, keep: (VipId, LeaseId), left: Vec<usize>) {
-        let name = self.hosts[h].name.clone();
+    fn read_first(&mut self, part: usize, keep: (VipId, LeaseId), round: Round) {
+        let (h, life) = (round.h, round.life);
+        let read = Ask::Read(self.hosts[h].name.clone(), round.keys.clone());
         let asked = self.local(h);
         let then = move |w: &mut Self, answer: Option<Answer>| {
-            let Some(Answer::Read(mut observation)) = answer else {
-                return w.round(h, life, vec![keep], left);
-            };
+            let Some(Answer::Read(mut observation)) = answer else { return w.round(round) };
             observation.asked = asked;
             let (vip, lease) = keep;
             let asked = w.local(h);
@@ -145,20 +166,28 @@ impl World {
                     let kept = vec![Kept { vip, lease, asked, ttl }];
                     w.report_etcd(h, life, EtcdReport::Round { kept, observation: Ok(observation) });
                 }
-                _ => w.round(h, life, vec![keep], left),
+                _ => w.round(round),
             };
             w.call(h, life, part, Ask::Keep(lease), Box::new(then));
         };
-        self.call(h, life, part, Ask::Read(name), Box::new(then));
+        self.call(h, life, part, read, Box::new(then));
     }
 
-    fn acquire(&mut self, h: usize, life: u64, vip: VipId, value: LockValue, ttl: u64, expect: Expect) {
+    fn acquire(
+        &mut self,
+        h: usize,
+        life: u64,
+        (vip, lock): (VipId, IpAddr),
+        value: LockValue,
+        ttl: u64,
+        expect: Expect,
+    ) {
         let part = self.hosts[h].preferred;
         let asked = self.local(h);
         let then = move |w: &mut Self, answer: Option<Answer>| match answer {
             Some(Answer::Granted(lease, granted)) => {
                 let lease = w.reissue(h, lease);
-                w.put(h, life, vip, (part, asked, lease, granted), value, expect);
+                w.put(h, life, (vip, lock), (part, asked, lease, granted), value, expect);
             }
             _ => {
                 w.next_endpoint(h);
@@ -186,7 +215,7 @@ impl World {
         &mut self,
         h: usize,
         life: u64,
-        vip: VipId,
+        (vip, lock): (VipId, IpAddr),
         (part, asked, lease, ttl): (usize, Instant, LeaseId, i64),
         value: LockValue,
         expect: Expect,
@@ -202,7 +231,7 @@ impl World {
             };
             w.report_etcd(h, life, EtcdReport::Acquire { vip, outcome });
         };
-        self.call(h, life, part, Ask::Put { value, expect, lease }, Box::new(then));
+        self.call(h, life, part, Ask::Put { lock, value, expect, lease }, Box::new(then));
     }
 
     fn revoke(&mut self, h: usize, life: u64, vip: VipId, lease: LeaseId, mut left: Vec<usize>) {
@@ -222,9 +251,9 @@ impl World {
         if self.hosts[h].life != life || !removed(Model::KeepaliveIsOutput) {
             return;
         }
-        if let Some(lease) = self.etcd.state.lock.as_ref().map(|lock| lock.lease)
-            && self.lock_is_of(h)
-        {
+        let own = self.etcd.state.locks.iter().filter(|(address, _)| self.lock_is_of(h, **address));
+        let leases: Vec<_> = own.map(|(_, lock)| lock.lease).collect();
+        for lease in leases {
             let part = self.hosts[h].preferred;
             self.call(h, life, part, Ask::Keep(lease), Box::new(|_, _| {}));
         }
@@ -258,7 +287,7 @@ impl World {
             }
             return;
         };
-        if !matches!(ask, Ask::Read(_)) {
+        if !matches!(ask, Ask::Read(..)) {
             self.say(&format!("etcd{part}"), || format!("db{} {ask:?} -> {answer:?}", h + 1));
         }
         self.check_put(h, &ask, &answer);

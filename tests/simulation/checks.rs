@@ -1,20 +1,25 @@
 //! The promises, looked at in every step.
 
-use pgvrrp::gate::evidence::{Acquisition, EtcdReport, EtcdRequest, LockHolder, Observation};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use pgvrrp::gate::evidence::{Acquisition, EtcdReport, EtcdRequest, LockHolder, Observation, VipId};
 use pgvrrp::gate::policy::{Fence, Paused, PostgresDown};
 use pgvrrp::gate::reason::Reason;
-use pgvrrp::node::Node;
 use pgvrrp::node::io::{Input, Output};
+use pgvrrp::node::{Node, VipSettings, lock_address};
 
 use super::clock::{MS, Nanos, S};
 use super::etcd::{Answer, Ask};
 use super::failsafe::VOUCHED;
+use super::kernel::{Bound, VIP};
 use super::postgres::State;
-use super::world::{Host, World};
+use super::process::Gate;
+use super::world::{Host, Served, World};
 
 /// How long a bound address may outlive a PostgreSQL that is primary no more: 100 ms until the asker decides, 100 ms of
 /// drain, 50 ms for resets, on a clock that is 10 % slow.
-const DRAIN: Nanos = 300 * MS;
+pub(crate) const DRAIN: Nanos = 300 * MS;
 
 /// A daemon that does not run has lost the address by then: 3 s, 1 s of the kernel's lateness, on a slow clock; and a second
 /// for which its last call may have been kept waiting.
@@ -32,10 +37,10 @@ pub(crate) struct Reads {
     older: u32,
     /// When it first read anything.
     first: Option<Nanos>,
-    /// The revision that its own last put made: what is older says nothing about it.
-    put: i64,
-    /// When it read that it may not hold, and what idle was then.
-    denied: Option<(Nanos, Nanos)>,
+    /// By lock, the revision that its own last put made: what is older says nothing about it.
+    put: BTreeMap<IpAddr, i64>,
+    /// By lock: when it read that it may not hold, and what idle was then.
+    denied: BTreeMap<IpAddr, (Nanos, Nanos)>,
 }
 
 impl Reads {
@@ -52,6 +57,11 @@ impl Reads {
         (self.last, self.older) = (Some(next), 0);
         if same && newer { Read::Good } else { Read::Rebuilt }
     }
+}
+
+/// What a VIP's lock is called after.
+fn lock_of(vip: &VipSettings) -> IpAddr {
+    lock_address(&vip.addresses).unwrap_or_else(|| VIP.into())
 }
 
 enum Read {
@@ -98,9 +108,9 @@ impl World {
     }
 
     /// Whether what keeps others away is this node's.
-    fn is_fenced(&self, h: usize) -> bool {
+    fn is_fenced(&self, h: usize, lock: IpAddr) -> bool {
         let mine = match self.plan.policy.fence {
-            Fence::Lock => self.lock_is_of(h),
+            Fence::Lock => self.lock_is_of(h, lock),
             Fence::LeaderKey => self.etcd.leads(&self.hosts[h].name),
         };
         mine || self.is_vouched(h)
@@ -132,35 +142,52 @@ impl World {
         self.two_primaries &= self.now < self.two_primaries_at + VOUCHED;
     }
 
-    /// S1, and the fence behind it: V outlives the address.
+    /// S1, and the fence behind it: V outlives the address. Of each address for itself, whatever VIP it belongs to where.
     pub(crate) fn check_holders(&mut self) {
-        let holders: Vec<_> = (0..self.hosts.len()).filter(|&h| self.hosts[h].kernel.holds(self.now)).collect();
+        let now = self.now;
         if self.fence_is_down() {
             return;
         }
-        if let [first, second, ..] = holders[..] {
-            let how = format!("bound here and on db{}", first + 1);
-            return self.fail(second, "S1", &how);
+        let hosts = self.hosts.iter().enumerate();
+        let held: Vec<_> = hosts.flat_map(|(h, host)| host.kernel.held(now).map(move |bound| (h, *bound))).collect();
+        for (nth, (h, bound)) in held.iter().enumerate() {
+            let twice = held.iter().take(nth).find(|(o, other)| o != h && other.address == bound.address);
+            if let Some((first, _)) = twice {
+                let how = format!("{} is bound here and on db{}", bound.address, first + 1);
+                return self.fail(*h, "S1", &how);
+            }
         }
-        if let [h] = holders[..]
-            && !self.was_restored()
-            && !self.is_fenced(h)
-        {
-            self.fail(h, "S1f", "bound, and the fence is not this node's: another could take it");
+        if self.was_restored() {
+            return;
+        }
+        let free = |(h, bound): &&(usize, Bound)| bound.right.is_some_and(|lock| !self.is_fenced(*h, lock));
+        if let Some((h, bound)) = held.iter().find(free) {
+            let how = format!("{} is bound, and the fence is not this node's: another could take it", bound.address);
+            self.fail(*h, "S1f", &how);
+        }
+    }
+
+    /// An address is not bound by one right while it is still here by another.
+    pub(crate) fn check_right(&mut self, h: usize, vip: &VipSettings) {
+        let lock = lock_address(&vip.addresses);
+        let other = self.hosts[h].kernel.held(self.now).find(|bound| vip.has(bound.address) && bound.right != lock);
+        if let Some(bound) = other {
+            let how = format!("{} is bound by {lock:?} while it is here by {:?}", bound.address, bound.right);
+            self.fail(h, "S1f", &how);
         }
     }
 
     /// S5 and S6.
-    pub(crate) fn check_outputs(&mut self, h: usize, outputs: &[Output]) {
-        if outputs.len() > 12 {
+    pub(crate) fn check_outputs(&mut self, h: usize, vips: usize, outputs: &[Output]) {
+        if outputs.len() > 12 * vips.max(1) {
             self.fail(h, "S5", &format!("{} outputs for one input", outputs.len()));
         }
-        let mut removed = false;
+        let mut removed: Vec<VipId> = Vec::new();
         for output in outputs {
             match output {
-                Output::Unbind { .. } => removed = true,
-                Output::Bind { .. } => removed = false,
-                Output::Advertise { priority: 0, .. } if !removed => {
+                Output::Unbind { vip } => removed.push(*vip),
+                Output::Bind { vip, .. } => removed.retain(|gone| gone != vip),
+                Output::Advertise { vip, priority: 0, .. } if !removed.contains(vip) => {
                     self.fail(h, "S6", "the goodbye comes before the address is removed");
                 }
                 _ => {}
@@ -170,8 +197,8 @@ impl World {
 
     pub(crate) fn check_request(&mut self, h: usize, request: &EtcdRequest) {
         if let EtcdRequest::Revoke { lease, .. } = request
-            && self.etcd.state.lock.as_ref().is_some_and(|lock| lock.lease == *lease)
-            && self.hosts[h].kernel.holds(self.now)
+            && let Some((address, _)) = self.etcd.state.locks.iter().find(|(_, lock)| lock.lease == *lease)
+            && self.hosts[h].kernel.holds_by(self.now, *address)
         {
             self.fail(h, "S6", "V's lease is revoked while the address is bound");
         }
@@ -187,40 +214,42 @@ impl World {
     }
 
     /// S3, S6.
-    pub(crate) fn check_advert(&mut self, h: usize, priority: u8, timely: bool) {
+    pub(crate) fn check_advert(&mut self, h: usize, vip: &VipSettings, priority: u8, timely: bool) {
+        let lock = lock_of(vip);
         if priority == 0 {
-            if self.hosts[h].kernel.holds(self.now) {
+            if self.hosts[h].known_held(self.now).any(|bound| bound.right == Some(lock)) {
                 self.fail(h, "S6", "goodbye while the address is bound");
             }
         } else {
-            self.hosts[h].advertised_at = Some(self.now);
+            self.hosts[h].served.entry(lock).or_default().advertised_at = Some(self.now);
             if timely {
-                self.check_claim(h, "advert");
+                self.check_claim(h, vip, "advert");
             }
         }
     }
 
-    pub(crate) fn check_announcement(&mut self, h: usize, timely: bool) {
-        self.hosts[h].announced_at = Some(self.now);
+    pub(crate) fn check_announcement(&mut self, h: usize, vip: &VipSettings, timely: bool) {
+        self.hosts[h].served.entry(lock_of(vip)).or_default().announced_at = Some(self.now);
         if timely {
-            self.check_claim(h, "announcement");
+            self.check_claim(h, vip, "announcement");
         }
     }
 
-    fn check_claim(&mut self, h: usize, what: &str) {
+    fn check_claim(&mut self, h: usize, vip: &VipSettings, what: &str) {
         if self.fence_is_down() {
             return;
         }
         let others = (0..self.hosts.len()).filter(|o| *o != h);
-        if let Some(other) = others.into_iter().find(|&o| self.hosts[o].kernel.holds(self.now)) {
+        let holds = |o: &usize| self.hosts[*o].kernel.held(self.now).any(|bound| vip.has(bound.address));
+        if let Some(other) = others.into_iter().find(holds) {
             return self.fail(h, "S3", &format!("{what} while db{} holds", other + 1));
         }
-        if !self.is_fenced(h) && !self.was_restored() {
+        if !self.is_fenced(h, lock_of(vip)) && !self.was_restored() {
             return self.fail(h, "S3", &format!("{what} without the fence"));
         }
         let kernel = &self.hosts[h].kernel;
         let foreign = kernel.removed_by_others.is_some_and(|at| self.now < at + 5 * S);
-        if kernel.vips().next().is_none() && !foreign && what == "announcement" {
+        if !kernel.vips().any(|bound| vip.has(bound.address)) && !foreign && what == "announcement" {
             self.fail(h, "S3", "announcement of an address that is not bound");
         }
     }
@@ -232,9 +261,11 @@ impl World {
         // The end of a session may go unnoticed for 105 ms, and the daemon hears nothing while it does not run; a call that
         // the kernel keeps waiting is a part of that. Answers of the former session are void.
         let idle = self.idle(h) - host.idle_at_change;
-        let tolerated = 120 * MS + idle.min(UNNOTICED);
+        // One after the other, where there are several VIPs.
+        let vips = host.in_force.vips.iter().filter(|vip| !vip.retired).count().max(1) as u64;
+        let tolerated = 120 * MS + idle.min(UNNOTICED * vips);
         // A renewal that crosses with somebody's removal binds anew; the policy allows the address on a server that is down.
-        let held = pg.state == State::Down && self.plan.policy.postgres_down == PostgresDown::Hold;
+        let held = pg.state == State::Down && host.in_force.policy.postgres_down == PostgresDown::Hold;
         if !pg.is_primary() && !held && self.now > pg.since + tolerated {
             let how =
                 format!("bound anew, and PostgreSQL has been {:?} for {} ms", pg.state, (self.now - pg.since) / MS);
@@ -244,7 +275,8 @@ impl World {
 
     /// What a call bound that came too late is gone by the process's next instruction.
     pub(crate) fn check_late_bind(&mut self, h: usize) {
-        if std::mem::take(&mut self.hosts[h].bound_late) && self.hosts[h].kernel.vips().any(|bound| !bound.foreign) {
+        let late = std::mem::take(&mut self.hosts[h].bound_late);
+        if late.is_some() && self.hosts[h].kernel.vips().any(|bound| !bound.foreign && bound.right == late) {
             self.fail(h, "S2", "bound by a call that came too late, and left so");
         }
     }
@@ -261,7 +293,7 @@ impl World {
         }
         host.slept = None;
         for bound in &mut host.kernel.addresses {
-            if let (Some(ends), false) = (bound.ends, bound.foreign) {
+            if let (Some(ends), false, true) = (bound.ends, bound.foreign, bound.bound_in == host.life) {
                 bound.sound_until = ends + host.clock.span(S);
             }
         }
@@ -272,9 +304,12 @@ impl World {
     }
 
     /// V is lost only when it is.
-    pub(crate) fn check_lost(&mut self, h: usize, node: &Node) {
-        let deleted = node.gates().any(|(_, why)| matches!(why, Reason::LockLost(how) if how == "it was deleted"));
-        if deleted && self.lock_is_of(h) && !self.was_tampered() && !self.was_restored() {
+    pub(crate) fn check_lost(&mut self, h: usize, vip: VipId, node: &Node) {
+        let is_deleted = |why: &Reason| matches!(why, Reason::LockLost(how) if how == "it was deleted");
+        let deleted = node.gates().any(|(id, _, why)| id == vip && is_deleted(why));
+        let lock = self.hosts[h].in_force.vips.get(vip.0).map(lock_of);
+        if deleted && lock.is_some_and(|lock| self.lock_is_of(h, lock)) && !self.was_tampered() && !self.was_restored()
+        {
             self.fail(h, "L", "V was let go of as if it had been deleted, and is still there");
         }
     }
@@ -284,17 +319,25 @@ impl World {
         let now = self.now;
         let Input::Etcd(report) = input else { return };
         match report {
-            EtcdReport::Acquire { outcome: Acquisition::Acquired { mod_revision, .. }, .. } => {
-                self.hosts[h].reads.put = *mod_revision;
+            EtcdReport::Acquire { vip, outcome: Acquisition::Acquired { mod_revision, .. } } => {
+                let lock = self.hosts[h].in_force.vips.get(vip.0).map(lock_of);
+                self.hosts[h].reads.put.extend(lock.map(|lock| (lock, *mod_revision)));
             }
             EtcdReport::Round { observation: Ok(read), .. } => {
-                let told = match self.hosts[h].reads.take(now, read) {
-                    Read::Good => read.revision >= self.hosts[h].reads.put && self.denies(h, read),
-                    Read::Older => false,
-                    Read::Rebuilt => true,
+                let in_force = self.hosts[h].in_force.clone();
+                let locks = || in_force.vips.iter().enumerate().map(|(id, vip)| (id, lock_of(vip)));
+                let denied: Vec<_> = match self.hosts[h].reads.take(now, read) {
+                    Read::Good => {
+                        let put = |lock: &IpAddr| self.hosts[h].reads.put.get(lock).copied().unwrap_or(0);
+                        let said = locks().filter(|(_, lock)| read.revision >= put(lock));
+                        said.filter(|(id, _)| self.denies(h, *id, read)).collect()
+                    }
+                    Read::Older => Vec::new(),
+                    Read::Rebuilt => locks().collect(),
                 };
-                if told && self.hosts[h].reads.denied.is_none() {
-                    self.hosts[h].reads.denied = Some((now, self.idle(h)));
+                let idle = self.idle(h);
+                for (_, lock) in denied {
+                    self.hosts[h].reads.denied.entry(lock).or_insert((now, idle));
                 }
             }
             _ => {}
@@ -302,8 +345,8 @@ impl World {
     }
 
     /// Whether a read says that this node may not hold.
-    fn denies(&self, h: usize, read: &Observation) -> bool {
-        let (host, policy) = (&self.hosts[h], self.plan.policy);
+    fn denies(&self, h: usize, vip: usize, read: &Observation) -> bool {
+        let (host, policy) = (&self.hosts[h], self.hosts[h].in_force.policy);
         let k = match &read.leader {
             Some(leader) => leader.member != host.name,
             None if policy.fence == Fence::LeaderKey => true,
@@ -312,7 +355,9 @@ impl World {
                 !paused && !self.is_vouched(h)
             }
         };
-        let v = read.locks.first().and_then(Option::as_ref).is_some_and(|lock| match &lock.holder {
+        // What was asked before the askers knew of it says nothing of it.
+        let Some(lock) = read.locks.get(vip) else { return false };
+        let v = lock.as_ref().is_some_and(|lock| match &lock.holder {
             LockHolder::Known(value) => self.is_value_of(h, value),
             LockHolder::Unknown(_) => false,
         });
@@ -321,10 +366,17 @@ impl World {
 
     /// What etcd denied is gone at once, as far as the daemon runs and the kernel obeys.
     fn audit_denied(&mut self, h: usize) {
+        for (lock, denied) in self.hosts[h].reads.denied.clone() {
+            self.audit_denied_by(h, lock, denied);
+        }
+    }
+
+    fn audit_denied_by(&mut self, h: usize, lock: IpAddr, (at, idle): (Nanos, Nanos)) {
         let host = &self.hosts[h];
-        let Some((at, idle)) = host.reads.denied else { return };
-        if host.process.is_none() || host.held_since > at || !host.kernel.holds(self.now) {
-            self.hosts[h].reads.denied = None;
+        let since = host.served.get(&lock).map_or(0, |served| served.held_since);
+        let held = host.known_held(self.now).any(|bound| bound.right == Some(lock));
+        if host.process.is_none() || since > at || !held {
+            self.hosts[h].reads.denied.remove(&lock);
             return;
         }
         let ran = (self.now - at) - (self.idle(h) - idle).min(self.now - at);
@@ -342,8 +394,14 @@ impl World {
     }
 
     /// A daemon that holds hears that somebody else claims the address.
-    pub(crate) fn note_claim(&mut self, h: usize, input: &Input, bound: bool) {
-        if matches!(input, Input::Claim { .. }) && bound && self.hosts[h].challenged.is_none() {
+    pub(crate) fn note_claim(&mut self, h: usize, input: &Input, gates: &[Gate]) {
+        let Input::Claim { interface, address, .. } = input else { return };
+        let vips = &self.hosts[h].in_force.vips;
+        let is = |id: &VipId| {
+            vips.get(id.0).is_some_and(|vip| vip.has(*address) && vip.interface == *interface && vip.has(VIP.into()))
+        };
+        let bound = gates.iter().any(|(id, phase, _)| is(id) && matches!(*phase, "active" | "draining"));
+        if bound && self.hosts[h].challenged.is_none() {
             self.hosts[h].challenged = Some((self.now, self.idle(h)));
         }
     }
@@ -352,8 +410,16 @@ impl World {
     fn audit_challenged(&mut self, h: usize) {
         let host = &self.hosts[h];
         let Some((at, idle)) = host.challenged else { return };
-        let answered = host.announced_at.is_some_and(|announced| announced >= at);
-        if answered || host.process.is_none() || host.held_since > at || !host.kernel.holds(self.now) {
+        let lock = host
+            .in_force
+            .vips
+            .iter()
+            .find(|vip| !vip.retired && vip.has(VIP.into()))
+            .map_or_else(|| VIP.into(), lock_of);
+        let served = host.served.get(&lock).copied().unwrap_or_default();
+        let answered = served.announced_at.is_some_and(|announced| announced >= at);
+        let held = host.kernel.holds_by(self.now, lock);
+        if answered || host.process.is_none() || served.held_since > at || !held {
             self.hosts[h].challenged = None;
             return;
         }
@@ -372,7 +438,7 @@ impl World {
     /// What time alone can break, ten times a second.
     pub(crate) fn audit(&mut self) {
         for h in 0..self.hosts.len() {
-            if self.hosts[h].kernel.holds(self.now) {
+            if self.hosts[h].known_held(self.now).next().is_some() {
                 self.audit_holder(h);
             } else {
                 self.hosts[h].right = 0;
@@ -380,6 +446,7 @@ impl World {
             self.audit_denied(h);
             self.audit_challenged(h);
             self.audit_strays(h);
+            self.audit_former(h);
             self.audit_stuck(h);
             if !self.hosts[h].kernel.addresses.iter().any(|a| a.address == self.hosts[h].address) && self.hosts[h].up {
                 self.fail(h, "S4", "the host's own address is gone");
@@ -406,12 +473,13 @@ impl World {
         }
         let host = &self.hosts[h];
         let excused = match host.pg.state {
-            State::Down => self.plan.policy.postgres_down == PostgresDown::Hold,
+            State::Down => host.in_force.policy.postgres_down == PostgresDown::Hold,
             _ => silent,
         };
         if !host.pg.is_primary() && !excused {
-            let gone = self.now - host.pg.since;
-            let idle = (idle_now - host.idle_at_change).min(gone);
+            // By another policy it may have been allowed until that changed.
+            let gone = self.now - host.pg.since.max(host.policy_since.0);
+            let idle = (idle_now - host.idle_at_change.max(host.policy_since.1)).min(gone);
             let ran = gone - idle;
             // The lifetime ends what the kernel will not remove; and it was renewed for as long as nothing was known.
             let heard = self.now - host.pg.since.max(host.silent_last.0);
@@ -420,7 +488,8 @@ impl World {
             // Left by a predecessor, and PostgreSQL does not say a word: the lifetime ends it.
             // Another server that speaks in its place is asked once a second.
             let mute = silent || self.now < host.pg.other_server_until + 1200 * MS;
-            let left = host.bound_in != host.life && mute && self.now < host.bound_at + DEAD;
+            let inherited = |bound: &Bound| bound.bound_in != host.life && self.now < bound.bound_at + DEAD;
+            let left = mute && host.known_held(self.now).all(inherited);
             let may_run = if left { DEAD } else { DRAIN };
             // The kernel of a suspended host removes nothing; it does when the host has woken.
             let woke = self.now > host.suspended_until + DEAD;
@@ -448,14 +517,22 @@ impl World {
             || self.is_vouched(h)
             || self.was_restored()
             || self.reads_are_stale();
-        if !self.lock_is_of(h) && self.etcd.tampered.is_some() && fresh && !excused {
+        let host = &self.hosts[h];
+        let lost = |bound: &Bound| bound.right.is_some_and(|lock| !self.lock_is_of(h, lock));
+        let lost = host.kernel.held(self.now).any(lost);
+        if lost && self.etcd.tampered.is_some() && fresh && !excused {
             self.fail(h, "S2", "V was taken away, and the address is still here");
         }
     }
 
     /// An address that somebody else put here.
     fn audit_strays(&mut self, h: usize) {
-        let foreign = self.hosts[h].kernel.vips().any(|bound| bound.foreign);
+        let host = &self.hosts[h];
+        // One that waits for what is left of another does not look after its addresses yet.
+        let begun = host.process.iter().flat_map(|process| process.node.gates()).map(|(id, ..)| id.0);
+        let begun: Vec<_> = begun.filter_map(|id| host.in_force.vips.get(id)).filter(|vip| !vip.retired).collect();
+        let configured = |address: IpAddr| begun.iter().any(|vip| vip.has(address));
+        let foreign = host.kernel.vips().any(|bound| bound.foreign && configured(bound.address));
         let stays = foreign && self.hosts[h].unbind_refused.is_none_or(|at| self.now > at + S);
         match (stays && self.idle_since(h).is_none(), self.hosts[h].stray_since) {
             (true, None) => self.hosts[h].stray_since = Some((self.now, self.idle(h))),
@@ -473,7 +550,8 @@ impl World {
         let Some(since) = self.idle_since(h) else { return };
         // A question that was under way is asked to the end.
         let since = since.max(self.etcd.elected_at).max(self.etcd.leaderless_until).max(self.hosts[h].kept_at);
-        if self.lock_is_of(h) && self.now > since + self.belief() + 10 * S && !self.was_tampered() {
+        let locks = || self.etcd.state.locks.keys().any(|lock| self.lock_is_of(h, *lock));
+        if self.now > since + self.belief() + 10 * S && locks() && !self.was_tampered() {
             self.fail(h, "L", "V outlives a daemon that does not run");
         }
     }
@@ -495,14 +573,18 @@ impl World {
         }
         let waited = self.now - since.max(self.healed);
         let host = &self.hosts[h];
-        let told = |at: Option<Nanos>| at.is_some_and(|at| at >= host.held_since);
-        let known = told(host.announced_at) && told(host.advertised_at);
-        if host.kernel.holds(self.now) && known {
+        let known = |vip: &VipSettings| host.served.get(&lock_of(vip)).is_some_and(Served::is_told);
+        let held = |vip: &VipSettings| {
+            let mut addresses = vip.addresses.iter().map(ipnet::IpNet::addr);
+            addresses.all(|address| host.kernel.held(self.now).any(|bound| bound.address == address))
+        };
+        if host.file.vips.iter().all(|vip| held(vip) && known(vip)) {
             return;
         }
         self.longest_wait = self.longest_wait.max(waited);
         if waited > self.liveness() {
-            let why = self.hosts[h].process.as_ref().map(|p| p.node.status(self.local(h)).vips.remove(0).why);
+            let status = self.hosts[h].process.as_ref().map(|p| p.node.status(self.local(h)));
+            let why: Vec<_> = status.iter().flat_map(|status| &status.vips).map(|vip| vip.why.clone()).collect();
             self.fail(
                 h,
                 "L",

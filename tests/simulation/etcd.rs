@@ -1,7 +1,8 @@
 //! etcd: one history of revisions, leases judged by the leader's clock, members that may lag behind or be cut off.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
 
 use pgvrrp::gate::evidence::{
     Expect, LeaderKey, LeaseId, LockHolder, LockKey, LockValue, Member, Observation, PatroniConfig,
@@ -9,10 +10,14 @@ use pgvrrp::gate::evidence::{
 use vrrp::time::Instant;
 
 use super::clock::{Nanos, S};
+use super::kernel::VIP;
 use super::sabotage::{Model, removed};
 
 /// The lease of a key that has none.
 const NO_LEASE: LeaseId = 0;
+
+/// The longest that a daemon may hold by a lock of an etcd that is not there any more.
+const LONGEST_BELIEF: Nanos = 34 * S;
 
 /// A lease.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +44,8 @@ pub(crate) struct State {
     pub(crate) revision: i64,
     /// K, and the lease it lives by.
     pub(crate) leader: Option<(LeaderKey, LeaseId)>,
-    /// V.
-    pub(crate) lock: Option<LockKey>,
+    /// V, and that of each other VIP, by the address that it is called after.
+    pub(crate) locks: BTreeMap<IpAddr, LockKey>,
     pub(crate) config: PatroniConfig,
     /// ... and whether it can be read. Patroni itself goes by what it knows.
     pub(crate) configured: bool,
@@ -53,7 +58,7 @@ pub(crate) struct State {
 impl State {
     /// The same cluster's, before anybody held anything.
     pub(crate) fn emptied(&self) -> Self {
-        Self { revision: 10, leader: None, lock: None, registered: BTreeMap::new(), ..self.clone() }
+        Self { revision: 10, leader: None, locks: BTreeMap::new(), registered: BTreeMap::new(), ..self.clone() }
     }
 }
 
@@ -83,15 +88,20 @@ pub(crate) struct Etcd {
     pub(crate) backup: Option<Box<State>>,
 }
 
+/// For each VIP of a node the address that its lock is called after.
+pub(crate) type Keys = Rc<[IpAddr]>;
+
 /// A request of pgvrrp's.
 #[derive(Clone, Debug)]
 pub(crate) enum Ask {
     Keep(LeaseId),
-    Read(String),
+    /// Everything, as the member of this name.
+    Read(String, Keys),
     /// How long does this lease live?
     Left(LeaseId),
     Grant(u64),
     Put {
+        lock: IpAddr,
         value: LockValue,
         expect: Expect,
         lease: LeaseId,
@@ -118,7 +128,7 @@ impl Etcd {
                 cluster_id: 1,
                 revision: 100,
                 leader: None,
-                lock: None,
+                locks: BTreeMap::new(),
                 config,
                 configured: true,
                 initialized: true,
@@ -142,24 +152,26 @@ impl Etcd {
     /// Carries out a request at member `part`. `None`: the member cannot answer now.
     pub(crate) fn carry_out(&mut self, now: Nanos, part: usize, ask: &Ask) -> Option<Answer> {
         let at = &self.parts[part];
-        if let Ask::Read(name) = ask
+        if let Ask::Read(name, keys) = ask
             && let Some(old) = &at.lagging
             && (self.stale_reads || removed(Model::Linearizable))
         {
-            return Some(Answer::Read(Box::new(observe(old, name, part))));
+            return Some(Answer::Read(Box::new(observe(old, name, keys, part))));
         }
-        if at.cut || now < self.leaderless_until || (at.lagging.is_some() && matches!(ask, Ask::Read(_))) {
+        if at.cut || now < self.leaderless_until || (at.lagging.is_some() && matches!(ask, Ask::Read(..))) {
             return None;
         }
         Some(match ask {
             Ask::Keep(lease) => Answer::Kept(self.keep(now, *lease).unwrap_or(0)),
-            Ask::Read(name) => Answer::Read(Box::new(observe(&self.state, name, part))),
+            Ask::Read(name, keys) => Answer::Read(Box::new(observe(&self.state, name, keys, part))),
             Ask::Left(lease) => Answer::Left(self.leases.get(lease).map(|lease| lease.ends.saturating_sub(now) / S)),
             Ask::Grant(ttl) => {
                 let ttl = i64::try_from(*ttl).unwrap_or(i64::MAX);
                 Answer::Granted(self.grant(now, ttl), ttl)
             }
-            Ask::Put { value, expect, lease } => self.put(value, *expect, *lease).map_or(Answer::Refused, Answer::Put),
+            Ask::Put { lock, value, expect, lease } => {
+                self.put(*lock, value, *expect, *lease).map_or(Answer::Refused, Answer::Put)
+            }
             Ask::Revoke(lease) => {
                 self.drop_lease(*lease);
                 Answer::Revoked
@@ -185,8 +197,8 @@ impl Etcd {
         if self.leases.remove(&lease).is_none() {
             return;
         }
-        let (k, v) = (self.state.leader.as_ref(), self.state.lock.as_ref());
-        let (k, v) = (k.is_some_and(|(_, of)| *of == lease), v.is_some_and(|lock| lock.lease == lease));
+        let k = self.state.leader.as_ref().is_some_and(|(_, of)| *of == lease);
+        let v = self.state.locks.values().any(|lock| lock.lease == lease);
         if k || v {
             self.state.revision += 1;
         }
@@ -194,15 +206,15 @@ impl Etcd {
             self.set_leader(None);
         }
         if v {
-            self.state.lock = None;
+            self.state.locks.retain(|_, lock| lock.lease != lease);
         }
     }
 
-    fn put(&mut self, value: &LockValue, expect: Expect, lease: LeaseId) -> Option<i64> {
+    fn put(&mut self, lock: IpAddr, value: &LockValue, expect: Expect, lease: LeaseId) -> Option<i64> {
         let leads = self.state.leader.as_ref().is_some_and(|(k, _)| {
             k.member == value.member && (removed(Model::Epoch) || k.create_revision == value.epoch)
         });
-        let as_expected = match (expect, &self.state.lock) {
+        let as_expected = match (expect, self.state.locks.get(&lock)) {
             (Expect::Absent, lock) => lock.is_none(),
             (Expect::Mine(revision), Some(lock)) => lock.mod_revision == revision,
             (Expect::Mine(_), None) => false,
@@ -213,7 +225,7 @@ impl Etcd {
         }
         self.state.revision += 1;
         let mod_revision = self.state.revision;
-        self.state.lock = Some(LockKey { mod_revision, lease, holder: LockHolder::Known(value.clone()) });
+        self.state.locks.insert(lock, LockKey { mod_revision, lease, holder: LockHolder::Known(value.clone()) });
         Some(mod_revision)
     }
 
@@ -228,13 +240,13 @@ impl Etcd {
             epoch: self.state.revision,
         };
         let holder = if unreadable { LockHolder::Unknown("somebody".to_owned()) } else { LockHolder::Known(nobody()) };
-        self.state.lock = Some(LockKey { mod_revision: self.state.revision, lease: NO_LEASE, holder });
+        self.state.locks.insert(VIP.into(), LockKey { mod_revision: self.state.revision, lease: NO_LEASE, holder });
     }
 
     pub(crate) fn remove_forged_lock(&mut self) {
-        if self.state.lock.as_ref().is_some_and(|lock| lock.lease == NO_LEASE) {
+        if self.state.locks.values().any(|lock| lock.lease == NO_LEASE) {
             self.state.revision += 1;
-            self.state.lock = None;
+            self.state.locks.retain(|_, lock| lock.lease != NO_LEASE);
         }
     }
 
@@ -261,9 +273,11 @@ impl Etcd {
     /// etcd is rebuilt from the backup: leases come back with their full TTL, those granted since are gone.
     pub(crate) fn restore(&mut self, now: Nanos, new_id: bool) {
         let Some(backup) = self.backup.clone() else { return };
-        let known: Vec<_> = [backup.leader.as_ref().map(|(_, lease)| *lease), backup.lock.as_ref().map(|v| v.lease)]
-            .into_iter()
-            .flatten()
+        let known: Vec<_> = backup
+            .leader
+            .iter()
+            .map(|(_, lease)| *lease)
+            .chain(backup.locks.values().map(|lock| lock.lease))
             .filter(|lease| *lease != NO_LEASE)
             .collect();
         self.leases.retain(|lease, _| known.contains(lease));
@@ -274,14 +288,16 @@ impl Etcd {
         // Patroni puts `initialize` back, and its configuration.
         self.state = State { cluster_id, initialized: true, configured: true, ..*backup };
         self.elected(now);
-        (self.restored, self.renamed) = (Some(now), new_id);
+        // What one that kept its ID may lead to is not over with the next.
+        let recent = self.restored.is_some_and(|at| now < at + LONGEST_BELIEF);
+        (self.restored, self.renamed) = (Some(now), new_id && (self.renamed || !recent));
         for part in &mut self.parts {
             part.lagging = None;
         }
     }
 }
 
-fn observe(state: &State, name: &str, part: usize) -> Observation {
+fn observe(state: &State, name: &str, keys: &[IpAddr], part: usize) -> Observation {
     let address = state.registered.get(name);
     Observation {
         asked: Instant::ZERO,
@@ -289,7 +305,7 @@ fn observe(state: &State, name: &str, part: usize) -> Observation {
         cluster_id: state.cluster_id,
         revision: state.revision,
         leader: state.leader.as_ref().map(|(leader, lease)| LeaderKey { lease: *lease, ..leader.clone() }),
-        locks: vec![state.lock.clone()],
+        locks: keys.iter().map(|key| state.locks.get(key).cloned()).collect(),
         config: state.configured.then_some(state.config),
         system_identifier: state.initialized.then(|| "42".to_owned()),
         member: address.map(|address| Member {

@@ -1,12 +1,12 @@
 //! What befalls the world, and how it is healed.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use pgvrrp::gate::evidence::PatroniConfig;
 use pgvrrp::gate::policy::Fence;
 
 use super::clock::{Clock, MS, Nanos, S};
-use super::kernel::{Bound, ETH0, Kernel, LO, VIP};
+use super::kernel::{Bound, ETH0, ETH1, Kernel, LO, VIP, is_vip};
 use super::plan::{self, Fault};
 use super::postgres::State;
 use super::process::Told;
@@ -147,6 +147,19 @@ impl World {
                 self.after(span.min(20 * S), move |w| w.find_link(h));
                 self.lose_link(h)
             }
+            // The operator's, who goes from node to node.
+            Fault::AddressAdded
+            | Fault::AddressTakenOut
+            | Fault::LockRenamed
+            | Fault::VipAdded
+            | Fault::VipTakenOut
+            | Fault::RouterChanged
+            | Fault::PlaceChanged
+            | Fault::PolicyChanged
+            | Fault::RolledBack => {
+                self.change(fault);
+                false
+            }
         }
     }
 
@@ -272,7 +285,7 @@ impl World {
 
     fn delete_lock_by_hand(&mut self) -> bool {
         self.tamper();
-        if self.etcd.state.lock.take().is_none() {
+        if self.etcd.state.locks.remove(&IpAddr::V4(VIP)).is_none() {
             return false;
         }
         self.etcd.state.revision += 1;
@@ -283,7 +296,7 @@ impl World {
 
     /// A V that a daemon may believe in is taken away from it. One that somebody put by hand is nobody's loss.
     fn tamper(&mut self) {
-        let lease = self.etcd.state.lock.as_ref().and_then(|lock| self.etcd.leases.get(&lock.lease));
+        let lease = self.etcd.state.locks.get(&IpAddr::V4(VIP)).and_then(|lock| self.etcd.leases.get(&lock.lease));
         if let Some(lease) = lease {
             (self.etcd.tampered, self.etcd.tampered_ttl) = (Some(self.now), lease.ttl as u64 * S);
         }
@@ -345,7 +358,8 @@ impl World {
             return false;
         }
         self.hosts[h].kernel.removed_by_others = Some(self.now);
-        self.remove_vip(h, false) > 0
+        let gone = self.hosts[h].kernel.remove(|bound| is_vip(bound.address));
+        self.tell_of_removed(h, &gone) > 0
     }
 
     fn foreign_add(&mut self, h: usize) -> bool {
@@ -362,7 +376,7 @@ impl World {
             let span = self.dice.stretch(S, 4 * S).min(self.left());
             self.stop_for(h, span, true);
         }
-        let bound = Bound { link, address: VIP.into(), prefix_len, ends, foreign: true, sound_until: 0 };
+        let bound = Bound { ends, ..Bound::foreign(link, VIP, prefix_len) };
         let kernel = &mut self.hosts[h].kernel;
         match kernel.place(link, VIP.into(), prefix_len) {
             None => kernel.addresses.push(bound),
@@ -378,7 +392,7 @@ impl World {
         let was = std::mem::take(&mut host.kernel.link);
         host.kernel.removed_by_others = Some(self.now);
         host.kernel.addresses.retain(|bound| bound.link != ETH0 || bound.ends.is_none());
-        host.kernel.addresses.retain(|bound| bound.address != VIP);
+        host.kernel.addresses.retain(|bound| !is_vip(bound.address) || bound.link == ETH1);
         self.tell_process(h, Told::Link);
         self.tell_process(h, Told::Lost);
         was
@@ -504,6 +518,7 @@ impl World {
             config: self.plan.config,
             policy: self.plan.policy,
             faults: self.plan.faults.clone(),
+            reloads: self.plan.reloads.clone(),
             trouble: self.plan.trouble,
             calm: self.plan.calm,
             promotion: self.plan.promotion.min(5 * S),
@@ -542,5 +557,6 @@ impl World {
             self.elect(MS);
         }
         self.etcd_changed(before);
+        self.settle_configuration();
     }
 }

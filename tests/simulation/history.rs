@@ -20,7 +20,8 @@ pub(crate) struct Done {
 /// The history of a seed.
 pub(crate) fn history(seed: u64, loud: bool) -> Done {
     let mut dice = Dice::new(seed);
-    let plan = Plan::draw(&mut dice);
+    let mut plan = Plan::draw(&mut dice);
+    plan.draw_reloads(&mut Dice::new(!seed));
     run(plan, dice, loud)
 }
 
@@ -29,6 +30,7 @@ pub(crate) fn run(plan: Plan, dice: Dice, loud: bool) -> Done {
     let (trouble, calm) = (plan.trouble, plan.calm);
     let mut world = World::new(plan, dice, loud);
     world.trouble();
+    world.operate();
     world.run_until(trouble);
     if world.broken.is_none() {
         world.heal();

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
+use pgvrrp::node::{InterfaceId, VipSettings};
 use vrrp::types::{Interval, Vrid};
 use vrrp::wire::advert::{Advert, ChecksumForm};
 
@@ -18,15 +19,18 @@ use super::{
 /// The virtual router of the VIP.
 const VRID: u8 = 155;
 
+/// The interface that it is on.
+const FIRST: InterfaceId = InterfaceId(0);
+
 /// Not one of the hosts.
 const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 0, 20, 99);
 
 /// What goes over the segment.
 #[derive(Clone, Debug)]
 enum Frame {
-    Advert(Advert),
-    /// An ARP claim of the VIP by this MAC.
-    Claim([u8; 6]),
+    Advert(InterfaceId, Advert),
+    /// An ARP claim of an address by this MAC.
+    Claim(InterfaceId, IpAddr, [u8; 6]),
 }
 
 /// What is cut.
@@ -43,19 +47,27 @@ impl Lan {
 }
 
 impl World {
-    pub(crate) fn send_advert(&mut self, from: usize, priority: u8, source: IpAddr, checksum: ChecksumForm) {
+    pub(crate) fn send_advert(
+        &mut self,
+        from: usize,
+        vip: &VipSettings,
+        priority: u8,
+        source: IpAddr,
+        checksum: ChecksumForm,
+    ) {
         self.who(from, || format!("~ advert, priority {priority}"));
-        let advert = advert(VRID, priority, source, checksum);
+        let addresses = vip.addresses.iter().map(ipnet::IpNet::addr).collect();
+        let advert = Advert { addresses, ..advert(vip.virtual_router_id.get(), priority, source, checksum) };
         if self.dice.chance(self.plan.lan_echo) {
-            self.echo(from, Frame::Advert(advert.clone()));
+            self.echo(from, Frame::Advert(vip.interface, advert.clone()));
         }
-        self.broadcast(from, Frame::Advert(advert));
+        self.broadcast(from, Frame::Advert(vip.interface, advert));
     }
 
     /// Gratuitous ARP.
-    pub(crate) fn send_claim(&mut self, from: usize) {
+    pub(crate) fn send_claim(&mut self, from: usize, vip: &VipSettings) {
         self.who(from, || "~ announcement".to_owned());
-        let claim = Frame::Claim(mac(from));
+        let claim = Frame::Claim(vip.interface, vip.address(), mac(from));
         if self.dice.chance(self.plan.lan_echo) {
             self.echo(from, claim.clone());
         }
@@ -64,7 +76,7 @@ impl World {
 
     /// A router that is not of our kind.
     pub(crate) fn foreign_router(&mut self, left: u32) {
-        let frame = Frame::Advert(advert(VRID, 100, STRANGER, ChecksumForm::Rfc5798));
+        let frame = Frame::Advert(FIRST, advert(VRID, 100, STRANGER, ChecksumForm::Rfc5798));
         self.broadcast(self.hosts.len(), frame);
         if left > 0 {
             self.after(1_000 * MS, move |w| w.foreign_router(left - 1));
@@ -75,12 +87,12 @@ impl World {
     pub(crate) fn strangers(&mut self, h: usize, left: Nanos) {
         let frame = if self.dice.chance(300_000) {
             // The VIP's, by a machine that was given it by mistake.
-            Frame::Claim(mac(99))
+            Frame::Claim(FIRST, VIP.into(), mac(99))
         } else {
             let source = if self.dice.chance(500_000) { STRANGER } else { self.hosts[h].address };
             let vrid = if self.dice.chance(750_000) { VRID } else { VRID + 1 };
             let checksum = *self.dice.pick(&[ChecksumForm::Rfc5798, ChecksumForm::Rfc9568]);
-            Frame::Advert(advert(vrid, *self.dice.pick(&[255, 0, 100]), source, checksum))
+            Frame::Advert(FIRST, advert(vrid, *self.dice.pick(&[255, 0, 100]), source, checksum))
         };
         self.say("LAN", || format!("~ from a stranger: {frame:?}"));
         self.broadcast(self.hosts.len(), frame);
@@ -113,14 +125,18 @@ impl World {
         self.after(way, move |w| {
             let host = &mut w.hosts[to];
             // A socket that nobody reads drops what comes when it is full.
-            if !host.up || !host.kernel.link || !host.life_is_running() || host.inbox.adverts.len() >= 100 {
+            let (Frame::Advert(interface, _) | Frame::Claim(interface, ..)) = &frame;
+            let link = host.kernel.link || *interface != FIRST;
+            if !host.up || !link || !host.life_is_running() || host.inbox.adverts.len() >= 100 {
                 return;
             }
             match frame {
-                Frame::Advert(advert) => host.inbox.adverts.push_back(advert),
+                Frame::Advert(interface, advert) => host.inbox.adverts.push_back((interface, advert)),
                 // The loop drops what has its own MAC.
-                Frame::Claim(claimant) if claimant == mac(to) => {}
-                Frame::Claim(claimant) => host.inbox.claims.push_back(claimant),
+                Frame::Claim(_, _, claimant) if claimant == mac(to) => {}
+                Frame::Claim(interface, address, claimant) => {
+                    host.inbox.claims.push_back((interface, address, claimant));
+                }
             }
             w.wake(to);
         });

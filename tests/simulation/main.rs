@@ -16,6 +16,7 @@ mod history;
 mod kernel;
 mod lan;
 mod milestones;
+mod operator;
 mod patroni;
 mod plan;
 mod postgres;
@@ -122,15 +123,14 @@ fn a_switchover_takes_milliseconds() {
             world.now
         };
         let leads = steps(&|w| w.etcd.leads(&w.hosts[new].member));
-        let fenced = steps(&|w| w.lock_is_of(new));
+        let fenced = steps(&|w| w.lock_is_of(new, kernel::VIP.into()));
         steps(&|w| w.hosts[new].pg.is_primary());
         assert!(fenced < leads + 50 * clock::MS, "{nth}: V came {} ms after K", (fenced - leads) / clock::MS);
         let since = world.hosts[new].pg.since;
         fenced_before += usize::from(fenced <= since);
         world.run_until(since.max(fenced) + 10 * clock::MS);
         let host = &world.hosts[new];
-        let told = |at: Option<clock::Nanos>| at.is_some_and(|at| at >= host.held_since);
-        let done = host.kernel.holds(world.now) && told(host.announced_at) && told(host.advertised_at);
+        let done = host.kernel.holds(world.now) && host.served().is_told();
         assert!(done, "{nth}: {} ms after the promotion", (world.now - since) / clock::MS);
         world.run_until(world.now + 15 * clock::S);
         assert_eq!(world.broken, None);

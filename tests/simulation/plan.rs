@@ -74,9 +74,38 @@ pub(crate) enum Fault {
     /// Frames that are nobody's business, or nobody's right.
     Stranger,
     LinkFlap,
+    // pgvrrp's configuration changes while the daemons run:
+    /// A VIP gets one more address ...
+    AddressAdded,
+    /// ... or loses one. In both cases its lock stays.
+    AddressTakenOut,
+    /// The lock is called after another address from now on.
+    LockRenamed,
+    VipAdded,
+    VipTakenOut,
+    /// A VIP has another virtual router ID.
+    RouterChanged,
+    /// A VIP is on another interface.
+    PlaceChanged,
+    PolicyChanged,
+    /// As it was before the last change.
+    RolledBack,
 }
 
 impl Fault {
+    /// The operator's changes of the configuration.
+    pub(crate) const RELOADS: [Self; 9] = [
+        Self::AddressAdded,
+        Self::AddressTakenOut,
+        Self::LockRenamed,
+        Self::VipAdded,
+        Self::VipTakenOut,
+        Self::RouterChanged,
+        Self::PlaceChanged,
+        Self::PolicyChanged,
+        Self::RolledBack,
+    ];
+
     pub(crate) const ALL: [Self; 49] = [
         Self::CutEtcd,
         Self::CutRequests,
@@ -142,6 +171,11 @@ pub(crate) struct Plan {
     /// What can befall it, and the mean time between two such events.
     pub(crate) faults: Vec<Fault>,
     pub(crate) gap: Nanos,
+    /// How the configuration changes while the daemons run, and the mean time between two such changes.
+    pub(crate) reloads: Vec<Fault>,
+    pub(crate) reload_gap: Nanos,
+    /// Two VIPs to begin with, the second of which has two addresses.
+    pub(crate) two_vips: bool,
     /// The time of trouble, and the time after it.
     pub(crate) trouble: Nanos,
     pub(crate) calm: Nanos,
@@ -195,6 +229,9 @@ impl Plan {
             rates: vec![1.0; nodes],
             faults: Vec::new(),
             gap: 60 * S,
+            reloads: Vec::new(),
+            reload_gap: 60 * S,
+            two_vips: false,
             trouble: 0,
             calm: 120 * S,
             pause: 0,
@@ -303,6 +340,22 @@ impl Plan {
             plan.guard_by_leader_key();
         }
         plan
+    }
+
+    /// Lets an operator into it, or not. By dice of his own: a world without him is the same as if there were none.
+    pub(crate) fn draw_reloads(&mut self, dice: &mut Dice) {
+        if !dice.chance(500_000) {
+            return;
+        }
+        let share = *dice.pick(&[200_000, 500_000, 1_000_000]);
+        self.reloads = Fault::RELOADS.into_iter().filter(|_| dice.chance(share)).collect();
+        // Frequent enough to meet one another, or so rare that each settles.
+        self.reload_gap = dice.stretch(3 * S, 120 * S);
+        self.two_vips = dice.chance(500_000);
+        if self.policy.fence == Fence::LeaderKey {
+            // A kernel that keeps each of several VIPs waiting makes a daemon that does not run for seconds.
+            (self.rtnl, self.slow_call) = (0, 0);
+        }
     }
 
     /// With K as the only fence, without what P1 is not promised for then: a daemon that does not run or a kernel that does

@@ -6,6 +6,7 @@ use pgvrrp::gate::evidence::{Role, RoleReport};
 use pgvrrp::gate::policy::PostgresDown;
 
 use super::clock::{MS, Nanos, S, US};
+use super::kernel::VIP;
 use super::world::World;
 
 /// The server.
@@ -72,6 +73,7 @@ impl Postgres {
 
 impl World {
     pub(crate) fn set_postgres(&mut self, h: usize, state: State) -> bool {
+        let policy = self.hosts[h].in_force.policy;
         let pg = &mut self.hosts[h].pg;
         let before = pg.state;
         if before == state {
@@ -81,7 +83,7 @@ impl World {
         pg.epoch += 1;
         pg.closing &= state != State::Down;
         // With `postgres_down = "hold"` what counts is the end of being down.
-        let held = before == State::Down && self.plan.policy.postgres_down == PostgresDown::Hold;
+        let held = before == State::Down && policy.postgres_down == PostgresDown::Hold;
         // And a server that goes down says so, whatever it kept silent about before.
         if (before == State::Primary) != (state == State::Primary) || held || state == State::Down {
             pg.since = self.now;
@@ -95,7 +97,7 @@ impl World {
             self.wake(h);
         }
         self.say(&format!("db{}", h + 1), || format!("PostgreSQL {before:?} -> {state:?}"));
-        if state == State::Primary && before == State::Promoting && !self.lock_is_of(h) {
+        if state == State::Primary && before == State::Promoting && !self.lock_is_of(h, VIP.into()) {
             self.count("primary before V was acquired");
         }
         if state == State::Down {

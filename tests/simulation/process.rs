@@ -4,24 +4,20 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::rc::Rc;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use pgvrrp::gate::evidence::{EtcdReport, PatroniReport, RoleReport, VipId};
 use pgvrrp::node::io::{Address, ClientsReport, Input, Link, Outcome, Output, VipClients};
-use pgvrrp::node::{Follows, Identity, InterfaceId, Node, Settings, VipSettings};
-use vrrp::router::ChecksumPolicy;
+use pgvrrp::node::{InterfaceId, Node, Settings, VipSettings, lock_address};
 use vrrp::time::Instant;
-use vrrp::types::{Interval, Vrid};
 use vrrp::wire::advert::Advert;
 
 use super::checks::Reads;
 use super::clock::{MS, Nanos, S};
-use super::kernel::{ETH0, VIP};
+use super::kernel::{ETH0, ETH1, VIP};
 use super::sabotage::{Model, removed};
 use super::world::World;
-
-const V: VipId = VipId(0);
 
 /// What waits to be read by the process.
 #[derive(Debug, Default)]
@@ -34,8 +30,10 @@ pub(crate) struct Inbox {
     pub(crate) etcd: VecDeque<EtcdReport>,
     pub(crate) patroni: VecDeque<PatroniReport>,
     pub(crate) kernel: VecDeque<Told>,
-    pub(crate) adverts: VecDeque<Advert>,
-    pub(crate) claims: VecDeque<[u8; 6]>,
+    /// Other configurations.
+    pub(crate) reloads: VecDeque<Rc<Settings>>,
+    pub(crate) adverts: VecDeque<(InterfaceId, Advert)>,
+    pub(crate) claims: VecDeque<(InterfaceId, IpAddr, [u8; 6])>,
     /// Somebody has connected to the VIP.
     pub(crate) client: bool,
 }
@@ -71,7 +69,8 @@ pub(crate) struct Process {
     outputs: VecDeque<Output>,
     stage: Option<Stage>,
     outcomes: Vec<Outcome>,
-    failed: bool,
+    /// VIPs of which the rest of the outputs is skipped.
+    failed: Vec<VipId>,
     steps: u32,
     stopping: Option<Instant>,
     over: bool,
@@ -93,34 +92,16 @@ impl World {
         host.late_answers.clear();
         host.usual_lease = None;
         host.preferred = h % self.plan.members;
-        let vip = VipSettings {
-            name: VIP.to_string(),
-            addresses: vec![IpNet::from(IpAddr::V4(VIP))],
-            virtual_router_id: Vrid::new(155).expect("not 0"),
-            interface: InterfaceId(0),
-            virtual_mac: None,
-            interval: Interval::DEFAULT,
-            checksum: ChecksumPolicy::Auto,
-            unicast_peers: Vec::new(),
-            follows: Follows::Primary,
-            drained: false,
-            former: Vec::new(),
-            retired: false,
-        };
-        let me = Identity {
-            member: host.name.clone(),
-            boot_id: format!("boot{}", host.boot),
-            incarnation: format!("inc{}", host.incarnation),
-        };
-        let policy = self.plan.policy;
-        let settings = Settings { me, interfaces: vec!["eth0".to_owned()], policy, vips: vec![vip] };
+        let settings = host.file.settings(host.identity(), &self.plan);
+        host.adopt(settings.clone());
+        host.in_force = host.settings.clone();
         host.process = Some(Process {
             node: Node::new(settings, now),
             pending: VecDeque::new(),
             outputs: VecDeque::new(),
             stage: None,
             outcomes: Vec::new(),
-            failed: false,
+            failed: Vec::new(),
             steps: 0,
             stopping: None,
             over: false,
@@ -142,7 +123,7 @@ impl World {
         let host = &mut self.hosts[h];
         host.life += 1;
         // There is no next instruction; the lifetime ends it.
-        host.bound_late = false;
+        host.bound_late = None;
         let was = host.process.take().is_some();
         if was {
             self.running(h, false);
@@ -247,7 +228,7 @@ impl World {
             return true;
         }
         while let Some(output) = p.outputs.pop_front() {
-            if !(p.failed && output.vip().is_some()) {
+            if !output.vip().is_some_and(|vip| p.failed.contains(&vip)) {
                 p.stage = Some(Stage::Begin(output));
                 self.maybe_pause(h);
                 return true;
@@ -304,25 +285,34 @@ impl World {
         }
         if let Some(told) = inbox.kernel.pop_front() {
             let link = self.hosts[h].kernel.link.then_some(Link { index: ETH0, up: true, mtu: 1500, mac: None });
+            let has_second = self.hosts[h].in_force.interfaces.len() > 1;
             return Some(match told {
                 Told::Added(address) => Input::AddressAdded(address),
                 Told::Removed(address) => Input::AddressRemoved(address),
                 Told::Link => Input::Link { interface: InterfaceId(0), link },
                 Told::Lost => {
                     p.pending.push_back(Input::Link { interface: InterfaceId(0), link });
+                    if has_second {
+                        let link = Some(Link { index: ETH1, up: true, mtu: 1500, mac: None });
+                        p.pending.push_back(Input::Link { interface: InterfaceId(1), link });
+                    }
                     let host = &self.hosts[h];
                     Input::Addresses(host.kernel.dump(self.now, &host.clock))
                 }
             });
         }
-        if let Some(advert) = inbox.adverts.pop_front() {
-            return Some(Input::Advert { interface: InterfaceId(0), advert });
+        if let Some(settings) = inbox.reloads.pop_front() {
+            return Some(Input::Reload(Box::new(Settings::clone(&settings))));
         }
-        if let Some(mac) = inbox.claims.pop_front() {
-            return Some(Input::Claim { interface: InterfaceId(0), address: VIP.into(), mac });
+        if let Some((interface, advert)) = inbox.adverts.pop_front() {
+            return Some(Input::Advert { interface, advert });
+        }
+        if let Some((interface, address, mac)) = inbox.claims.pop_front() {
+            return Some(Input::Claim { interface, address, mac });
         }
         if std::mem::take(&mut inbox.client) {
-            let vips = vec![VipClients { connected: Some(1), ..VipClients::default() }];
+            let client = VipClients { connected: Some(1), ..VipClients::default() };
+            let vips = vec![client; self.hosts[h].in_force.vips.len()];
             return Some(Input::Clients(ClientsReport { vips, ..ClientsReport::default() }));
         }
         std::mem::take(&mut inbox.hand_over).then_some(Input::HandOver)
@@ -330,7 +320,8 @@ impl World {
 
     fn handle(&mut self, h: usize, p: &mut Process, input: Input) {
         p.steps += 1;
-        if p.steps > 30 {
+        let vips = self.hosts[h].in_force.vips.iter().filter(|vip| !vip.retired).count().max(1);
+        if p.steps > 30 * vips as u32 {
             return self.fail(h, "S5", "no end of what one input leads to");
         }
         self.passes += 1;
@@ -342,18 +333,29 @@ impl World {
         }
         self.note_read(h, &input);
         let now = self.local(h);
-        let before = gate(&p.node);
-        self.note_claim(h, &input, matches!(before.0, "active" | "draining"));
+        let before = gates(&p.node);
+        self.note_claim(h, &input, &before);
+        let former = self.hosts[h].in_force.clone();
+        let reloads = matches!(input, Input::Reload(_));
+        self.note_reload(h, &input, before.first().map_or("", |(_, phase, _)| *phase));
         let outputs = p.node.handle(now, input);
-        let after = gate(&p.node);
-        if after.1 != before.1 && after.1 == "lock_lost" {
-            self.check_lost(h, &p.node);
+        let after = gates(&p.node);
+        let known = before.len().max(after.len());
+        for (vip, phase, why) in after {
+            let Some((_, before, before_why)) = before.iter().find(|(id, ..)| *id == vip) else { continue };
+            if why != *before_why && why == "lock_lost" {
+                self.check_lost(h, vip, &p.node);
+            }
+            if (phase, why) != (*before, *before_why) {
+                *self.ways.entry((*before, why, phase)).or_default() += 1;
+            }
         }
-        if after != before {
-            *self.ways.entry((before.0, after.1, after.0)).or_default() += 1;
+        self.check_outputs(h, known, &outputs);
+        if reloads {
+            let settings = self.hosts[h].in_force.clone();
+            self.check_reload(h, &former, &settings, &outputs);
         }
-        self.check_outputs(h, &outputs);
-        p.failed = false;
+        p.failed.clear();
         p.outputs = outputs.into();
     }
 
@@ -402,10 +404,10 @@ impl World {
                         && !removed(Model::NotAfterFirst)
                         && self.local(h) > not_after
                     {
-                        if matches!(output, Output::Bind { .. }) {
+                        if let Output::Bind { vip, .. } = output {
                             self.who(h, || "bind comes too late".to_owned());
-                            p.failed = true;
-                            p.outcomes.push(Outcome::Late { vip: V, removed: false });
+                            p.failed.push(vip);
+                            p.outcomes.push(Outcome::Late { vip, removed: false });
                         }
                         return;
                     }
@@ -449,12 +451,14 @@ impl World {
                     Output::Unbind { .. } => removed(Model::ReleaseOrder),
                     _ => removed(Model::BindOrder),
                 };
-                p.failed |= failed && !goes_on;
+                if failed && !goes_on {
+                    p.failed.push(outcome.vip());
+                }
                 p.outcomes.push(outcome);
             }
             Stage::Undo(vip) => {
-                let undone = self.undo(h);
-                p.failed = true;
+                let undone = self.undo(h, vip);
+                p.failed.push(vip);
                 p.outcomes.push(if undone || removed(Model::ProvedAbsent) {
                     Outcome::Late { vip, removed: undone }
                 } else {
@@ -465,16 +469,16 @@ impl World {
     }
 
     /// Removes what was bound too late; `false` if the kernel refuses that.
-    fn undo(&mut self, h: usize) -> bool {
+    fn undo(&mut self, h: usize, vip: VipId) -> bool {
         if self.unbind_is_refused(h) {
             self.count("late bind not undone");
             self.who(h, || "bound too late, and not to be removed".to_owned());
             // That it stays is the kernel's doing; its lifetime ends it.
-            self.hosts[h].bound_late = false;
+            self.hosts[h].bound_late = None;
             return false;
         }
         self.who(h, || "bound too late: removed".to_owned());
-        self.remove_vip(h, false);
+        self.unbind(h, vip, None);
         true
     }
 
@@ -506,25 +510,30 @@ impl World {
         // Design section 5: a process that is stopped right between the reading and the call is out of reach. Up to a
         // second, which is what RTNL may take, everything has to hold.
         let timely = self.now - read <= self.hosts[h].clock.span(S);
+        let in_force = self.hosts[h].in_force.clone();
+        let settings = in_force.vips.get(output.vip()?.0)?;
+        let link = self.hosts[h].kernel.link || settings.interface != InterfaceId(0);
         match *output {
-            Output::Bind { vip, lifetime, .. } => {
-                if !self.hosts[h].kernel.link || self.dice.chance(self.plan.bind_refused) {
+            Output::Bind { vip, lifetime, link: place, .. } => {
+                if !link || self.dice.chance(self.plan.bind_refused) {
                     self.count("bind refused");
                     return Some(Outcome::BindRefused { vip, error: "refused".to_owned() });
                 }
-                self.put_vip(h, lifetime, timely);
+                self.put_vip(h, settings, place, lifetime, timely);
                 Some(Outcome::Bound { vip, at: Instant::ZERO })
             }
             Output::Unbind { vip } => {
                 if self.unbind_is_refused(h) {
                     return Some(Outcome::UnbindFailed { vip, error: "refused".to_owned() });
                 }
-                let removed = self.remove_vip(h, false);
+                let removed = self.unbind(h, vip, None);
                 Some(Outcome::Unbound { vip, removed, at: Instant::ZERO })
             }
             // The actuator only logs that.
             Output::UnbindStrays { .. } if self.unbind_is_refused(h) => None,
-            Output::UnbindStrays { vip, .. } => Some(Outcome::StraysRemoved { vip, removed: self.remove_vip(h, true) }),
+            Output::UnbindStrays { vip, keep } => {
+                Some(Outcome::StraysRemoved { vip, removed: self.unbind(h, vip, Some(keep)) })
+            }
             Output::Reset { vip, budget } => Some(Outcome::Reset { vip, destroyed: self.reset(h, budget) }),
             Output::CountConnections { vip } => {
                 let known = !self.dice.chance(self.plan.uncounted);
@@ -537,46 +546,52 @@ impl World {
                 Some(Outcome::Connections { vip, count })
             }
             Output::Advertise { vip, priority, source, checksum, .. } => {
-                if !self.hosts[h].kernel.link {
+                if !link {
                     return Some(Outcome::SendFailed { vip, error: "no link".to_owned() });
                 }
-                self.check_advert(h, priority, timely);
-                self.send_advert(h, priority, source, checksum);
+                self.check_advert(h, settings, priority, timely);
+                self.send_advert(h, settings, priority, source, checksum);
                 Some(Outcome::Advertised { vip })
             }
             Output::DropSyns { vip, .. } => Some(Outcome::SynsDropped { vip, works: h == 0 }),
             // As with an announcement: only who holds the VIP speaks for it.
             Output::Tickle { vip, .. } => {
-                self.check_announcement(h, timely);
+                self.check_announcement(h, settings, timely);
                 Some(Outcome::Tickled { vip, sent: 64, failed: 0, total: 100 })
             }
             Output::Announce { vip, .. } => {
-                if !self.hosts[h].kernel.link {
+                if !link {
                     return Some(Outcome::SendFailed { vip, error: "no link".to_owned() });
                 }
-                self.check_announcement(h, timely);
-                self.send_claim(h);
+                self.check_announcement(h, settings, timely);
+                self.send_claim(h, settings);
                 Some(Outcome::Announced { vip })
             }
             _ => None,
         }
     }
 
-    fn put_vip(&mut self, h: usize, lifetime: NonZeroU32, timely: bool) {
+    fn unbind(&mut self, h: usize, vip: VipId, keep: Option<u32>) -> usize {
+        let in_force = self.hosts[h].in_force.clone();
+        in_force.vips.get(vip.0).map_or(0, |vip| self.remove_vip(h, vip, keep))
+    }
+
+    fn put_vip(&mut self, h: usize, vip: &VipSettings, link: u32, lifetime: NonZeroU32, timely: bool) {
         let lifetime = (!removed(Model::Lifetime)).then_some(lifetime.get());
+        let lock = lock_address(&vip.addresses).unwrap_or_else(|| VIP.into());
+        self.check_right(h, vip);
         let host = &mut self.hosts[h];
-        let before = host.kernel.vips().count();
-        if !host.kernel.vips().any(|bound| !bound.foreign) {
-            host.held_since = self.now;
+        if !host.kernel.vips().any(|bound| !bound.foreign && bound.right == Some(lock)) {
+            host.served.entry(lock).or_default().held_since = self.now;
         }
-        (host.bound_at, host.bound_in) = (self.now, host.life);
-        let bound = host.kernel.bind(self.now, &host.clock, lifetime, timely);
-        let new = self.hosts[h].kernel.vips().count() > before;
+        host.bound_in = host.life;
+        let bound = host.kernel.bind((self.now, &host.clock, host.life), (vip, link), lifetime, timely);
+        let new = bound.iter().any(|(_, new)| *new);
         if new && timely {
             self.check_bind(h);
         }
         if new || !timely {
-            self.who(h, || format!("= bound for {lifetime:?} s{}", if timely { "" } else { ", excused" }));
+            self.who(h, || format!("= {} bound for {lifetime:?} s{}", vip.name, if timely { "" } else { ", excused" }));
         }
         if new {
             self.binds += 1;
@@ -588,8 +603,12 @@ impl World {
                 }
             });
         }
-        self.hosts[h].bound_late |= !timely;
-        self.address_added(h, bound);
+        if !timely {
+            self.hosts[h].bound_late = Some(lock);
+        }
+        for (bound, _) in bound {
+            self.address_added(h, bound);
+        }
         if self.dies_in_bind.is_some_and(|(from, _)| self.now >= from) {
             // What happens to a process in the kernel happens when it leaves it.
             self.stop_for(h, S, true);
@@ -600,9 +619,11 @@ impl World {
     }
 }
 
-/// Where the VIP is in its life, and why.
-fn gate(node: &Node) -> (&'static str, &'static str) {
-    node.gates().next().map_or(("", ""), |(phase, why)| (phase.as_str(), why.label()))
+/// A VIP, where it is in its life, and why.
+pub(crate) type Gate = (VipId, &'static str, &'static str);
+
+fn gates(node: &Node) -> Vec<Gate> {
+    node.gates().map(|(vip, phase, why)| (vip, phase.as_str(), why.label())).collect()
 }
 
 fn not_after(output: &Output) -> Option<Instant> {

@@ -37,7 +37,8 @@ fn history(before: Before) -> World {
             }
         }
         let mut backup = w.etcd.state.clone();
-        (backup.leader, backup.lock) = (None, None);
+        backup.leader = None;
+        backup.locks.clear();
         w.etcd.backup = Some(Box::new(backup));
         w.etcd.state.revision += 1;
         w.etcd_changed(revision);

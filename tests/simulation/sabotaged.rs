@@ -93,7 +93,7 @@ const ROWS: &[Row] = &[
         "L",
         2,
     ),
-    (&[P(Guard::Quarantine)], &[Fault::Restore, Fault::CutEtcd, Fault::Switchover], In::Usual, "S1", 42),
+    (&[P(Guard::Quarantine)], &[Fault::Restore, Fault::CutEtcd, Fault::Switchover], In::Usual, "S1", 163),
     (
         &[P(Guard::Incarnation)],
         &[Fault::Cloned, Fault::Switchover, Fault::HostDeath, Fault::Killed],
@@ -183,6 +183,15 @@ const ROWS: &[Row] = &[
     ),
     (&[M(Model::ProvedAbsent)], &[Fault::Switchover, Fault::LeaderKeyDeleted, Fault::CutEtcd], In::Usual, "S6", 545),
     (&[M(Model::BindOrder)], &[Fault::Switchover, Fault::CutEtcd, Fault::Stopped], In::Usual, "S3", 114),
+    (
+        &[P(Guard::Leftover)],
+        &[Fault::AddressAdded, Fault::AddressTakenOut, Fault::Killed, Fault::Restarted, Fault::Switchover],
+        In::Usual,
+        "S6",
+        2,
+    ),
+    (&[P(Guard::Former)], &[Fault::AddressAdded, Fault::AddressTakenOut], In::Usual, "R", 1),
+    (&[P(Guard::Anew)], &[Fault::LockRenamed, Fault::VipAdded, Fault::VipTakenOut], In::Usual, "S3", 33),
 ];
 
 /// Those that no seed misses, and why.
@@ -241,10 +250,13 @@ fn world(seed: u64, faults: &[Fault], kind: In) -> Verdict {
     }
     let mut dice = Dice::new(seed);
     let mut plan = Plan::calm(2);
-    plan.faults = faults.to_vec();
+    let (reloads, others): (Vec<_>, Vec<_>) = faults.iter().partition(|fault| Fault::RELOADS.contains(fault));
+    plan.two_vips = !reloads.is_empty();
+    (plan.reloads, plan.faults) = (reloads, others);
     plan.rates = (0..2).map(|_| *dice.pick(&[0.9, 1.0, 1.1])).collect();
     // Events far apart, or on top of one another.
     plan.gap = if dice.chance(700_000) { dice.stretch(S, 15 * S) } else { dice.stretch(50 * MS, S) };
+    plan.reload_gap = plan.gap;
     (plan.trouble, plan.calm) = (200 * S, 100 * S);
     plan.config = if dice.chance(500_000) { config(20, 1, 3) } else { config(30, 10, 10) };
     plan.promotion = dice.stretch(S / 1000, 30 * S);
@@ -372,7 +384,7 @@ fn all_but_one(guards: &[Any]) -> impl Iterator<Item = Vec<Any>> {
 fn search_for((guard, faults, kind, promise, _): &Row, seeds: u64) {
     let other = environment_text("PGVRRP_FAULTS").map(|names| {
         let named = |fault: &Fault| names.split(',').any(|name| format!("{fault:?}") == name);
-        Fault::ALL.into_iter().filter(named).collect::<Vec<_>>()
+        Fault::ALL.into_iter().chain(Fault::RELOADS).filter(named).collect::<Vec<_>>()
     });
     let faults = other.as_deref().unwrap_or(faults);
     let found = (1..=seeds).find_map(|seed| {

@@ -32,6 +32,7 @@ const WAYS: &[Way] = &[
     ("active", "no_interface", "releasing"),
     ("active", "postgres_unknown", "releasing"),
     ("active", "stalled", "releasing"),
+    ("active", "removed", "releasing"),
     ("draining", "postgres_down", "releasing"),
     ("armed", "holding", "active"),
     ("armed", "postgres_unasked", "armed"),
@@ -49,6 +50,7 @@ const WAYS: &[Way] = &[
     ("armed", "wrong_server", "closed"),
     ("armed", "no_interface", "closed"),
     ("armed", "stopping", "closed"),
+    ("armed", "removed", "closed"),
     ("armed", "acquire_failed", "closed"),
     ("displacing", "holding", "active"),
     ("adopting", "holding", "active"),
@@ -117,7 +119,10 @@ impl Sum {
     /// chance would say too much.
     pub(crate) fn gaps(&self) -> Vec<String> {
         let seeds = self.seeds as f64;
-        let faults = Fault::ALL.iter().filter(|fault| *self.with.get(fault).unwrap_or(&0) as f64 / seeds < SHARE);
+        let faults = Fault::ALL
+            .iter()
+            .chain(&Fault::RELOADS)
+            .filter(|fault| *self.with.get(fault).unwrap_or(&0) as f64 / seeds < SHARE);
         let rare = WAYS.iter().filter(|way| *self.ways.get(*way).unwrap_or(&0) as f64 / seeds < RATE);
         let ways = rare.map(|way| format!("{} is too rare", way_name(way)));
         faults.map(|fault| format!("{fault:?} is too rare")).chain(ways).filter(|_| self.seeds >= 100_000).collect()

@@ -2,19 +2,22 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
 
 use pgvrrp::gate::evidence::{EtcdReport, LeaseId, LockHolder, LockValue};
 use pgvrrp::node::io::Input;
+use pgvrrp::node::{Identity, Settings, VipSettings, lock_address};
 use vrrp::time::Instant;
 
 use super::asker::Then;
 use super::checks::Reads;
 use super::clock::{Clock, MS, Nanos, S};
 use super::dice::Dice;
-use super::etcd::Etcd;
-use super::kernel::{Bound, Kernel, shown};
+use super::etcd::{Etcd, Keys};
+use super::kernel::{Bound, Kernel, VIP, shown};
 use super::lan::Lan;
+use super::operator::File;
 use super::patroni::Patroni;
 use super::plan::{Fault, Plan};
 use super::postgres::{Postgres, State};
@@ -48,6 +51,24 @@ impl PartialEq for Event {
 
 impl Eq for Event {}
 
+/// What a daemon has done for one of its VIPs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Served {
+    /// Since when it has been bound by a pgvrrp.
+    pub(crate) held_since: Nanos,
+    /// When it was last announced and advertised from here.
+    pub(crate) announced_at: Option<Nanos>,
+    pub(crate) advertised_at: Option<Nanos>,
+}
+
+impl Served {
+    /// The segment has been told since it was bound.
+    pub(crate) fn is_told(&self) -> bool {
+        let told = |at: Option<Nanos>| at.is_some_and(|at| at >= self.held_since);
+        told(self.announced_at) && told(self.advertised_at)
+    }
+}
+
 /// One machine.
 #[derive(Debug)]
 pub(crate) struct Host {
@@ -56,6 +77,18 @@ pub(crate) struct Host {
     /// `node` in pgvrrp's configuration.
     pub(crate) name: String,
     pub(crate) address: Ipv4Addr,
+    /// pgvrrp's configuration, as it is on its disk.
+    pub(crate) file: File,
+    /// Which change of it came last.
+    pub(crate) edition: u64,
+    /// What of it the daemon has read, what its askers go by, and what its node and its actuator do.
+    pub(crate) settings: Rc<Settings>,
+    pub(crate) keys: Keys,
+    pub(crate) in_force: Rc<Settings>,
+    /// When `[policy]` last changed under the daemon, and what idle was then.
+    pub(crate) policy_since: (Nanos, Nanos),
+    /// Since when an address has been here that is not configured any more, and what idle was then.
+    pub(crate) former_since: BTreeMap<IpAddr, (Nanos, Nanos)>,
     pub(crate) up: bool,
     pub(crate) boot: u64,
     pub(crate) incarnation: u64,
@@ -84,18 +117,14 @@ pub(crate) struct Host {
     pub(crate) idle_at_change: Nanos,
     /// When a bound address was last seen to have a right to be here, as far as K goes.
     pub(crate) right: Nanos,
-    /// When, and in which life, the daemon last bound the address.
-    pub(crate) bound_at: Nanos,
+    /// In which life the daemon last bound an address.
     pub(crate) bound_in: u64,
-    /// By a call that came too late, and it has not been undone.
-    pub(crate) bound_late: bool,
-    /// Since when the address has been bound by a pgvrrp.
-    pub(crate) held_since: Nanos,
+    /// By a call that came too late, and it has not been undone: by right of which lock.
+    pub(crate) bound_late: Option<IpAddr>,
+    /// By lock.
+    pub(crate) served: BTreeMap<IpAddr, Served>,
     /// When PostgreSQL last said nothing that could be known, and for how long the daemon had not run by then.
     pub(crate) silent_last: (Nanos, Nanos),
-    /// When it was last announced and advertised from here.
-    pub(crate) announced_at: Option<Nanos>,
-    pub(crate) advertised_at: Option<Nanos>,
     /// When the daemon heard another's claim to it, and what idle was then.
     pub(crate) challenged: Option<(Nanos, Nanos)>,
     /// What the daemon has read in etcd.
@@ -126,6 +155,38 @@ impl Host {
     pub(crate) fn life_is_running(&self) -> bool {
         self.process.is_some()
     }
+
+    /// The daemon has read this.
+    pub(crate) fn adopt(&mut self, settings: Settings) {
+        let lock = |vip: &VipSettings| lock_address(&vip.addresses).unwrap_or_else(|| VIP.into());
+        self.keys = settings.vips.iter().map(lock).collect();
+        self.settings = Rc::new(settings);
+    }
+
+    /// The addresses that are bound here and that the daemon knows of. What else is, a predecessor left, who knew another
+    /// configuration: its lifetime ends that.
+    pub(crate) fn known_held(&self, now: Nanos) -> impl Iterator<Item = &Bound> {
+        let known = |bound: &&Bound| {
+            let mut all = self.in_force.vips.iter().flat_map(VipSettings::present_and_former);
+            all.any(|net| net.addr() == bound.address)
+        };
+        self.kernel.held(now).filter(known)
+    }
+
+    /// Who a daemon is that runs here now.
+    pub(crate) fn identity(&self) -> Identity {
+        Identity {
+            member: self.name.clone(),
+            boot_id: format!("boot{}", self.boot),
+            incarnation: format!("inc{}", self.incarnation),
+        }
+    }
+
+    /// What was done for the VIP that every world begins with.
+    #[cfg(test)]
+    pub(crate) fn served(&self) -> Served {
+        self.served.get(&IpAddr::V4(VIP)).copied().unwrap_or_default()
+    }
 }
 
 /// Everything.
@@ -140,6 +201,9 @@ pub(crate) struct World {
     pub(crate) hosts: Vec<Host>,
     pub(crate) etcd: Etcd,
     pub(crate) lan: Lan,
+    /// What the operator wants every node to have, and wanted before that.
+    pub(crate) wanted: File,
+    pub(crate) wanted_before: File,
     pub(crate) calls: BTreeMap<u64, Then>,
     seen_epoch: Option<i64>,
     /// From then on a bind takes so long, and the daemon dies in it.
@@ -170,12 +234,22 @@ impl World {
     /// Host 0 leads, the others follow; the daemons start in a moment. `loud`: keep what happens, in words.
     pub(crate) fn new(plan: Plan, dice: Dice, loud: bool) -> Self {
         let etcd = Etcd::new(plan.members, plan.config, plan.stale_reads);
+        let file = File::first(&plan);
+        let nobody = Identity { member: String::new(), boot_id: String::new(), incarnation: String::new() };
+        let settings = Rc::new(file.settings(nobody, &plan));
         let hosts = (0..plan.nodes).map(|h| {
             let address = Ipv4Addr::new(10, 0, 20, 11 + h as u8);
             Host {
                 member: format!("db{}", h + 1),
                 name: format!("db{}", h + 1),
                 address,
+                file: file.clone(),
+                edition: 0,
+                settings: settings.clone(),
+                keys: Keys::default(),
+                in_force: settings.clone(),
+                policy_since: (0, 0),
+                former_since: BTreeMap::new(),
                 up: true,
                 boot: 100 * (h as u64 + 1),
                 incarnation: 100 * (h as u64 + 1),
@@ -196,13 +270,10 @@ impl World {
                 unbind_refused: None,
                 idle_at_change: 0,
                 right: 0,
-                bound_at: 0,
                 bound_in: 0,
-                bound_late: false,
-                held_since: 0,
+                bound_late: None,
+                served: BTreeMap::new(),
                 silent_last: (0, 0),
-                announced_at: None,
-                advertised_at: None,
                 challenged: None,
                 reads: Reads::default(),
                 stray_since: None,
@@ -223,6 +294,8 @@ impl World {
             healed: plan.trouble,
             etcd,
             lan: Lan::default(),
+            wanted: file.clone(),
+            wanted_before: file,
             plan,
             dice,
             now: 0,
@@ -404,11 +477,15 @@ impl World {
         self.tell_process(h, Told::Removed(seen));
     }
 
-    /// Removes the VIP everywhere, or where it does not belong.
-    pub(crate) fn remove_vip(&mut self, h: usize, keep: bool) -> usize {
-        let gone = self.hosts[h].kernel.unbind(keep);
-        for bound in &gone {
-            self.who(h, || format!("= unbound from link {}", bound.link));
+    /// Removes a VIP everywhere, or where it does not belong: everywhere besides the interface `keep`.
+    pub(crate) fn remove_vip(&mut self, h: usize, vip: &VipSettings, keep: Option<u32>) -> usize {
+        let gone = self.hosts[h].kernel.unbind(vip, keep);
+        self.tell_of_removed(h, &gone)
+    }
+
+    pub(crate) fn tell_of_removed(&mut self, h: usize, gone: &[Bound]) -> usize {
+        for bound in gone {
+            self.who(h, || format!("= {} unbound from link {}", bound.address, bound.link));
             self.address_gone(h, *bound);
         }
         gone.len()
@@ -491,7 +568,8 @@ impl World {
         if self.loud {
             let state = &self.etcd.state;
             let k = state.leader.as_ref().map_or("-", |(leader, _)| leader.member.as_str()).to_owned();
-            let v = state.lock.as_ref().map_or_else(|| "-".to_owned(), |lock| format!("{:?}", lock.holder));
+            let v: Vec<_> = state.locks.iter().map(|(address, lock)| format!("{address} {:?}", lock.holder)).collect();
+            let v = v.join(", ");
             let revision = state.revision;
             self.say("etcd", || format!("revision {revision}: K {k}, V {v}"));
         }
@@ -568,9 +646,9 @@ impl World {
         });
     }
 
-    /// V as it is, if a pgvrrp put it: member, boot, incarnation.
-    pub(crate) fn lock_is_of(&self, h: usize) -> bool {
-        self.etcd.state.lock.as_ref().is_some_and(|lock| match &lock.holder {
+    /// A lock as it is, if a pgvrrp put it: member, boot, incarnation.
+    pub(crate) fn lock_is_of(&self, h: usize, lock: IpAddr) -> bool {
+        self.etcd.state.locks.get(&lock).is_some_and(|lock| match &lock.holder {
             LockHolder::Known(value) => self.is_value_of(h, value),
             LockHolder::Unknown(_) => false,
         })
