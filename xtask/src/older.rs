@@ -35,6 +35,9 @@ pub(crate) fn build() -> Result<Option<PathBuf>> {
     }
     let mut build = cargo(["build", "--release", "--locked", "--package", ROOT_PACKAGE, "--bin", "pgvrrp"]);
     build.current_dir(&sources).arg("--target-dir").arg(dir.join("target"));
+    // It has to be there soon and not to be fast.
+    let quick = [("LTO", "off"), ("OPT_LEVEL", "1"), ("CODEGEN_UNITS", "16")];
+    build.envs(quick.map(|(name, value)| (format!("CARGO_PROFILE_RELEASE_{name}"), value)));
     workspace::run(&mut build)?;
     Ok(Some(binary))
 }
