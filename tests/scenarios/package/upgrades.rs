@@ -3,8 +3,7 @@
 use std::thread;
 
 use anyhow::{Result, ensure};
-use lab::{Direction, Time, Traffic};
-use serde_json::json;
+use lab::Time;
 
 use super::installed::{Installed, NEWER, OLDER, SECOND, configuration};
 use super::printed::README;
@@ -49,13 +48,17 @@ pub(super) fn what_hinders_one_stops_nothing(here: &Installed<'_>) -> Result<()>
     ensure!(said.contains("policy-rc.d forbids") && said.contains("Later: pgvrrp handover"), "{said}");
     here.succeed("rm /usr/sbin/policy-rc.d")?;
 
-    // So that Patroni stays primary for longer than this takes.
-    stage.lab.patch_config(&json!({"ttl": 30, "retry_timeout": 10}))?;
-    here.wait_status("30/1/10")?;
-    stage.lab.cut(here.node, Traffic::Etcd, Direction::Both)?;
+    // From the daemon alone: Patroni stays primary.
+    let user = here.succeed("id --user pgvrrp")?;
+    let namespace = stage.lab.namespace(here.node);
+    namespace.nft(&format!(
+        "table inet without_etcd {{\n  chain out {{\n    type filter hook output priority -400;\n    \
+         meta skuid {} tcp dport 2379 drop\n  }}\n}}\n",
+        user.trim()
+    ))?;
     here.wait_status("no answer within")?;
     let said = here.install(NEWER)?;
-    stage.lab.heal(here.node)?;
+    namespace.nft("delete table inet without_etcd\n")?;
     ensure!(said.contains("etcd") && said.contains("the daemon that runs goes on"), "{said}");
     ensure!(here.daemon()? == former, "the daemon was replaced");
     here.has_kept(&holding)
