@@ -24,14 +24,16 @@ pub(super) async fn try_out(old: &Config, new: &Config, status: &Status) -> Resu
             return Ok(());
         }
         let found = timeout(LIMIT, etcd::try_out(&etcd_settings(new, cluster))).await;
-        is_ours("[etcd]", "Patroni's `initialize`", found.unwrap_or_else(|_| Err(late())), ours)
+        let found = found.unwrap_or_else(|_| Err(late())).map_err(|why| format!("[etcd]: {why}"))?;
+        knows_us(found, ours)
     };
     let postgres = async {
         if old.postgres == cluster.postgres {
             return Ok(());
         }
         let found = timeout(LIMIT, postgres::try_out(postgres_settings(cluster)?)).await;
-        is_ours("[postgres]", "its system identifier", found.unwrap_or_else(|_| Err(late())), ours)
+        let found = found.unwrap_or_else(|_| Err(late())).map_err(|why| format!("[postgres]: {why}"))?;
+        is_ours("[postgres]", "its system identifier", found, ours)
     };
     let (etcd, postgres) = tokio::join!(etcd, postgres);
     etcd.and(postgres)
@@ -41,9 +43,16 @@ fn late() -> String {
     format!("no answer within {LIMIT:?}")
 }
 
+/// An etcd without Patroni's keys, where there were some, is another one: the VIP would leave.
+fn knows_us(found: Option<String>, ours: Option<&str>) -> Result<(), String> {
+    if found.is_none() && ours.is_some() {
+        return Err("[etcd]: this one does not know the cluster: Patroni's `initialize` is not there".to_owned());
+    }
+    is_ours("[etcd]", "Patroni's `initialize`", found, ours)
+}
+
 /// What is not known, on either side, is no contradiction: the gate asks again.
-fn is_ours(section: &str, what: &str, found: Result<Option<String>, String>, ours: Option<&str>) -> Result<(), String> {
-    let found = found.map_err(|why| format!("{section}: {why}"))?;
+fn is_ours(section: &str, what: &str, found: Option<String>, ours: Option<&str>) -> Result<(), String> {
     match (found, ours) {
         (Some(theirs), Some(ours)) if theirs != ours => {
             Err(format!("{section}: this is another cluster's: {what} is {theirs}, here it is {ours}"))
@@ -58,16 +67,13 @@ mod tests {
 
     #[test]
     fn another_cluster_is_told_from_ours() {
-        let is = |found: Result<Option<&str>, &str>, ours| {
-            is_ours("[etcd]", "it", found.map(|id| id.map(str::to_owned)).map_err(str::to_owned), ours)
-        };
-        assert_eq!(is(Ok(Some("7")), Some("7")), Ok(()));
-        assert_eq!(is(Ok(Some("7")), None), Ok(()));
-        assert_eq!(is(Ok(None), Some("7")), Ok(()));
-        assert_eq!(
-            is(Ok(Some("8")), Some("7")).unwrap_err(),
-            "[etcd]: this is another cluster's: it is 8, here it is 7"
-        );
-        assert_eq!(is(Err("down"), Some("7")).unwrap_err(), "[etcd]: down");
+        let is = |found: Option<&str>, ours| is_ours("[etcd]", "it", found.map(str::to_owned), ours);
+        assert_eq!(is(Some("7"), Some("7")), Ok(()));
+        assert_eq!(is(Some("7"), None), Ok(()));
+        assert_eq!(is(None, Some("7")), Ok(()));
+        assert_eq!(knows_us(None, None), Ok(()));
+        assert_eq!(knows_us(Some("7".to_owned()), Some("7")), Ok(()));
+        assert!(knows_us(None, Some("7")).unwrap_err().contains("does not know the cluster"));
+        assert_eq!(is(Some("8"), Some("7")).unwrap_err(), "[etcd]: this is another cluster's: it is 8, here it is 7");
     }
 }

@@ -65,39 +65,31 @@ enum Before {
 }
 
 /// Asks for as long as somebody listens. `cadence` is the pause between two questions; a new value, be it the same, asks
-/// at once. Other `settings` take another session; that the former one is over then says nothing.
+/// at once. Other `settings` take another session, between two questions: that this one is over then says nothing, and that the
+/// server has ended one is not forgotten.
 pub async fn run(
     mut settings: watch::Receiver<Settings>,
     mut cadence: watch::Receiver<Duration>,
     reports: mpsc::Sender<Report>,
 ) {
-    while !reports.is_closed() {
-        let now = settings.borrow_and_update().clone();
-        tokio::select! {
-            () = ask(now, &mut cadence, &reports) => {}
-            Ok(()) = settings.changed() => {}
-        }
-    }
-}
-
-async fn ask(settings: Settings, cadence: &mut watch::Receiver<Duration>, reports: &mpsc::Sender<Report>) {
-    let target = Target::new(settings.connection, settings.tls);
     let mut before = Before::Nothing;
     while !reports.is_closed() {
+        let Settings { connection, tls, timeout: limit } = settings.borrow_and_update().clone();
+        let target = Target::new(connection, tls);
         let asked = clock::now();
-        match timeout(attempt_limit(&before, settings.timeout), Session::open(&target)).await {
+        match timeout(attempt_limit(&before, limit), Session::open(&target)).await {
             Ok(Ok((session, ended))) => {
                 let same = matches!(&before, Before::Ended { postmaster, .. }
                     if postmaster.is_some() && *postmaster == session.postmaster());
                 if !same && let Before::Ended { .. } = before {
                     // Another server than before: that the former one went down was true, be it for a moment.
-                    report(reports, asked, Role::Down, "it was restarted".to_owned(), None).await;
+                    report(&reports, asked, Role::Down, "it was restarted".to_owned(), None).await;
                 }
-                before = converse(&session, ended, settings.timeout, cadence, reports).await;
+                before = converse(&session, ended, limit, &mut settings, &mut cadence, &reports).await;
                 continue;
             }
-            Ok(Err(failure)) => before = explain(before, failure, asked, reports).await,
-            Err(_) => before = silence(before, settings.timeout, asked, reports).await,
+            Ok(Err(failure)) => before = explain(before, failure, asked, &reports).await,
+            Err(_) => before = silence(before, limit, asked, &reports).await,
         }
         let pause = if matches!(before, Before::Ended { .. }) { AGAIN } else { AGAIN_DOWN };
         tokio::select! {
@@ -182,11 +174,12 @@ async fn silence(before: Before, limit: Duration, asked: Instant, reports: &mpsc
     }
 }
 
-/// Asks until the session ends or stops answering.
+/// Asks until the session ends or stops answering, or another one is wanted.
 async fn converse(
     session: &Session,
     mut ended: Ended,
     limit: Duration,
+    settings: &mut watch::Receiver<Settings>,
     cadence: &mut watch::Receiver<Duration>,
     reports: &mpsc::Sender<Report>,
 ) -> Before {
@@ -211,13 +204,16 @@ async fn converse(
         }
         let pause = every.saturating_sub(clock::now().since(asked));
         tokio::select! {
-            () = sleep(pause) => {}
+            // The server's end of it counts, whatever else there is.
+            biased;
+            _ = ended.wait() => return parted(session, reports).await,
+            Ok(()) = settings.changed() => return Before::Nothing,
             changed = cadence.changed() => {
                 if changed.is_err() {
                     return Before::Nothing;
                 }
             }
-            _ = ended.wait() => return parted(session, reports).await,
+            () = sleep(pause) => {}
         }
     }
 }
