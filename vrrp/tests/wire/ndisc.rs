@@ -61,13 +61,23 @@ fn expected(frame: &[u8]) -> Option<Claim> {
         && !(to_group && flags.solicited)
         && !target.is_multicast()
         && !target.is_unspecified();
-    let mut mac = None;
-    for option in payload.options_iterator() {
-        if let NdpOptionSlice::TargetLinkLayerAddress(option) = option.ok()? {
-            mac = mac.or_else(|| option.link_layer_address().try_into().ok());
-        }
-    }
+    let options = options(payload.options())?;
+    let mac =
+        options.iter().find(|option| (option[0], option.len()) == (2, 8)).map(|option| option[2..].try_into().unwrap());
     is_right.then(|| Claim { address: target.into(), mac: mac.unwrap_or_else(|| ethernet.source()) })
+}
+
+/// Options one by one, whatever is in them: those that an advertisement has no use for are ignored (section 7.1.2), where
+/// etherparse wants them to be right too.
+fn options(bytes: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut options = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let length = 8 * usize::from(*bytes.get(at + 1)?);
+        options.push(bytes.get(at..at + length).filter(|option| !option.is_empty())?);
+        at += length;
+    }
+    Some(options)
 }
 
 /// RFC 9568 sections 6.4.1 and 6.4.2: to everybody, R = 1, S = 0, O = 1, target and its link-layer address.
@@ -192,7 +202,12 @@ fn without_the_option_the_frame_says_whose_it_is() {
     assert_eq!(with_options(&[2, 1, 2, 0, 0, 0, 0, 1]), Some(CLAIM));
     assert_eq!(with_options(&[14, 1, 0, 0, 0, 0, 0, 0, 2, 1, 2, 0, 0, 0, 0, 1]), Some(CLAIM), "behind another");
     assert_eq!(with_options(&[2, 1, 2, 0, 0, 0, 0, 1, 2, 1, 9, 9, 9, 9, 9, 9]), Some(CLAIM), "the first of two");
-    // Section 7.1.2: no option has the length zero.
+    // Section 7.1.2: what belongs to other messages is ignored, be it as it should be or not.
+    for kind in [1, 3, 4, 5, 255] {
+        assert_eq!(with_options(&[kind, 1, 2, 2, 2, 2, 2, 2, 2, 1, 2, 0, 0, 0, 0, 1]), Some(CLAIM), "{kind}");
+        assert_eq!(with_options(&[kind, 2, 2, 2, 2, 2, 2, 2, 2, 1, 2, 0, 0, 0, 0, 1]), other, "{kind}");
+    }
+    // No option has the length zero.
     for broken in [&[2, 0, 2, 0, 0, 0, 0, 1][..], &[2, 2, 2, 0, 0, 0, 0, 1], &[14], &[2, 1, 2, 0, 0, 0, 0, 1, 14]] {
         assert_eq!(with_options(broken), None, "{broken:?}");
     }
