@@ -258,7 +258,9 @@ fn reload(file: &ConfigFile) -> ExitCode {
         }
     };
     if let Some(what) = answer.strip_prefix(RELOADED) {
-        return print(what);
+        let Some(wrong) = wrong else { return print(what) };
+        say("error: the running daemon has read its own configuration, which is right and is not this one\n");
+        return wrong;
     }
     if wrong.is_none() {
         let why = answer.strip_prefix(REFUSED).map(str::trim_end);

@@ -27,7 +27,7 @@ fn status_is_in_colours_only_where_they_are_wanted() {
         let text = stage.status()?;
         println!("{text}");
         ensure!(text.contains("10.0.20.200/32 (plain): HERE, since 20"), "{text}");
-        ensure!(text.contains("  where        nobody has its lock; nobody is heard to advertise it"), "{text}");
+        ensure!(text.contains("  where        etcd has not said yet; nobody is heard to advertise it"), "{text}");
         let coloured = on_a_terminal(stage, &["status"], &[("TERM", "xterm")])?;
         ensure!(coloured.contains("\u{1b}[1;32mHERE\u{1b}[0m"), "{coloured}");
         for plain in [[("TERM", "dumb"), ("A", "")], [("TERM", "xterm"), ("NO_COLOR", "1")]] {

@@ -73,13 +73,18 @@ function whereabouts(vip) {
   }
   if (vip.lock && vip.lock.holder && !vip.lock.mine) return `${vip.lock.holder} has its lock`;
   if (status.etcd && status.etcd.leader) return `${status.etcd.leader} has the leader key`;
-  return "nobody has its lock";
+  return hasAnswered() ? "nobody has its lock" : "etcd has not said yet";
+}
+
+// Before that, what etcd has is not known: not that there is nothing.
+function hasAnswered() {
+  return Boolean(status.etcd) && status.etcd.age !== null;
 }
 
 function lockText(lock, passed) {
   if (!lock) return "";
   const fence = lock.fence === "leader_key" ? "none: the leader key is the fence" : null;
-  const holder = fence || (lock.mine ? "mine" : lock.holder ? `held by ${lock.holder}` : "free");
+  const holder = fence || (lock.mine ? "mine" : lock.holder ? `held by ${lock.holder}` : hasAnswered() ? "free" : "not known");
   if (lock.proof_age === null || lock.deadline_in === null) return holder;
   const left = span(lock.deadline_in - passed);
   return `${holder}, proved ${ago(lock.proof_age + passed)}, would leave within ${left} without a new proof`;

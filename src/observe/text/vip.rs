@@ -34,7 +34,7 @@ impl Canvas {
             self.line("where", &whereabouts(status, vip))?;
         }
         self.line("phase", &format!("{} for {}", vip.phase.as_str(), span(vip.since)))?;
-        vip.lock.iter().try_for_each(|lock| self.lock(lock))?;
+        vip.lock.iter().try_for_each(|lock| self.lock(status, lock))?;
         self.vrrp(vip)?;
         vip.peers.iter().try_for_each(|peer| self.peer(peer))?;
         vip.clients.iter().try_for_each(|clients| self.clients(clients))?;
@@ -91,12 +91,13 @@ impl Canvas {
         Ok(())
     }
 
-    fn lock(&mut self, lock: &LockStatus) -> Result {
+    fn lock(&mut self, status: &Status, lock: &LockStatus) -> Result {
         let holder = match (&lock.holder, lock.mine) {
             (_, true) if lock.fence == "leader_key" => "none: the leader key is the fence".to_owned(),
             (_, true) => "mine".to_owned(),
             (None, false) if lock.fence == "leader_key" => "none: the leader key is to be the fence".to_owned(),
             (Some(holder), false) => format!("held by {}", harmless(holder)),
+            (None, false) if !has_answered(status) => "not known".to_owned(),
             (None, false) => "free".to_owned(),
         };
         let proof = match (lock.proof_age, lock.deadline_in, lock.ttl) {
@@ -193,10 +194,16 @@ fn whereabouts(status: &Status, vip: &VipStatus) -> String {
     let leader = status.etcd.as_ref().and_then(|etcd| etcd.leader.as_ref());
     let holder = match (lock.fence, &lock.holder, leader) {
         ("leader_key", _, Some(leader)) => format!("{} has the leader key", harmless(leader)),
+        (_, None, None) if !has_answered(status) => "etcd has not said yet".to_owned(),
         ("leader_key", _, None) => "nobody has the leader key".to_owned(),
         (_, _, _) if lock.mine => "its lock is mine".to_owned(),
         (_, Some(holder), _) => format!("{} has its lock", harmless(holder)),
         (_, None, _) => "nobody has its lock".to_owned(),
     };
     format!("{holder}; {heard}")
+}
+
+/// Before that, what etcd has is not known: not that there is nothing.
+fn has_answered(status: &Status) -> bool {
+    status.etcd.as_ref().is_some_and(|etcd| etcd.age.is_some())
 }
