@@ -360,7 +360,13 @@ impl Node {
                 }
             }
             EtcdReport::Acquire { vip, outcome } => {
+                let of_another = self.etcd.is_of_another(&outcome);
                 if let Some(vip) = self.vips.iter_mut().find(|known| known.id == vip) {
+                    // It compared K and V as they are in an etcd of which nothing is known; who trusts the former one is waited
+                    // for.
+                    if of_another {
+                        vip.etcd_rebuilt();
+                    }
                     vip.take_acquisition(now, outcome, out);
                 }
             }
@@ -564,7 +570,9 @@ impl Node {
     /// Until then an address may be here that a predecessor bound by right of a lock, and that the configuration does not name
     /// any more. Nobody removes it; its lifetime ends it.
     fn leftover_until(&self, now: Instant) -> Option<Instant> {
-        let until = self.started + ADOPT;
-        (now < until && self.kernel.has_leftover() && stands(Guard::Leftover)).then_some(until)
+        // While a machine sleeps its kernel's lifetimes stand still, and so they may have during any stall.
+        let until = self.fresh_after + ADOPT;
+        let here = self.kernel.has_leftover() || self.waits_for_leftover();
+        (now < until && here && stands(Guard::Leftover)).then_some(until)
     }
 }

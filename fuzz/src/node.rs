@@ -209,7 +209,13 @@ impl<'a> World<'a> {
         let report = match self.bytes.byte() % 5 {
             0 => EtcdReport::Acquire {
                 vip,
-                outcome: Acquisition::Acquired { asked, lease, ttl, mod_revision: self.bytes.number() as i64 },
+                outcome: Acquisition::Acquired {
+                    asked,
+                    lease,
+                    ttl,
+                    mod_revision: self.bytes.number() as i64,
+                    cluster_id: None,
+                },
             },
             1 => EtcdReport::Acquire { vip, outcome: Acquisition::Refused { lease } },
             2 => EtcdReport::Revoke { vip, lease, outcome: Ok(()) },

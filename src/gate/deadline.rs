@@ -34,6 +34,9 @@ const SLACK: Duration = Duration::from_millis(100);
 /// machine was.
 pub const STALL: Duration = Duration::from_secs(2);
 
+/// PostgreSQL's answer to a question that was asked longer ago than this binds nothing: what it was then, it may not be any more.
+pub const RECENT: Duration = STALL;
+
 /// D: until when V cannot have expired in etcd, given that its keepalive was sent at `asked` and granted `ttl` seconds.
 ///
 /// The lease's time runs from etcd's handling of the keepalive, which is later than `asked`. Nine tenths of it have

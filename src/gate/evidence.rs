@@ -252,6 +252,9 @@ pub enum Acquisition {
         ttl: i64,
         /// V's new `mod_revision`.
         mod_revision: i64,
+        /// Which etcd it was that put it. `None` in recordings of earlier versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cluster_id: Option<u64>,
     },
     /// The comparison failed: K or V is not what it was. The fresh lease has to be revoked.
     Refused {

@@ -47,6 +47,8 @@ guards! {
     Repair,
     /// After a stall, nothing is bound before fresh evidence.
     FreshAfterStall,
+    /// Binding needs an answer of PostgreSQL's to a question of the last 2 s.
+    RecentAnswer,
     /// Acquiring needs an answer to a question asked since the last release.
     ArmedSinceRelease,
     /// A PostgreSQL with another system identifier than the cluster's is another cluster's.

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use vrrp::time::Instant;
 
+use super::deadline::{self, RECENT};
 use super::evidence::{LeaseId, Observation, PatroniConfig, Role, RoleReport};
+use super::failsafe;
 use super::guard::{Guard, stands};
 use super::policy::{Fence, Paused, Policy, PostgresDown};
 use super::reason::Reason;
-use super::{deadline, failsafe};
 
 /// What is known when a decision is taken. All of it was asked before `now`.
 #[derive(Clone, Copy, Debug)]
@@ -159,6 +160,9 @@ pub fn verdict(evidence: &Evidence<'_>, held: &Held, bound: bool) -> Verdict {
             Verdict::Armed(Reason::PostgresUnasked)
         }
         (Role::Primary, false) if !is_fresh(evidence, held) => Verdict::Armed(Reason::Stalled),
+        (Role::Primary, false) if !is_recent(evidence) => {
+            Verdict::Armed(Reason::PostgresUnknown(format!("its last answer is more than {RECENT:?} old")))
+        }
         (Role::Primary, false) => Verdict::Open(open),
         (Role::Standby, true) => Verdict::Shut(Reason::InRecovery),
         (Role::Standby | Role::Unknown, false) if !stands(Guard::Primary) => Verdict::Open(open),
@@ -185,6 +189,13 @@ pub fn is_fresh(evidence: &Evidence<'_>, held: &Held) -> bool {
     let since = |asked: Instant| asked >= evidence.fresh_after;
     (since(held.proven) || evidence.vouched.is_some_and(since))
         && evidence.postgres.is_some_and(|report| since(report.asked))
+}
+
+/// Whether PostgreSQL's answer is recent enough for a bind. Where the kernel keeps call after call waiting, the next answer
+/// waits to be read behind them.
+pub fn is_recent(evidence: &Evidence<'_>) -> bool {
+    let recent = |report: &RoleReport| evidence.now.since(report.asked) <= RECENT;
+    evidence.postgres.is_some_and(recent) || !stands(Guard::RecentAnswer)
 }
 
 /// The configuration by which V's TTL is chosen: Patroni's own, or its defaults while that is unreadable.

@@ -3,7 +3,7 @@
 use vrrp::time::Instant;
 
 use crate::gate::deadline;
-use crate::gate::evidence::{Observation, PatroniConfig};
+use crate::gate::evidence::{Acquisition, Observation, PatroniConfig};
 use crate::gate::guard::{Guard, stands};
 use crate::gate::policy::Failsafe;
 use crate::gate::verdict::patroni_config;
@@ -56,6 +56,14 @@ impl EtcdView {
 
     pub(super) fn quarantine(&self) -> Option<Instant> {
         self.quarantine
+    }
+
+    /// Whether what came of an acquisition is from another etcd than the one that was read last. The next read is then of that
+    /// one, too.
+    pub(super) fn is_of_another(&self, outcome: &Acquisition) -> bool {
+        let Acquisition::Acquired { cluster_id: Some(id), .. } = outcome else { return false };
+        let another = self.latest.as_ref().is_some_and(|latest| latest.cluster_id != *id);
+        another && stands(Guard::OtherCluster)
     }
 
     /// Takes the read of a round. Rounds follow one another, so a lower revision than the last one's is not a late

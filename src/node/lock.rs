@@ -236,7 +236,7 @@ impl Lock {
             }
         };
         match outcome {
-            Acquisition::Acquired { asked, lease, ttl, mod_revision } => {
+            Acquisition::Acquired { asked, lease, ttl, mod_revision, .. } => {
                 let ttl = u64::try_from(ttl).unwrap_or(0);
                 *self = Self::Held {
                     held: Held {
@@ -274,7 +274,7 @@ impl Lock {
         let again = Refresh { again: Some(now + REFRESH_AGAIN), ..refresh };
         let ttl_asked = again.ttl;
         let (held, refresh, result) = match outcome {
-            Acquisition::Acquired { asked, lease, ttl, mod_revision } => {
+            Acquisition::Acquired { asked, lease, ttl, mod_revision, .. } => {
                 let ttl = u64::try_from(ttl).unwrap_or(0);
                 let deadline = deadline::deadline(asked, ttl);
                 (

@@ -9,6 +9,7 @@
 use vrrp::time::Instant;
 
 use super::io::{Level, Notice, Output};
+use super::kernel_view::is_short_lived;
 use super::settings::{Follows, Settings, VipSettings};
 use super::status::ConfigStatus;
 use super::{Node, VipId};
@@ -101,6 +102,12 @@ impl Node {
             let shares = known.present_and_former().any(|net| vip.has(net.addr()));
             shares || (router && known.retired)
         })
+    }
+
+    /// Whether an address that a predecessor left is one of a VIP's that has not begun, so that nobody looks after it yet.
+    pub(super) fn waits_for_leftover(&self) -> bool {
+        let places = |vip| self.kernel.places(vip).map(|(place, _)| place);
+        self.reloads.waiting.iter().any(|(_, vip)| places(vip).any(is_short_lived))
     }
 
     fn is_drained(&self, name: &str) -> bool {

@@ -80,7 +80,7 @@ fn inputs() -> Vec<Input> {
         EtcdReport::Round { kept: Vec::new(), observation: Err(error()) },
         EtcdReport::Acquire {
             vip,
-            outcome: Acquisition::Acquired { asked: START, lease: 7, ttl: 18, mod_revision: 101 },
+            outcome: Acquisition::Acquired { asked: START, lease: 7, ttl: 18, mod_revision: 101, cluster_id: Some(1) },
         },
         EtcdReport::Acquire { vip, outcome: Acquisition::Refused { lease: 7 } },
         EtcdReport::Acquire { vip, outcome: Acquisition::Failed { reason: error() } },

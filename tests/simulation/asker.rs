@@ -222,7 +222,9 @@ impl World {
     ) {
         let then = move |w: &mut Self, answer: Option<Answer>| {
             let outcome = match answer {
-                Some(Answer::Put(mod_revision)) => Acquisition::Acquired { asked, lease, ttl, mod_revision },
+                Some(Answer::Put { mod_revision, cluster_id }) => {
+                    Acquisition::Acquired { asked, lease, ttl, mod_revision, cluster_id: Some(cluster_id) }
+                }
                 Some(Answer::Refused) => Acquisition::Refused { lease },
                 _ => {
                     w.next_endpoint(h);

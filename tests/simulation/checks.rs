@@ -25,9 +25,12 @@ pub(crate) const DRAIN: Nanos = 300 * MS;
 /// for which its last call may have been kept waiting.
 const DEAD: Nanos = 5_600 * MS;
 
-/// A daemon that did not run for 2 s knows that it needs fresh evidence; before that it may act upon what it knew, by a call
-/// that the kernel keeps waiting for a second. On a clock that is 10 % slow.
-const UNNOTICED: Nanos = 3_340 * MS;
+/// What was asked more than 2 s ago binds nothing; before that a daemon may act upon it, a tenth of a second after it
+/// decided that, by a call that the kernel keeps waiting for a second. On a clock that is 10 % slow.
+const UNNOTICED: Nanos = 3_450 * MS;
+
+/// The last bind of a daemon that is stuck, and the lifetime after it: 3 s, and 1 s of the kernel's lateness, on a slow clock.
+const STUCK: Nanos = UNNOTICED + 4_450 * MS;
 
 /// What a daemon has read in etcd, as far as the checks need it.
 #[derive(Debug, Default)]
@@ -167,10 +170,12 @@ impl World {
         }
     }
 
-    /// An address is not bound by one right while it is still here by another.
+    /// An address is not bound by one right while it is still here by another. By which one a predecessor bound it cannot be
+    /// seen; no other node has it by another, which the operator sees to.
     pub(crate) fn check_right(&mut self, h: usize, vip: &VipSettings) {
-        let lock = lock_address(&vip.addresses);
-        let other = self.hosts[h].kernel.held(self.now).find(|bound| vip.has(bound.address) && bound.right != lock);
+        let (lock, host) = (lock_address(&vip.addresses), &self.hosts[h]);
+        let by_another = |bound: &&Bound| bound.bound_in == host.life && bound.right != lock;
+        let other = host.kernel.held(self.now).filter(by_another).find(|bound| vip.has(bound.address));
         if let Some(bound) = other {
             let how = format!("{} is bound by {lock:?} while it is here by {:?}", bound.address, bound.right);
             self.fail(h, "S1f", &how);
@@ -206,7 +211,7 @@ impl World {
 
     /// V is put only by the holder of K, in K's present epoch, and over nobody else's.
     pub(crate) fn check_put(&mut self, h: usize, ask: &Ask, answer: &Answer) {
-        let (Ask::Put { value, .. }, Answer::Put(_)) = (ask, answer) else { return };
+        let (Ask::Put { value, .. }, Answer::Put { .. }) = (ask, answer) else { return };
         let epoch = self.etcd.state.leader.as_ref().map(|(leader, _)| (leader.member.clone(), leader.create_revision));
         if epoch != Some((value.member.clone(), value.epoch)) {
             self.fail(h, "P2", "V was acquired without K, or for a former epoch of it");
@@ -217,7 +222,9 @@ impl World {
     pub(crate) fn check_advert(&mut self, h: usize, vip: &VipSettings, priority: u8, timely: bool) {
         let lock = lock_of(vip);
         if priority == 0 {
-            if self.hosts[h].known_held(self.now).any(|bound| bound.right == Some(lock)) {
+            // What a predecessor left of another list is another matter: the lock waits for it.
+            let of_it = |bound: &Bound| vip.present_and_former().any(|net| net.addr() == bound.address);
+            if self.hosts[h].known_held(self.now).any(|bound| bound.right == Some(lock) && of_it(bound)) {
                 self.fail(h, "S6", "goodbye while the address is bound");
             }
         } else {
@@ -261,9 +268,7 @@ impl World {
         // The end of a session may go unnoticed for 105 ms, and the daemon hears nothing while it does not run; a call that
         // the kernel keeps waiting is a part of that. Answers of the former session are void.
         let idle = self.idle(h) - host.idle_at_change;
-        // One after the other, where there are several VIPs.
-        let vips = host.in_force.vips.iter().filter(|vip| !vip.retired).count().max(1) as u64;
-        let tolerated = 120 * MS + idle.min(UNNOTICED * vips);
+        let tolerated = 120 * MS + idle.min(UNNOTICED);
         // A renewal that crosses with somebody's removal binds anew; the policy allows the address on a server that is down.
         let held = pg.state == State::Down && host.in_force.policy.postgres_down == PostgresDown::Hold;
         if !pg.is_primary() && !held && self.now > pg.since + tolerated {
@@ -477,14 +482,13 @@ impl World {
             _ => silent,
         };
         if !host.pg.is_primary() && !excused {
-            // By another policy it may have been allowed until that changed.
-            let gone = self.now - host.pg.since.max(host.policy_since.0);
-            let idle = (idle_now - host.idle_at_change.max(host.policy_since.1)).min(gone);
+            // By another configuration it may have been allowed until that changed, and for as long as nothing was known.
+            let since = host.pg.since.max(host.told_since.0).max(host.silent_last.0);
+            let gone = self.now - since;
+            let idle = (idle_now - host.idle_at_change.max(host.told_since.1).max(host.silent_last.1)).min(gone);
             let ran = gone - idle;
-            // The lifetime ends what the kernel will not remove; and it was renewed for as long as nothing was known.
-            let heard = self.now - host.pg.since.max(host.silent_last.0);
-            let ran_since = heard - (idle_now - host.idle_at_change.max(host.silent_last.1)).min(heard);
-            let refused = host.unbind_refused.is_some_and(|at| at >= host.pg.since) && ran_since <= DEAD;
+            // The lifetime ends what the kernel will not remove.
+            let refused = host.unbind_refused.is_some_and(|at| at >= host.pg.since) && ran <= DEAD;
             // Left by a predecessor, and PostgreSQL does not say a word: the lifetime ends it.
             // Another server that speaks in its place is asked once a second.
             let mute = silent || self.now < host.pg.other_server_until + 1200 * MS;
@@ -493,7 +497,7 @@ impl World {
             let may_run = if left { DEAD } else { DRAIN };
             // The kernel of a suspended host removes nothing; it does when the host has woken.
             let woke = self.now > host.suspended_until + DEAD;
-            if (ran > may_run && !refused) || (idle > DEAD && woke) {
+            if (ran > may_run && !refused) || (idle > STUCK && woke) {
                 let how = format!(
                     "PostgreSQL has been {:?} for {} ms, of which the daemon ran {}",
                     host.pg.state,

@@ -116,7 +116,7 @@ pub(crate) enum Answer {
     Read(Box<Observation>),
     Left(Option<u64>),
     Granted(LeaseId, i64),
-    Put(i64),
+    Put { mod_revision: i64, cluster_id: u64 },
     Refused,
     Revoked,
 }
@@ -170,7 +170,10 @@ impl Etcd {
                 Answer::Granted(self.grant(now, ttl), ttl)
             }
             Ask::Put { lock, value, expect, lease } => {
-                self.put(*lock, value, *expect, *lease).map_or(Answer::Refused, Answer::Put)
+                self.put(*lock, value, *expect, *lease).map_or(Answer::Refused, |mod_revision| Answer::Put {
+                    mod_revision,
+                    cluster_id: self.state.cluster_id,
+                })
             }
             Ask::Revoke(lease) => {
                 self.drop_lease(*lease);

@@ -112,6 +112,10 @@ impl World {
             Fault::ThreadStuck => self.stop_for(h, span, false),
             Fault::Killed => {
                 let back = self.dice.stretch(100 * MS, span.max(200 * MS));
+                // In a host that is suspended nobody can.
+                if self.now < self.hosts[h].suspended_until {
+                    return false;
+                }
                 self.after(back, move |w| w.start(h));
                 self.kill(h)
             }
@@ -545,6 +549,8 @@ impl World {
             self.find_link(h);
             if self.hosts[h].process.is_some() {
                 self.running(h, true);
+                // The asker may have put its question off until the end of a stop that is over now.
+                self.ask_role_now(h);
             }
             self.start(h);
             self.start_patroni(h);

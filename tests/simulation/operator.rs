@@ -361,8 +361,10 @@ impl World {
         });
         let idle = self.idle(h);
         let host = &mut self.hosts[h];
-        if host.in_force.policy != settings.policy {
-            host.policy_since = (self.now, idle);
+        let known = |net: &IpNet| host.in_force.vips.iter().any(|vip| vip.has(net.addr()));
+        let knew = |vip: &VipSettings| vip.addresses.iter().all(known);
+        if host.in_force.policy != settings.policy || !settings.vips.iter().all(knew) {
+            host.told_since = (self.now, idle);
         }
         host.in_force = Rc::new(Settings::clone(settings));
     }

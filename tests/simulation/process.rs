@@ -86,6 +86,10 @@ impl World {
         if !host.up || host.process.is_some() {
             return;
         }
+        if self.now < host.suspended_until {
+            let until = host.suspended_until;
+            return self.at(until, move |w| w.start(h));
+        }
         host.life += 1;
         host.inbox = Inbox::default();
         host.reads = Reads::default();
@@ -581,7 +585,7 @@ impl World {
         let lock = lock_address(&vip.addresses).unwrap_or_else(|| VIP.into());
         self.check_right(h, vip);
         let host = &mut self.hosts[h];
-        if !host.kernel.vips().any(|bound| !bound.foreign && bound.right == Some(lock)) {
+        if !host.has_bound_by(lock) {
             host.served.entry(lock).or_default().held_since = self.now;
         }
         host.bound_in = host.life;

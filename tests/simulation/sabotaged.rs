@@ -79,6 +79,13 @@ const ROWS: &[Row] = &[
         22,
     ),
     (
+        &[P(Guard::RecentAnswer)],
+        &[Fault::Switchover, Fault::Stopped, Fault::ThreadStuck, Fault::VipAdded],
+        In::Usual,
+        "S2",
+        157,
+    ),
+    (
         &[P(Guard::ArmedSinceRelease), P(Guard::AskedSinceAcquired)],
         &[Fault::LeaderKeyDeleted, Fault::PostgresHang, Fault::Demoted],
         In::Usual,

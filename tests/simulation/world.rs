@@ -85,8 +85,8 @@ pub(crate) struct Host {
     pub(crate) settings: Rc<Settings>,
     pub(crate) keys: Keys,
     pub(crate) in_force: Rc<Settings>,
-    /// When `[policy]` last changed under the daemon, and what idle was then.
-    pub(crate) policy_since: (Nanos, Nanos),
+    /// When `[policy]` last changed under the daemon, or it was told of another address; and what idle was then.
+    pub(crate) told_since: (Nanos, Nanos),
     /// Since when an address has been here that is not configured any more, and what idle was then.
     pub(crate) former_since: BTreeMap<IpAddr, (Nanos, Nanos)>,
     pub(crate) up: bool,
@@ -166,11 +166,18 @@ impl Host {
     /// The addresses that are bound here and that the daemon knows of. What else is, a predecessor left, who knew another
     /// configuration: its lifetime ends that.
     pub(crate) fn known_held(&self, now: Nanos) -> impl Iterator<Item = &Bound> {
-        let known = |bound: &&Bound| {
-            let mut all = self.in_force.vips.iter().flat_map(VipSettings::present_and_former);
-            all.any(|net| net.addr() == bound.address)
-        };
-        self.kernel.held(now).filter(known)
+        self.kernel.held(now).filter(|bound| self.knows(bound))
+    }
+
+    /// Whether anything that the daemon knows of is bound here by right of this lock.
+    pub(crate) fn has_bound_by(&self, right: IpAddr) -> bool {
+        let by = |bound: &&Bound| !bound.foreign && bound.right == Some(right);
+        self.kernel.vips().filter(by).any(|bound| self.knows(bound))
+    }
+
+    fn knows(&self, bound: &Bound) -> bool {
+        let mut all = self.in_force.vips.iter().flat_map(VipSettings::present_and_former);
+        all.any(|net| net.addr() == bound.address)
     }
 
     /// Who a daemon is that runs here now.
@@ -248,7 +255,7 @@ impl World {
                 settings: settings.clone(),
                 keys: Keys::default(),
                 in_force: settings.clone(),
-                policy_since: (0, 0),
+                told_since: (0, 0),
                 former_since: BTreeMap::new(),
                 up: true,
                 boot: 100 * (h as u64 + 1),

@@ -94,7 +94,13 @@ impl Etcd {
                     let mod_revision = self.now.revision;
                     let holder = LockHolder::Known(value);
                     self.now.locks[vip.0] = Some(LockKey { mod_revision, lease, holder });
-                    Acquisition::Acquired { asked: now, lease, ttl: ttl as i64, mod_revision }
+                    Acquisition::Acquired {
+                        asked: now,
+                        lease,
+                        ttl: ttl as i64,
+                        mod_revision,
+                        cluster_id: Some(self.now.cluster_id),
+                    }
                 } else {
                     Acquisition::Refused { lease }
                 };
@@ -128,8 +134,8 @@ impl Etcd {
             }
             EtcdReport::Acquire { vip, outcome } => {
                 let outcome = match (kind % 4, outcome) {
-                    (0, Acquisition::Acquired { asked, lease, mod_revision, .. }) => {
-                        Acquisition::Acquired { asked, lease, ttl: bytes.number() as i64, mod_revision }
+                    (0, Acquisition::Acquired { asked, lease, mod_revision, cluster_id, .. }) => {
+                        Acquisition::Acquired { asked, lease, ttl: bytes.number() as i64, mod_revision, cluster_id }
                     }
                     (1, _) => Acquisition::Failed { reason: failed() },
                     (2, _) => Acquisition::Unknown { lease: self.lease, reason: failed() },

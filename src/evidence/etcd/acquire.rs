@@ -61,7 +61,13 @@ pub(super) async fn acquire(
         Ok(Ok(response)) if !response.succeeded() => Acquisition::Refused { lease },
         Ok(Ok(response)) => match response.header() {
             // A put's mod_revision is the revision of the transaction that made it.
-            Some(header) => Acquisition::Acquired { asked, lease, ttl: granted, mod_revision: header.revision() },
+            Some(header) => Acquisition::Acquired {
+                asked,
+                lease,
+                ttl: granted,
+                mod_revision: header.revision(),
+                cluster_id: Some(header.cluster_id()),
+            },
             None => Acquisition::Unknown { lease, reason: "etcd's answer has no header".to_owned() },
         },
         // Whatever the error says, the put may have been carried out.

@@ -89,7 +89,8 @@ fn a_lock_whose_put_is_under_way_is_given_up_when_it_turns_out_to_be_ours() {
     drain(&mut world, true);
     world.withhold_acquisitions = false;
     let lease = world.next_lease;
-    let outcome = Acquisition::Acquired { asked: world.now, lease, ttl: 17, mod_revision: world.revision + 1 };
+    let outcome =
+        Acquisition::Acquired { asked: world.now, lease, ttl: 17, mod_revision: world.revision + 1, cluster_id: None };
     world.give(Input::Etcd(crate::gate::evidence::EtcdReport::Acquire { vip: VipId(0), outcome }));
     world.run(SECOND);
     assert_eq!((world.count("bind"), world.count("revoke")), (0, 1), "{}", world.why());

@@ -5,7 +5,8 @@ use std::time::Duration;
 use vrrp::time::Instant;
 
 use super::world::{World, me};
-use crate::gate::evidence::{Acquisition, Expect, Member, VipId};
+use crate::gate::evidence::{Acquisition, Expect, Member, Role, VipId};
+use crate::gate::policy::Policy;
 use crate::node::lock::Lock;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -100,6 +101,22 @@ fn a_stale_read_proves_nothing() {
     assert!(world.vip().lock.unwrap().deadline_in.unwrap() <= deadline);
 }
 
+/// P1: its answer is the first that is heard of the other etcd, in which K may be this node's while a peer trusts the former.
+#[test]
+fn a_lock_that_another_etcd_gave_is_given_back() {
+    let mut world = World::with(Policy::default(), ("db1", Role::Unknown), Vec::new(), None);
+    world.run(SECOND);
+    assert_eq!((world.vip().reason, world.count("acquire")), ("postgres_unknown", 0));
+    world.cluster_id = 2;
+    world.postgres(Role::Primary);
+    assert_eq!(world.count("acquire"), 1, "{}", world.why());
+    world.run(15 * SECOND);
+    assert!(world.count("bind") == 0 && world.lock.is_none(), "a peer may still trust the former one");
+    assert_eq!(world.vip().reason, "etcd_rebuilt");
+    world.run(15 * SECOND);
+    assert!(world.is_bound(), "{}", world.why());
+}
+
 #[test]
 fn what_was_being_acquired_when_etcd_turned_out_to_be_another_is_given_back() {
     let now = Instant::from_millis(1_000_000);
@@ -108,7 +125,7 @@ fn what_was_being_acquired_when_etcd_turned_out_to_be_another_is_given_back() {
     let Lock::Acquiring { void, .. } = &mut lock else { panic!("{lock:?}") };
     // As `Vip::etcd_rebuilt` does.
     *void = true;
-    let outcome = Acquisition::Acquired { asked: now, lease: 7, ttl: 17, mod_revision: 5 };
+    let outcome = Acquisition::Acquired { asked: now, lease: 7, ttl: 17, mod_revision: 5, cluster_id: None };
     assert!(lock.acquired(now, outcome).is_err());
     assert!(matches!(lock, Lock::Revoking { lease: 7, .. }), "{lock:?}");
 }

@@ -141,7 +141,7 @@ fn a_release_waits_for_the_answer() {
     let fresh = world.next_lease;
     world.move_lock(fresh);
     let mod_revision = world.revision;
-    let outcome = Acquisition::Acquired { asked: world.now, lease: fresh, ttl: 37, mod_revision };
+    let outcome = Acquisition::Acquired { asked: world.now, lease: fresh, ttl: 37, mod_revision, cluster_id: None };
     world.give(Input::Etcd(EtcdReport::Acquire { vip: VipId(0), outcome }));
     assert_eq!((world.count("revoke"), world.lock.clone()), (1, None));
 }

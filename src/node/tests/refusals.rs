@@ -293,6 +293,39 @@ fn after_a_stall_nothing_is_bound_or_announced_before_fresh_evidence() {
     assert!(world.is_bound(), "{}", world.why());
 }
 
+/// As on a kernel that keeps each call waiting: the next answer is there, and nobody has come to read it.
+#[test]
+fn an_old_answer_binds_nothing() {
+    let mut world = World::holding();
+    world.late = true;
+    world.now += SECOND;
+    world.give(Input::Timer);
+    assert!(!world.is_bound());
+    world.late = false;
+    world.log.clear();
+    world.now += SECOND + SECOND / 10;
+    world.give(Input::Timer);
+    assert_eq!((world.count("bind"), world.vip().reason), (0, "postgres_unknown"), "{}", world.why());
+    world.postgres(Role::Primary);
+    assert!(world.is_bound(), "{}", world.why());
+}
+
+#[test]
+fn an_old_answer_puts_nothing_back() {
+    let mut world = World::holding();
+    world.now += SECOND;
+    world.give(Input::Timer);
+    world.now += SECOND + SECOND / 10;
+    world.log.clear();
+    let gone = world.addresses.pop().unwrap();
+    world.give(Input::AddressRemoved(gone));
+    assert_eq!((world.count("bind"), world.vip().reason), (0, "stalled"), "{}", world.why());
+    assert!(world.lock.is_some(), "it is put back when PostgreSQL has answered");
+    world.postgres(Role::Primary);
+    world.run(SECOND / 10);
+    assert!(world.is_bound(), "{}", world.why());
+}
+
 #[test]
 fn a_stall_beyond_the_deadline_ends_the_hold() {
     let mut world = World::holding();

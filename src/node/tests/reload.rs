@@ -6,10 +6,10 @@ use ipnet::IpNet;
 use vrrp::types::{Interval, Priority, Vrid};
 
 use super::election::host::{Host, net, rules, vip};
-use super::world::{World, settings};
+use super::world::{ETH0, World, lock_of, me, settings};
 use crate::gate::evidence::{Role, VipId};
 use crate::gate::policy::{Policy, PostgresDown};
-use crate::node::io::{Input, Output};
+use crate::node::io::{Address, Input, Output};
 use crate::node::{Settings, VipSettings};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -79,8 +79,8 @@ fn an_address_that_is_taken_out_goes_at_once_and_the_others_stay() {
 #[test]
 fn the_lock_outlives_an_address_that_was_taken_out_and_will_not_go() {
     let mut world = World::holding();
-    let stray = crate::node::io::Address {
-        link: super::world::ETH0,
+    let stray = Address {
+        link: ETH0,
         address: net("10.0.20.156/32").addr(),
         prefix_len: 32,
         lifetime: Some(3),
@@ -136,6 +136,38 @@ fn one_that_begins_anew_waits_until_the_former_one_has_gone() {
     let order = world.deeds();
     let at = |what: &str| order.iter().position(|deed| *deed == what).unwrap();
     assert!(at("revoke") < at("acquire"), "{order:?}");
+}
+
+/// P1: what a predecessor left is named again, by a VIP that waits for the former one to go.
+#[test]
+fn the_lock_outlives_what_a_predecessor_left_of_one_that_begins_anew() {
+    let address = |address: &str| Address {
+        link: ETH0,
+        address: net(address).addr(),
+        prefix_len: 32,
+        lifetime: Some(3),
+        tentative: false,
+    };
+    let left = address("10.0.20.156/32");
+    let addresses = vec![address("10.0.20.155/32"), left];
+    let mut world = World::with(Policy::default(), ("db1", Role::Primary), addresses, Some(lock_of(&me(), 5)));
+    world.run(SECOND);
+    let mut next = settings(Policy::default());
+    let anew = VipSettings {
+        virtual_router_id: Vrid::new(156).unwrap(),
+        addresses: list(&["10.0.20.155/32", "10.0.20.156/32"]),
+        ..next.vips[0].clone()
+    };
+    next.vips[0].retired = true;
+    next.vips.push(anew);
+    world.give(Input::Reload(Box::new(next)));
+    world.run(SECOND);
+    assert!(!world.is_bound() && world.lock.is_some(), "{}", world.why());
+    world.addresses.retain(|address| *address != left);
+    world.give(Input::AddressRemoved(left));
+    world.run(SECOND);
+    assert!(world.vip().held, "{}", world.why());
+    assert!(world.count("revoke") > 0);
 }
 
 #[test]

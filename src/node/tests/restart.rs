@@ -67,6 +67,17 @@ fn the_lock_outlives_what_the_predecessor_left_by_another_configuration() {
     assert_eq!(world.lock, None);
 }
 
+/// A machine that slept: its kernel's lifetimes stood still.
+#[test]
+fn what_the_predecessor_left_is_waited_for_after_a_stall_as_well() {
+    let mut world = restarted_with_less(3);
+    world.run(SECOND);
+    world.now += 10 * SECOND;
+    world.give(Input::Timer);
+    world.run(2 * SECOND);
+    assert!(world.lock.is_some(), "{}", world.why());
+}
+
 /// A lease of DHCP's may end just then, and be renewed.
 #[test]
 fn whoever_has_a_short_lifetime_for_long_is_not_waited_for() {

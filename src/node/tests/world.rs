@@ -505,7 +505,13 @@ impl World {
         self.revision += 1;
         let mod_revision = self.revision;
         self.lock = Some(LockKey { mod_revision, lease, holder: LockHolder::Known(value) });
-        Acquisition::Acquired { asked: self.now, lease, ttl: i64::try_from(ttl).unwrap(), mod_revision }
+        Acquisition::Acquired {
+            asked: self.now,
+            lease,
+            ttl: i64::try_from(ttl).unwrap(),
+            mod_revision,
+            cluster_id: Some(self.cluster_id),
+        }
     }
 
     pub(super) fn observation(&self) -> Observation {

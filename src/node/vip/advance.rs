@@ -11,7 +11,7 @@ use crate::gate::evidence::Role;
 use crate::gate::guard::{Guard, stands};
 use crate::gate::policy::ForeignActive;
 use crate::gate::reason::Reason;
-use crate::gate::verdict::{Verdict, is_fresh, patroni_config, verdict};
+use crate::gate::verdict::{Verdict, is_fresh, is_recent, patroni_config, verdict};
 use crate::node::announcing::Announcing;
 use crate::node::io::{Level, Output};
 
@@ -181,9 +181,11 @@ impl Vip {
         if around.kernel.has_strays(&self.settings) && stands(Guard::Strays) {
             out.push(Output::UnbindStrays { vip: self.id, keep: link.index });
         }
+        let missing = self.is_confirmed() && !around.kernel.is_in_place(&self.settings);
         // After a stall nothing is bound or announced before fresh evidence; that the hold itself ends is not the
-        // stall's business but D's.
-        if !self.lock.held().is_some_and(|held| is_fresh(&around.evidence, held)) {
+        // stall's business but D's. An answer that binds nothing any more puts nothing back.
+        let fresh = self.lock.held().is_some_and(|held| is_fresh(&around.evidence, held));
+        if !fresh || (missing && !is_recent(&around.evidence)) {
             // What somebody else put in its place meanwhile has no lifetime, and no renewal gives it one now.
             if around.kernel.is_unlimited(&self.settings) && stands(Guard::Unlimited) {
                 return self.release(around, Reason::Stalled, out);
@@ -198,7 +200,6 @@ impl Vip {
         }
         // By somebody's hand, or with its lifetime: what may stay while nothing says that PostgreSQL is primary may not be
         // bound anew that way (P6).
-        let missing = self.is_confirmed() && !around.kernel.is_in_place(&self.settings);
         let role = around.evidence.postgres.filter(|report| report.role != Role::Primary);
         if let Some(unknown) = role.filter(|_| missing && stands(Guard::Repair)) {
             return self.release(around, Reason::PostgresUnknown(unknown.detail.clone()), out);
