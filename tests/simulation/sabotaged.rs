@@ -188,7 +188,7 @@ const ROWS: &[Row] = &[
         "S2",
         878,
     ),
-    (&[M(Model::ProvedAbsent)], &[Fault::Switchover, Fault::LeaderKeyDeleted, Fault::CutEtcd], In::Usual, "S6", 545),
+    (&[M(Model::ProvedAbsent)], &[Fault::Switchover, Fault::LeaderKeyDeleted, Fault::CutEtcd], In::Usual, "S6", 582),
     (&[M(Model::BindOrder)], &[Fault::Switchover, Fault::CutEtcd, Fault::Stopped], In::Usual, "S3", 114),
     (
         &[P(Guard::Leftover)],
