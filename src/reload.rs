@@ -23,6 +23,7 @@ use crate::drained;
 use crate::evidence::etcd::keys::Keys;
 use crate::evidence::{etcd, postgres};
 use crate::failure::Failure;
+use crate::gate::evidence::Role;
 use crate::gate::policy::Fence;
 use crate::hooks;
 use crate::node::status::Status;
@@ -123,6 +124,7 @@ impl Reloader {
         let drained = drained::read(&config.runtime_dir);
         let drained = drained.map_err(|error| format!("{}: {error}", drained::path(&config.runtime_dir).display()))?;
         let settings = reloaded(&self.settings, &config, &drained);
+        can_bind(&self.settings, &settings, &status)?;
         let what = changes(&self.settings, &settings) + policy_change(&self.settings, &settings);
         let what = what + other_changes(&self.config, &config).as_str() + &other_locks(&self.settings, &settings);
         if what.is_empty() {
@@ -199,6 +201,27 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         }
     }
     differing.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}
+
+/// An address that comes to a VIP that is here is bound at once, which takes PostgreSQL's "primary"; without, it would make the
+/// whole VIP leave, where what is bound may stay (P6).
+fn can_bind(old: &Settings, new: &Settings, status: &Status) -> Result<(), String> {
+    let Some(postgres) = status.postgres.as_ref().filter(|postgres| postgres.role != Some(Role::Primary)) else {
+        return Ok(());
+    };
+    let held = |vip: &VipSettings| status.vips.iter().any(|known| known.held && known.name == vip.name);
+    for (old, new) in old.vips.iter().zip(&new.vips).filter(|(_, new)| !new.retired && held(new)) {
+        let added = new.addresses.iter().find(|net| new.follows == Follows::Primary && !old.addresses.contains(net));
+        if let Some(added) = added {
+            return Err(format!(
+                "{}: {} can be added when PostgreSQL says that it is primary; now all of the VIP would leave ({})",
+                new.name,
+                added.addr(),
+                postgres.detail
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// What becomes of each VIP that does not stay as it is, a line each.
@@ -282,7 +305,10 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::node::Identity;
+    use vrrp::time::Instant;
+
+    use crate::node::status::PostgresStatus;
+    use crate::node::{Identity, Node};
     use crate::settings::node_settings;
 
     const BASE: &str = "
@@ -343,6 +369,30 @@ mod tests {
         let (what, new) = from(&old, &config(&[BASE, &lower]));
         assert_eq!(what, "odoo: leaves, and begins anew elsewhere\n");
         assert_eq!(new.vips.iter().map(|vip| vip.retired).collect::<Vec<_>>(), [true, false]);
+    }
+
+    #[test]
+    fn nothing_is_added_to_what_is_held_while_postgresql_says_nothing() {
+        let old = started(&config(&[BASE, FIRST, PLAIN]));
+        let now = Instant::from_millis(1);
+        let mut status = Node::new(old.clone(), now).status(now);
+        status.vips.iter_mut().for_each(|vip| vip.held = true);
+        let tried = |status: &Status, parts: &[&str]| can_bind(&old, &from(&old, &config(parts)).1, status);
+        let more = FIRST.replace("\"]", "\", \"10.0.20.157\"]");
+        let less = FIRST.replace(", \"10.0.20.156\"", "");
+        let plain = PLAIN.replace("address = \"10.0.20.200\"", "addresses = [\"10.0.20.200\", \"10.0.20.201\"]");
+        for (role, refused) in [(Role::Primary, false), (Role::Unknown, true), (Role::Down, true)] {
+            status.postgres = Some(PostgresStatus { role: Some(role), ..PostgresStatus::default() });
+            assert_eq!(tried(&status, &[BASE, &more, PLAIN]).is_err(), refused, "{role:?}");
+            assert_eq!(tried(&status, &[BASE, &less, PLAIN]), Ok(()));
+            assert_eq!(
+                tried(&status, &[BASE, FIRST, &plain, "name = \"10.0.20.200\"\n"]),
+                Ok(()),
+                "no evidence of PostgreSQL's"
+            );
+        }
+        status.vips.iter_mut().for_each(|vip| vip.held = false);
+        assert_eq!(tried(&status, &[BASE, &more, PLAIN]), Ok(()), "it is not here");
     }
 
     #[test]

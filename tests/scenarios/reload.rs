@@ -141,6 +141,15 @@ fn what_cannot_be_taken_changes_nothing_and_says_why() {
         // Whom it would ask is asked first.
         refused(&good.replace(":2379", ":2378"), 75, &["[etcd]", ":2378", "goes on with the former"])?;
         refused(&good.replace("user=pgvrrp", "user=nobody"), 75, &["[postgres]", "nobody", "goes on with the former"])?;
+        // What could not be bound now would make the VIP leave that may stay.
+        let database = stage.lab.database(Node::Db1);
+        database.sql("ALTER ROLE pgvrrp CONNECTION LIMIT 0")?;
+        database.sql("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pgvrrp'")?;
+        stage.wait_reason(Node::Db1, "holding_unanswered", Duration::from_secs(5))?;
+        let longer = good.replace("address = \"10.0.20.155\"", &format!("addresses = {LIST}"));
+        refused(&longer, 75, &["10.0.20.156", "all of the VIP would leave", "goes on with the former"])?;
+        database.sql("ALTER ROLE pgvrrp CONNECTION LIMIT -1")?;
+        stage.wait_reason(Node::Db1, "holding", Duration::from_secs(5))?;
         let output = reload(stage, Node::Db1, &good)?;
         ensure!(output.stdout == b"nothing has changed\n", "{output:?}");
         stage.calm(Duration::from_secs(2))?;
