@@ -9,7 +9,7 @@ use super::plan::{Fault, Plan};
 use super::world::World;
 
 /// What can happen to a node, and for how long.
-const EVENTS: [(Fault, Nanos); 19] = [
+const EVENTS: [(Fault, Nanos); 24] = [
     (Fault::Switchover, 0),
     (Fault::CutEtcd, 30 * S),
     (Fault::CutRequests, 12 * S),
@@ -29,6 +29,11 @@ const EVENTS: [(Fault, Nanos); 19] = [
     (Fault::Restarted, 0),
     (Fault::HandedOver, 0),
     (Fault::ForeignDelete, 0),
+    (Fault::AddressAdded, 0),
+    (Fault::AddressTakenOut, 0),
+    (Fault::VipAdded, 0),
+    (Fault::LockRenamed, 0),
+    (Fault::PlaceChanged, 0),
 ];
 
 /// The world between the first event and the end of everything.
@@ -40,12 +45,16 @@ const END: Nanos = 100 * S;
 fn tried(events: &[(Nanos, Fault, Nanos)], pause: Option<(Nanos, usize, u32, Nanos)>) -> Option<String> {
     let mut plan = Plan::calm(2);
     plan.trouble = TROUBLE;
+    plan.reloads = Fault::RELOADS.to_vec();
     // The worst that the assumptions allow.
     plan.rates = vec![0.9, 1.1];
     (plan.lease_late, plan.address_late) = (1, S);
     let mut world = World::new(plan, Dice::new(7), false);
     for &(at, fault, span) in events {
         world.at(at, move |w| {
+            if Fault::RELOADS.contains(&fault) {
+                return w.change_everywhere(fault);
+            }
             let holder = (0..2).find(|&h| w.hosts[h].kernel.holds(w.now)).unwrap_or(0);
             w.befall(fault, holder, span);
         });

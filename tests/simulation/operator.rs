@@ -108,8 +108,8 @@ impl World {
         });
     }
 
-    /// Decides on another configuration and carries it from node to node.
-    pub(crate) fn change(&mut self, kind: Fault) {
+    /// Decides on another configuration, if this kind of change makes one.
+    fn decide(&mut self, kind: Fault) -> Option<File> {
         let mut next = self.wanted.clone();
         match kind {
             Fault::RolledBack => next = self.wanted_before.clone(),
@@ -118,10 +118,26 @@ impl World {
             _ => self.change_vip(kind, &mut next.vips),
         }
         if next == self.wanted {
-            return;
+            return None;
         }
         self.say("FAULT", || format!("{kind:?}: {}", shown(&next)));
         self.wanted_before = std::mem::replace(&mut self.wanted, next.clone());
+        Some(next)
+    }
+
+    /// Another configuration, on every node at once.
+    pub(crate) fn change_everywhere(&mut self, kind: Fault) {
+        let Some(next) = self.decide(kind) else { return };
+        for h in 0..self.hosts.len() {
+            self.hosts[h].edition += 1;
+            let edition = self.hosts[h].edition;
+            self.write(h, kind, next.clone(), true, edition);
+        }
+    }
+
+    /// Decides on another configuration and carries it from node to node.
+    pub(crate) fn change(&mut self, kind: Fault) {
+        let Some(next) = self.decide(kind) else { return };
         // Now and then everywhere at once, while the VIPs are on their way from one node to another.
         let meanwhile = self.dice.chance(200_000);
         if meanwhile {
