@@ -2,6 +2,8 @@
 
 use std::{fs, io};
 
+use crate::process::Process;
+
 /// Those that the daemon cannot do without, each with its bit.
 const NEEDED: [(u32, &str); 2] = [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW")];
 
@@ -25,7 +27,8 @@ impl Capabilities {
     ///
     /// # Errors
     /// If there is none, or `/proc` hides it.
-    pub(crate) fn of(pid: i32) -> io::Result<Self> {
+    pub(crate) fn of(process: Process) -> io::Result<Self> {
+        let pid = process.number().ok_or(io::ErrorKind::NotFound)?;
         Ok(Self::parse(&fs::read_to_string(format!("/proc/{pid}/status"))?))
     }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::process::Process;
 use crate::runtime_dir;
 
 /// Why the daemon did not start, or ended badly. Each has an exit code; systemd's unit does not restart 64, 77 and 78.
@@ -20,12 +21,12 @@ pub enum Failure {
     #[error("{0}")]
     RuntimeDir(runtime_dir::Error),
     /// 75: another daemon serves the same VIP.
-    #[error("another pgvrrp runs on this host, with another runtime_dir: process {pid} serves {vip} already")]
+    #[error("another pgvrrp runs on this host ({process}), with another runtime_dir, and serves {vip} already")]
     VipInUse {
         /// The VIP.
         vip: IpAddr,
-        /// The other daemon's process.
-        pid: i32,
+        /// The other daemon.
+        process: Process,
     },
     /// 77 or 71: the file to record to cannot be written.
     #[error("cannot record to {}: {source}", path.display())]

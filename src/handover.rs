@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::observe::control::{self, ACCEPTED, Ask, REFUSED};
+use crate::process::Process;
 
 /// How long the next process is waited for: the lifetime of what is bound, and some time to find out what became of it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -27,28 +28,28 @@ pub enum Failure {
     #[error("{0}")]
     NoDaemon(io::Error),
     /// The daemon goes on as before.
-    #[error("the daemon (process {process}) goes on as before: {why}")]
+    #[error("the daemon ({process}) goes on as before: {why}")]
     Refused {
         /// The daemon.
-        process: i32,
+        process: Process,
         /// Its words.
         why: String,
     },
     /// It ended, and nobody came.
     #[error(
-        "process {process} has ended, and no other has come within {} s, so the VIP has left with its lifetime if it was here. \
+        "the daemon ({process}) has ended, and no other has come within {} s, so the VIP has left with its lifetime if it was here. \
          Start pgvrrp: `systemctl start pgvrrp`; why it was not restarted, `journalctl -u pgvrrp` may tell",
         PATIENCE.as_secs()
     )]
     NobodyCame {
         /// The former daemon.
-        process: i32,
+        process: Process,
     },
     /// The next one is there and has not bound what its predecessor had.
-    #[error("process {process} has taken over, but {lost} is not bound here any more: {why}")]
+    #[error("the next daemon ({process}) has taken over, but {lost} is not bound here any more: {why}")]
     Lost {
         /// The next daemon.
-        process: i32,
+        process: Process,
         /// The VIP.
         lost: String,
         /// Its words.
@@ -71,17 +72,18 @@ pub fn run(runtime_dir: &Path) -> Result<String, Failure> {
                 "it is of a version that knows no handover; a restart releases the VIP, and takes it again".to_owned()
             }
         };
-        return Err(Failure::Refused { process: former, why });
+        return Err(Failure::Refused { process: former.process, why });
     }
     let start = clock::now();
-    let mut last = Failure::NobodyCame { process: former };
+    let mut last = Failure::NobodyCame { process: former.process };
     while clock::now().since(start) < PATIENCE {
         sleep(LOOK);
-        let Ok((picture, process)) = control::ask(runtime_dir, &Ask::Json) else {
-            last = Failure::NobodyCame { process: former };
+        let Ok((picture, daemon)) = control::ask(runtime_dir, &Ask::Json) else {
+            last = Failure::NobodyCame { process: former.process };
             continue;
         };
-        if process == former {
+        let process = daemon.process;
+        if daemon == former {
             let why = "nothing could be renewed for the next process, see its log".to_owned();
             last = Failure::Refused { process, why };
             if clock::now().since(start) > GIVEN_UP {
@@ -91,7 +93,7 @@ pub fn run(runtime_dir: &Path) -> Result<String, Failure> {
         }
         let vips = vips(&picture);
         match held.iter().find(|address| !vips.iter().any(|vip| vip.held && vip.address == **address)) {
-            None => return Ok(told(former, process, &held, clock::now().since(start))),
+            None => return Ok(told(former.process, process, &held, clock::now().since(start))),
             Some(lost) => {
                 let why = vips.into_iter().find(|vip| vip.address == *lost).map(|vip| vip.why);
                 let why = why.unwrap_or_else(|| "it is not configured any more".to_owned());
@@ -102,12 +104,17 @@ pub fn run(runtime_dir: &Path) -> Result<String, Failure> {
     Err(last)
 }
 
-fn told(former: i32, process: i32, held: &[String], took: Duration) -> String {
+fn told(former: Process, next: Process, held: &[String], took: Duration) -> String {
     let held = match held {
         [] => "no VIP was here".to_owned(),
         held => format!("{} HERE, and renewed by it", held.join(", ")),
     };
-    format!("process {former} has handed over to process {process} within {} ms: {held}\n", took.as_millis())
+    let who = match (former.number(), next.number()) {
+        (Some(_), Some(_)) => format!("{former} has handed over to {next}"),
+        // Numbers say nothing to whoever is in another container.
+        _ => "the daemon has handed over to the next one".to_owned(),
+    };
+    format!("{who} within {} ms: {held}\n", took.as_millis())
 }
 
 struct Seen {

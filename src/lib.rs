@@ -47,6 +47,8 @@ mod listen;
 #[cfg(feature = "daemon")]
 pub mod observe;
 #[cfg(feature = "daemon")]
+pub mod process;
+#[cfg(feature = "daemon")]
 pub mod reactor;
 #[cfg(feature = "daemon")]
 mod realtime;

@@ -15,6 +15,7 @@ use nix::unistd::Uid;
 use tracing::warn;
 
 use crate::failure::Failure;
+use crate::process::Process;
 
 /// Holds the name for as long as it lives.
 #[derive(Debug)]
@@ -23,9 +24,9 @@ pub(crate) struct VipLock(#[allow(dead_code, reason = "held, not used")] UnixLis
 /// Takes the lock of a VIP.
 ///
 /// # Errors
-/// `Err(Some(pid))` if another daemon on this host has it; `Err(None)` if the name cannot be had for another reason, or is
+/// `Err(Some(process))` if another daemon on this host has it; `Err(None)` if the name cannot be had for another reason, or is
 /// held by a user who could not run a daemon: anybody can take a name, and must not be able to keep the VIP away by that.
-fn take(vip: IpAddr) -> Result<VipLock, Option<i32>> {
+fn take(vip: IpAddr) -> Result<VipLock, Option<Process>> {
     let name = SocketAddr::from_abstract_name(format!("pgvrrp/vip/{vip}")).map_err(|_| None)?;
     match UnixListener::bind_addr(&name) {
         Ok(listener) => Ok(VipLock(listener)),
@@ -43,7 +44,7 @@ pub(crate) fn take_all(vips: impl Iterator<Item = IpAddr>) -> Result<BTreeMap<Ip
     for vip in vips {
         match take(vip) {
             Ok(lock) => drop(locks.insert(vip, lock)),
-            Err(Some(pid)) => return Err(Failure::VipInUse { vip, pid }),
+            Err(Some(process)) => return Err(Failure::VipInUse { vip, process }),
             Err(None) => warn!(%vip, "cannot make sure that no other pgvrrp on this host serves the same VIP"),
         }
     }
@@ -51,10 +52,10 @@ pub(crate) fn take_all(vips: impl Iterator<Item = IpAddr>) -> Result<BTreeMap<Ip
 }
 
 /// The process that listens under the name, if it is root's or of the same user as this one.
-fn holder(name: &SocketAddr) -> io::Result<Option<i32>> {
+fn holder(name: &SocketAddr) -> io::Result<Option<Process>> {
     let credentials = getsockopt(&UnixStream::connect_addr(name)?, sockopt::PeerCredentials)?;
     let uid = Uid::from_raw(credentials.uid());
-    Ok((uid.is_root() || uid == Uid::effective()).then(|| credentials.pid()))
+    Ok((uid.is_root() || uid == Uid::effective()).then(|| Process::new(credentials.pid())))
 }
 
 #[cfg(test)]
@@ -66,7 +67,7 @@ mod tests {
         // No VIP of any test: 192.0.2.0/24 is for documentation.
         let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
         let held = take(one).unwrap();
-        assert_eq!(take(one).unwrap_err(), i32::try_from(std::process::id()).ok());
+        assert_eq!(take(one).unwrap_err().and_then(Process::number), i32::try_from(std::process::id()).ok());
         let _another = take(other).unwrap();
         drop(held);
         take(one).unwrap();

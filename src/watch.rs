@@ -49,7 +49,7 @@ fn tell(runtime_dir: &Path, help: impl Fn(&io::Error) -> String) -> io::Result<(
     let mut changes = Changes::default();
     loop {
         let lines = match control::ask(runtime_dir, &Ask::Json) {
-            Ok((picture, process)) => changes.seen(&serde_json::from_str(&picture).unwrap_or_default(), process),
+            Ok((picture, daemon)) => changes.seen(&serde_json::from_str(&picture).unwrap_or_default(), daemon),
             Err(error) => changes.gone(&help(&error)),
         };
         let time = crate::words::exact_time(crate::clock::time_of_day());

@@ -12,12 +12,13 @@ use super::areas::DAEMON as AREA;
 use super::managers::Ours;
 use super::report::Finding;
 use crate::observe::control::{self, Ask};
+use crate::process::Process;
 
 /// Whether a daemon runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Running {
     /// As this process.
-    As(i32),
+    As(Process),
     /// None does.
     No,
     /// This user may not know.
@@ -27,7 +28,7 @@ pub(super) enum Running {
 /// What was found out about the daemon.
 pub(super) struct Seen {
     /// Its process, if one is known to run.
-    pid: Option<i32>,
+    process: Option<Process>,
     /// Its status.
     status: io::Result<Value>,
 }
@@ -35,8 +36,8 @@ pub(super) struct Seen {
 impl Seen {
     /// Whether it runs.
     pub(super) fn running(&self) -> Running {
-        match (self.pid, &self.status) {
-            (Some(pid), _) => Running::As(pid),
+        match (self.process, &self.status) {
+            (Some(process), _) => Running::As(process),
             (None, Err(error)) if error.kind() == ErrorKind::PermissionDenied => Running::Hidden,
             (None, _) => Running::No,
         }
@@ -50,7 +51,7 @@ impl Seen {
     /// Whether it binds the VIPs. One that does not answer may well.
     pub(super) fn ours(&self) -> Ours {
         let observes = self.status().is_some_and(|status| status["observing"] == true);
-        if self.pid.is_some() && !observes { Ours::Acts } else { Ours::Looks }
+        if self.process.is_some() && !observes { Ours::Acts } else { Ours::Looks }
     }
 
     /// The role of PostgreSQL as the daemon last heard it, if that is one.
@@ -62,12 +63,13 @@ impl Seen {
 /// Asks by the control socket. A daemon without one is known by its lock on the runtime directory.
 pub(super) async fn ask(runtime_dir: PathBuf) -> Seen {
     let asked = tokio::task::spawn_blocking(move || {
-        let pid = control::listener(&runtime_dir).ok().map(|daemon| daemon.pid()).or_else(|| holder(&runtime_dir));
+        let listener = control::listener(&runtime_dir).ok().map(|daemon| daemon.pid());
+        let process = listener.or_else(|| holder(&runtime_dir)).map(Process::new);
         let status = control::ask(&runtime_dir, &Ask::Json);
         let status = status.and_then(|(answer, _)| serde_json::from_str(&answer).map_err(io::Error::other));
-        Seen { pid, status }
+        Seen { process, status }
     });
-    asked.await.unwrap_or_else(|error| Seen { pid: None, status: Err(io::Error::other(error)) })
+    asked.await.unwrap_or_else(|error| Seen { process: None, status: Err(io::Error::other(error)) })
 }
 
 /// The process that has locked the runtime directory. To try the lock would be to take it from a daemon that starts.
@@ -88,9 +90,9 @@ fn locker(locks: &str, file: &str) -> Option<i32> {
 }
 
 pub(super) fn judge(config: &Config, seen: &Seen) -> Vec<Finding> {
-    let process = seen.pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+    let process = seen.process.map_or_else(String::new, |process| format!(" ({process})"));
     let socket = control::path(&config.runtime_dir);
-    let status = match (&seen.status, seen.pid) {
+    let status = match (&seen.status, seen.process) {
         (Ok(status), _) => status,
         (Err(error), _) if error.kind() == ErrorKind::PermissionDenied => {
             let text = format!("daemon: not checked: {}: {error}", socket.display());

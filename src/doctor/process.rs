@@ -12,7 +12,7 @@ use crate::realtime;
 
 pub(super) fn judge(daemon: Running) -> Vec<Finding> {
     let (whose, capabilities) = match daemon {
-        Running::As(pid) => (format!("the daemon (process {pid})"), Capabilities::of(pid)),
+        Running::As(process) => (format!("the daemon ({process})"), Capabilities::of(process)),
         Running::No => ("no daemon runs, and this process".to_owned(), Capabilities::own()),
         Running::Hidden => {
             ("this user cannot see whether a daemon runs, and this process".to_owned(), Capabilities::own())
@@ -22,7 +22,7 @@ pub(super) fn judge(daemon: Running) -> Vec<Finding> {
         Ok(capabilities) => capabilities,
         Err(error) => {
             let text = format!("capabilities: {whose}: not checked, /proc does not say: {error}");
-            return vec![Finding::warning(AREA, text, "run this on the host itself, as root")];
+            return vec![Finding::warning(AREA, text, "run this on the host itself, as root, or in the daemon's container")];
         }
     };
     // Any other user than root has them from the unit alone, so for this process to lack them means nothing.
@@ -32,7 +32,9 @@ pub(super) fn judge(daemon: Running) -> Vec<Finding> {
         Running::Hidden => false,
     };
     let mut findings = vec![needed(&whose, matters, &capabilities.missing())];
-    if let Running::As(pid) = daemon {
+    if let Running::As(process) = daemon
+        && let Some(pid) = process.number()
+    {
         // Of this process, limits would say nothing about the daemon: its unit sets them.
         let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
         findings.extend(realtime_limits(&limits, capabilities.sys_nice()));
@@ -73,7 +75,7 @@ fn realtime_limits(limits: &str, sys_nice: bool) -> Option<Finding> {
     }
     let what = lacking.join(" and ");
     let text = format!("capabilities: the daemon has no {what}: a busy machine may make moves slower");
-    Some(Finding::hint(AREA, text, "set that in its unit, as the packaged one does"))
+    Some(Finding::hint(AREA, text, "set that in its unit, as the packaged one does; a container's: --ulimit rtprio=10 --ulimit memlock=-1"))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{Answer, OfVip, Phase, Told};
 use crate::observe::control::{self, Ask};
+use crate::process::Process;
 use crate::words::{harmless, span};
 
 /// Why there is nothing to show.
@@ -17,10 +18,10 @@ pub(crate) enum Failure {
     NoDaemon(io::Error),
     /// It answers something else.
     #[error(
-        "the daemon (process {0}) is of a version that keeps no history; `pgvrrp status` shows its last moves, and \
+        "the daemon ({0}) is of a version that keeps no history; `pgvrrp status` shows its last moves, and \
          `pgvrrp handover` replaces it without moving the VIP"
     )]
-    Older(i32),
+    Older(Process),
 }
 
 /// The last `most` moves of each VIP, for people or for programs.
@@ -28,9 +29,9 @@ pub(crate) enum Failure {
 /// # Errors
 /// See [`Failure`].
 pub(crate) fn run(runtime_dir: &Path, most: usize, json: bool) -> Result<String, Failure> {
-    let (answer, process) = control::ask(runtime_dir, &Ask::History).map_err(Failure::NoDaemon)?;
+    let (answer, daemon) = control::ask(runtime_dir, &Ask::History).map_err(Failure::NoDaemon)?;
     // One that does not know the question answers with its status, which begins with its name.
-    let mut answer: Answer = serde_json::from_str(&answer).map_err(|_| Failure::Older(process))?;
+    let mut answer: Answer = serde_json::from_str(&answer).map_err(|_| Failure::Older(daemon.process))?;
     for vip in &mut answer.vips {
         vip.moves.drain(..vip.moves.len().saturating_sub(most));
     }

@@ -4,7 +4,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use super::text::{self, Look};
 use super::{Observed, logging};
 use crate::history::Keeper;
 use crate::node::status::Status;
+use crate::process::Process;
 use crate::reactor::Command;
 use crate::reload::{self, Wanted};
 use crate::{clock, drained};
@@ -296,6 +297,30 @@ pub(super) fn json(status: &Status) -> String {
     json
 }
 
+/// A daemon that answers. In a container it may be no other process than the one before it, as far as numbers go; but each
+/// makes its own socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Daemon {
+    /// Its process.
+    pub process: Process,
+    /// Device, inode, and when that was made.
+    socket: (u64, u64, i64, i64),
+}
+
+impl Daemon {
+    /// One with this number.
+    #[cfg(test)]
+    pub(crate) fn numbered(pid: i32) -> Self {
+        Self { process: Process::new(pid), socket: (0, 0, 0, 0) }
+    }
+
+    fn behind(stream: &StdUnixStream, path: &Path) -> io::Result<Self> {
+        let process = Process::new(getsockopt(stream, PeerCredentials)?.pid());
+        let file = fs::symlink_metadata(path)?;
+        Ok(Self { process, socket: (file.dev(), file.ino(), file.mtime(), file.mtime_nsec()) })
+    }
+}
+
 /// Who listens: the daemon's process, user and group, even if it is stopped and answers nobody.
 ///
 /// # Errors
@@ -305,13 +330,14 @@ pub(crate) fn listener(runtime_dir: &Path) -> io::Result<UnixCredentials> {
     Ok(getsockopt(&stream, PeerCredentials)?)
 }
 
-/// Asks a running daemon. Returns the answer, and the process that gave it.
+/// Asks a running daemon. Returns the answer, and who gave it.
 ///
 /// # Errors
 /// If none runs there, or it does not answer within 2 s, or 10 s where it has to ask others first.
-pub fn ask(runtime_dir: &Path, ask: &Ask) -> io::Result<(String, i32)> {
-    let mut stream = StdUnixStream::connect(path(runtime_dir))?;
-    let process = getsockopt(&stream, PeerCredentials)?.pid();
+pub fn ask(runtime_dir: &Path, ask: &Ask) -> io::Result<(String, Daemon)> {
+    let path = path(runtime_dir);
+    let mut stream = StdUnixStream::connect(&path)?;
+    let daemon = Daemon::behind(&stream, &path)?;
     let asked = ask.bytes();
     let patience = asked.first().map_or(PATIENCE, |kind| patience([*kind]));
     stream.set_read_timeout(Some(patience))?;
@@ -322,5 +348,5 @@ pub fn ask(runtime_dir: &Path, ask: &Ask) -> io::Result<(String, i32)> {
     if answer.is_empty() {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the daemon closed the connection without an answer"));
     }
-    Ok((answer, process))
+    Ok((answer, daemon))
 }

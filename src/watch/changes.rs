@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::observe::control;
 use crate::words::harmless;
 
 /// What was seen last.
@@ -16,21 +17,21 @@ pub(super) struct Changes {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Daemon {
-    Answers(i32),
+    Answers(control::Daemon),
     Away(String),
 }
 
 impl Changes {
-    /// The daemon answers: its picture, which may be of another version than this program, and its process.
-    pub(super) fn seen(&mut self, picture: &Value, process: i32) -> Vec<String> {
+    /// The daemon answers: its picture, which may be of another version than this program, and who it is.
+    pub(super) fn seen(&mut self, picture: &Value, daemon: control::Daemon) -> Vec<String> {
         let mut lines = Vec::new();
-        let is_back = match self.daemon.replace(Daemon::Answers(process)) {
+        let is_back = match self.daemon.replace(Daemon::Answers(daemon)) {
             None => false,
-            Some(Daemon::Answers(before)) => before != process,
+            Some(Daemon::Answers(before)) => before != daemon,
             Some(Daemon::Away(_)) => true,
         };
         if is_back {
-            lines.push(format!("the daemon answers again, as process {process}"));
+            lines.push(format!("the daemon answers again ({})", daemon.process));
             self.vips.clear();
         }
         let stuck = picture["age"].as_f64().is_some_and(|age| age >= 2.0);
@@ -72,23 +73,23 @@ mod tests {
 
     #[test]
     fn a_line_for_each_change_and_none_without() {
-        let mut changes = Changes::default();
+        let (mut changes, numbered) = (Changes::default(), control::Daemon::numbered);
         let picture = |held: bool, age: f64| json!({"age": age, "vips": [{"name": "10.0.20.155", "held": held, "phase": "active", "why": "db\u{1b}1"}]});
-        assert_eq!(changes.seen(&picture(true, 0.1), 7), ["10.0.20.155: HERE, active: db\u{fffd}1"]);
-        assert_eq!(changes.seen(&picture(true, 0.9), 7), [""; 0]);
-        assert_eq!(changes.seen(&picture(false, 0.1), 7), ["10.0.20.155: not here, active: db\u{fffd}1"]);
+        assert_eq!(changes.seen(&picture(true, 0.1), numbered(7)), ["10.0.20.155: HERE, active: db\u{fffd}1"]);
+        assert_eq!(changes.seen(&picture(true, 0.9), numbered(7)), [""; 0]);
+        assert_eq!(changes.seen(&picture(false, 0.1), numbered(7)), ["10.0.20.155: not here, active: db\u{fffd}1"]);
         assert_eq!(changes.gone("no answer"), ["no answer"]);
         assert_eq!(changes.gone("no answer"), [""; 0]);
         assert_eq!(changes.gone("nobody"), ["nobody"]);
         assert_eq!(
-            changes.seen(&picture(false, 0.1), 8),
-            ["the daemon answers again, as process 8", "10.0.20.155: not here, active: db\u{fffd}1"]
+            changes.seen(&picture(false, 0.1), numbered(8)),
+            ["the daemon answers again (process 8)", "10.0.20.155: not here, active: db\u{fffd}1"]
         );
         assert!(
-            changes.seen(&picture(false, 2.1), 8)[0]
+            changes.seen(&picture(false, 2.1), numbered(8))[0]
                 .ends_with("(the protocol thread is stuck, and this was true before)")
         );
-        assert_eq!(changes.seen(&json!({"vips": []}), 8), ["10.0.20.155: is no more"]);
-        assert_eq!(changes.seen(&Value::Null, 9), ["the daemon answers again, as process 9"]);
+        assert_eq!(changes.seen(&json!({"vips": []}), numbered(8)), ["10.0.20.155: is no more"]);
+        assert_eq!(changes.seen(&Value::Null, numbered(9)), ["the daemon answers again (process 9)"]);
     }
 }

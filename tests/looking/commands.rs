@@ -116,7 +116,7 @@ fn watch_tells_each_change_and_outlives_the_daemon() {
         };
         until("no pgvrrp runs here with this runtime_dir")?;
         stage.start()?;
-        until("the daemon answers again, as process ")?;
+        until("the daemon answers again (process ")?;
         until("plain: HERE, active: ")?;
         stage.said(&["drain", PLAIN])?;
         until("plain: not here, closed: drained by hand")?;

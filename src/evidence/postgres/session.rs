@@ -14,6 +14,7 @@ use tokio_postgres::{Client, Config, Error, SimpleQueryMessage};
 use super::bounded::{Allowance, Bounded};
 use super::tls;
 use crate::evidence::tls::explain;
+use crate::process::Process;
 
 /// PostgreSQL's states in which the server is no server: starting up, shutting down, in recovery without connections.
 const CANNOT_CONNECT_NOW: &str = "57P03";
@@ -104,8 +105,10 @@ impl Session {
             Place::Unix(path) => {
                 let stream = UnixStream::connect(path).await;
                 let stream = stream.map_err(|error| unreachable(&error, &path.display().to_string()))?;
-                // The kernel gives the credentials of whoever called listen(): the postmaster, not the backend.
-                let postmaster = stream.peer_cred().ok().and_then(|credentials| credentials.pid());
+                // The kernel gives the credentials of whoever called listen(): the postmaster, not the backend. From inside
+                // a container every postmaster of the host may look alike, so none is taken for the former one.
+                let pid = stream.peer_cred().ok().and_then(|credentials| credentials.pid());
+                let postmaster = pid.and_then(|pid| Process::new(pid).number());
                 Self::start(target, stream, NoTls, postmaster).await
             }
             Place::Tcp(host, port) => {
@@ -154,7 +157,7 @@ impl Session {
         Ok((session, Ended(ended)))
     }
 
-    /// The process that listens, if the connection is by a Unix socket.
+    /// The process that listens, if the connection is by a Unix socket and it has a number here.
     pub(crate) fn postmaster(&self) -> Option<i32> {
         self.postmaster
     }
