@@ -14,6 +14,7 @@ use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::Uid;
 use tracing::warn;
 
+use crate::capabilities::Capabilities;
 use crate::failure::Failure;
 use crate::process::Process;
 
@@ -51,11 +52,13 @@ pub(crate) fn take_all(vips: impl Iterator<Item = IpAddr>) -> Result<BTreeMap<Ip
     Ok(locks)
 }
 
-/// The process that listens under the name, if it is root's or of the same user as this one.
+/// The process that listens under the name, if it can be a daemon: it is root's, or of the same user as this one, or it has a
+/// daemon's rights, such as one in a container whose user is nobody here.
 fn holder(name: &SocketAddr) -> io::Result<Option<Process>> {
     let credentials = getsockopt(&UnixStream::connect_addr(name)?, sockopt::PeerCredentials)?;
-    let uid = Uid::from_raw(credentials.uid());
-    Ok((uid.is_root() || uid == Uid::effective()).then(|| Process::new(credentials.pid())))
+    let (uid, process) = (Uid::from_raw(credentials.uid()), Process::new(credentials.pid()));
+    let has_rights = || Capabilities::of(process).is_ok_and(|capabilities| capabilities.missing().is_empty());
+    Ok((uid.is_root() || uid == Uid::effective() || has_rights()).then_some(process))
 }
 
 #[cfg(test)]

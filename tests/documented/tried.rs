@@ -18,7 +18,7 @@ pub(crate) enum Tried {
 }
 
 /// By how a line begins; the first that fits.
-pub(crate) const LINES: [(&str, Tried); 22] = [
+pub(crate) const LINES: [(&str, Tried); 25] = [
     ("pgvrrp watch", Tried::Endless),
     ("pgvrrp listen", Tried::Endless),
     ("ip monitor", Tried::Endless),
@@ -29,7 +29,10 @@ pub(crate) const LINES: [(&str, Tried); 22] = [
     ("curl ", Tried::OnANode),
     ("grep ", Tried::OnANode),
     ("install ", Tried::OnANode),
+    ("useradd --system --uid ", Tried::By("tests/scenarios/container.rs")),
     ("useradd ", Tried::OnANode),
+    ("podman ", Tried::By("tests/scenarios/container.rs")),
+    ("tar ", Tried::By("tests/scenarios/container.rs")),
     ("sed ", Tried::OnANode),
     ("cat > ", Tried::OnANode),
     ("journalctl ", Tried::OnANode),

@@ -5,7 +5,7 @@
 //! by a loop; what takes a real systemd is for `package`. Which line is tried where says `tests/documented/tried.rs`.
 
 #[path = "../documented/pages.rs"]
-mod pages;
+pub(crate) mod pages;
 #[path = "../documented/text.rs"]
 mod text;
 #[path = "../documented/tried.rs"]

@@ -14,6 +14,7 @@ mod clients_cost;
 mod clients_forged;
 mod clients_paths;
 mod conflicts;
+mod container;
 mod daemon;
 mod doctor;
 mod doctor_peer;

@@ -30,6 +30,7 @@ const OTHER_BINARY: &str = "PGVRRP_OTHER_BINARY";
 pub(crate) fn run(full: bool) -> Result<()> {
     let mut summary = Summary::default();
     summary.step("prerequisites", || prerequisites::install(&mut |step| println!("{step}")).map(drop))?;
+    summary.step("container engine", || prerequisites::install_podman(&mut |step| println!("{step}")))?;
     summary.step("browser", || prerequisites::install_browser(&mut |step| println!("{step}")))?;
     for (name, mut command) in steps()? {
         summary.step(name, || run_shown(&mut command))?;

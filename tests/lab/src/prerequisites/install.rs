@@ -9,7 +9,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::{
     ASYNCPG, PATRONI, PSYCOPG2, Tools, browser_program, etcd_program, frr_programs, has_drivers, has_patroni, home,
-    keepalived_program, pgbouncer_program, postgres_bin, prometheus_program, require_root, succeeds, unpacked_dir,
+    keepalived_program, pgbouncer_program, podman_dir, postgres_bin, prometheus_program, require_root, succeeds, unpacked_dir,
     venv_dir, vip_manager_program,
 };
 
@@ -105,6 +105,22 @@ pub fn install_browser(progress: &mut dyn FnMut(&str)) -> Result<()> {
         .context("there has to be a Chromium, or a Chrome, as /usr/bin/chromium or /usr/bin/google-chrome")
 }
 
+/// The same for the container engine that runs the daemon as `docs/CONTAINERS.md` has it.
+///
+/// # Errors
+/// As [`install`].
+pub fn install_podman(progress: &mut dyn FnMut(&str)) -> Result<()> {
+    require_root()?;
+    let _locked = alone()?;
+    if super::podman().is_ok() {
+        return Ok(());
+    }
+    progress("refreshing apt's package lists");
+    run(apt().arg("update"))?;
+    progress("downloading and unpacking, without installing: podman and crun");
+    unpack_into(&podman_dir()?, &["podman", "crun"])
+}
+
 /// Debian packages that a cluster needs: tools are installed, servers unpacked.
 pub(super) fn missing_for_cluster() -> Vec<&'static str> {
     [missing_tools(), missing_servers()].concat()
@@ -197,8 +213,12 @@ fn install_packages(progress: &mut dyn FnMut(&str)) -> Result<()> {
     Ok(())
 }
 
-/// Downloads packages with all dependencies that the machine lacks, and unpacks them side by side.
 fn unpack(packages: &[&str]) -> Result<()> {
+    unpack_into(&unpacked_dir()?, packages)
+}
+
+/// Downloads packages with all dependencies that the machine lacks, and unpacks them side by side.
+fn unpack_into(dir: &Path, packages: &[&str]) -> Result<()> {
     let archives = home()?.join("packages");
     fs::create_dir_all(archives.join("partial"))?;
     let archives_option = format!("Dir::Cache::archives={}", archives.display());
@@ -209,7 +229,7 @@ fn unpack(packages: &[&str]) -> Result<()> {
     for entry in fs::read_dir(&archives)? {
         let path = entry?.path();
         if path.extension().is_some_and(|e| e == "deb") {
-            run(Command::new("dpkg-deb").arg("--extract").arg(&path).arg(unpacked_dir()?))?;
+            run(Command::new("dpkg-deb").arg("--extract").arg(&path).arg(dir))?;
         }
     }
     fs::remove_dir_all(&archives)?;

@@ -2,7 +2,7 @@
 //!
 //! Servers (PostgreSQL, etcd, PgBouncer, Keepalived, vip-manager, FRR, Prometheus) that the machine does not have are downloaded as Debian packages
 //! and unpacked below `target/lab`, not installed: no service is started or enabled, no user or cluster is made, and nothing that is
-//! already there is upgraded. So is the browser that looks at the daemon's page, which only the tests need. Patroni and the
+//! already there is upgraded. So are the browser that looks at the daemon's page and the container engine that runs it, which only the tests need. Patroni and the
 //! applications' drivers live in a Python environment in the same place. Only small tools without a
 //! service (ip, nft, protoc, the venv module) are installed by apt.
 
@@ -18,7 +18,7 @@ use nix::unistd::User;
 
 use crate::process::Account;
 
-pub use install::{debian, install, install_browser};
+pub use install::{debian, install, install_browser, install_podman};
 
 /// The release of Patroni that the lab uses, as pip understands it.
 pub const PATRONI: &str = "patroni[etcd3]==4.1.*";
@@ -158,6 +158,23 @@ pub fn vip_manager() -> Result<PathBuf> {
     vip_manager_program().context("no vip-manager")
 }
 
+/// Where podman was unpacked, with all that it needs: to be laid over `/etc` and `/usr`. Nothing if this machine has its own.
+///
+/// # Errors
+/// If there is none: with the command that unpacks it.
+pub fn podman() -> Result<Option<PathBuf>> {
+    let installed = ["usr/bin/podman", "usr/bin/crun"];
+    let has = |dir: &Path| installed.iter().all(|program| dir.join(program).exists());
+    if has(Path::new("/")) {
+        return Ok(None);
+    }
+    let dir = podman_dir()?;
+    if !has(&dir) {
+        bail!("no podman: `cargo xtask test` unpacks one");
+    }
+    Ok(Some(dir))
+}
+
 /// Lets `command`, which is to run `program`, find its shared libraries if it was unpacked and not installed.
 pub(crate) fn set_libraries(command: &mut Command, program: &Path) -> Result<()> {
     let unpacked = unpacked_dir()?;
@@ -222,6 +239,11 @@ pub(crate) fn home() -> Result<PathBuf> {
 
 pub(crate) fn unpacked_dir() -> Result<PathBuf> {
     Ok(home()?.join("root"))
+}
+
+/// Apart from the others, since what is in it is to be found where a package would have it.
+pub(crate) fn podman_dir() -> Result<PathBuf> {
+    Ok(home()?.join("podman"))
 }
 
 pub(crate) fn venv_dir() -> Result<PathBuf> {
