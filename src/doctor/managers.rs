@@ -35,7 +35,10 @@ pub(super) fn judge(config: &Config, segments: &[Segment], root: &Path, ours: Ou
             findings.extend(network_manager::judge(&tree, segment));
         }
     }
-    if findings.is_empty() {
+    if findings.is_empty() && is_container(&tree) {
+        let text = "whether something else sets the VIP's addresses: not to be seen from inside a container";
+        findings.push(Finding::hint(AREA, text, "run `pgvrrp doctor` on the host as well, as root"));
+    } else if findings.is_empty() {
         findings.push(Finding::ok(AREA, "nothing else was seen on this host that sets or removes the VIP's addresses"));
     }
     // As another user there is always something, of which each is like the others.
@@ -45,6 +48,12 @@ pub(super) fn judge(config: &Config, segments: &[Segment], root: &Path, ours: Ou
         findings.push(Finding::hint(AREA, text, "run this as root as well"));
     }
     findings
+}
+
+/// Whether these files are not the host's: engines leave a mark, and where they do not, the daemon is process 1.
+fn is_container(tree: &Tree) -> bool {
+    let first = tree.read("/proc/1/comm");
+    tree.has("/run/.containerenv") || tree.has("/.dockerenv") || first.is_some_and(|name| name.trim_end() == "pgvrrp")
 }
 
 fn is_link_local(address: IpAddr) -> bool {
@@ -99,6 +108,16 @@ mod tests {
         assert_eq!(level, Level::Ok);
         let [(level, text)] = found(tree(&[]).path(), "[\"10.0.20.155\"]").try_into().unwrap();
         assert!(level == Level::Ok && text.starts_with("nothing else was seen"), "{text}");
+    }
+
+    #[test]
+    fn from_inside_a_container_nothing_is_known_of_the_host() {
+        for (mark, text) in [("run/.containerenv", ""), (".dockerenv", ""), ("proc/1/comm", "pgvrrp\n")] {
+            let [(level, text)] = found(tree(&[(mark, text)]).path(), "[\"10.0.20.155\"]").try_into().unwrap();
+            assert!(level == Level::Note && text.contains("inside a container"), "{mark}: {text}");
+        }
+        let [(level, _)] = found(tree(&[("proc/1/comm", "systemd\n")]).path(), "[\"10.0.20.155\"]").try_into().unwrap();
+        assert_eq!(level, Level::Ok);
     }
 
     #[test]

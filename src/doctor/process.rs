@@ -22,7 +22,11 @@ pub(super) fn judge(daemon: Running) -> Vec<Finding> {
         Ok(capabilities) => capabilities,
         Err(error) => {
             let text = format!("capabilities: {whose}: not checked, /proc does not say: {error}");
-            return vec![Finding::warning(AREA, text, "run this on the host itself, as root, or in the daemon's container")];
+            return vec![Finding::warning(
+                AREA,
+                text,
+                "run this on the host itself, as root, or in the daemon's container",
+            )];
         }
     };
     // Any other user than root has them from the unit alone, so for this process to lack them means nothing.
@@ -75,7 +79,11 @@ fn realtime_limits(limits: &str, sys_nice: bool) -> Option<Finding> {
     }
     let what = lacking.join(" and ");
     let text = format!("capabilities: the daemon has no {what}: a busy machine may make moves slower");
-    Some(Finding::hint(AREA, text, "set that in its unit, as the packaged one does; a container's: --ulimit rtprio=10 --ulimit memlock=-1"))
+    Some(Finding::hint(
+        AREA,
+        text,
+        "set that in its unit, as the packaged one does; a container's: --ulimit rtprio=10 --ulimit memlock=-1",
+    ))
 }
 
 #[cfg(test)]

@@ -244,7 +244,12 @@ fn play_page(engine: &Engine<'_>) -> Result<Process> {
 
 /// What it says of the daemon that runs beside it, and that nothing is wrong.
 fn doctor(text: &str) -> Result<()> {
-    for words in ["(process 1) has CAP_NET_ADMIN and CAP_NET_RAW", "primary, connected", "daemon: runs (process 1)"] {
+    for words in [
+        "(process 1) has CAP_NET_ADMIN and CAP_NET_RAW",
+        "primary, connected",
+        "daemon: runs (process 1)",
+        "not to be seen from inside a container",
+    ] {
         ensure!(text.contains(words), "{words:?} is not there: {text}");
     }
     ensure!(!text.contains("\nproblem"), "{text}");
@@ -290,7 +295,12 @@ fn alone(engine: &Engine<'_>) -> Result<()> {
         (&elsewhere, "another pgvrrp runs on this host (outside this container), with another runtime_dir"),
     ] {
         let output = engine.run(line)?;
-        ensure!(output.status.code() == Some(75) && said(&output).contains(words), "{}: {}", output.status, said(&output));
+        ensure!(
+            output.status.code() == Some(75) && said(&output).contains(words),
+            "{}: {}",
+            output.status,
+            said(&output)
+        );
     }
     // root's own.
     let launch = Launch { name: "of-the-host".to_owned(), ..Launch::reference(stage.lab, Node::Db1) };

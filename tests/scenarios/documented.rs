@@ -76,10 +76,8 @@ const LOOK: u32 = 2;
 /// A node on which commands are typed.
 struct Host<'a> {
     stage: &'a Stage<'a>,
-    init: u32,
+    host: lab::Host,
     checkout: PathBuf,
-    /// Ends with its process 1, and so do all its processes.
-    _namespaces: Process,
 }
 
 impl<'a> Host<'a> {
@@ -93,17 +91,10 @@ impl<'a> Host<'a> {
             symlink(root(name), checkout.join(name))?;
         }
         symlink(binary(), checkout.join("target/release/pgvrrp"))?;
-        let mut unshare = stage.lab.namespace(Node::Db1).command("unshare");
-        unshare.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", SET_UP, "sh"]);
-        unshare.arg(&scratch).arg(stage.lab.database(Node::Db1).socket_dir());
-        let namespaces = Process::spawn("a host on db1", unshare)?;
-        let (init, pid) = (std::cell::Cell::new(0), namespaces.pid());
-        stage.lab.wait_until("the host", Duration::from_secs(10), || {
-            let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
-            init.set(children.split_whitespace().next().unwrap_or("0").parse()?);
-            Ok(fs::read_to_string(format!("/proc/{}/comm", init.get())).is_ok_and(|name| name == "sleep\n"))
-        })?;
-        let host = Self { stage, init: init.get(), checkout, _namespaces: namespaces };
+        let socket = stage.lab.database(Node::Db1).socket_dir();
+        let namespace = stage.lab.namespace(Node::Db1);
+        let host = lab::Host::set_up(namespace, SET_UP, &[scratch.as_os_str(), socket.as_os_str()])?;
+        let host = Self { stage, host, checkout };
         host.program("sudo", SUDO)?;
         let tools = stage.lab.tools();
         host.program("etcdctl", &format!("#!/bin/sh\nexec {} \"$@\"\n", tools.etcdctl.display()))?;
@@ -116,7 +107,7 @@ impl<'a> Host<'a> {
 
     /// One of its files, as this process sees it.
     fn file(&self, path: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/root{path}", self.init))
+        self.host.file(path)
     }
 
     fn program(&self, name: &str, text: &str) -> Result<()> {
@@ -125,26 +116,24 @@ impl<'a> Host<'a> {
         Ok(fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?)
     }
 
-    fn enter(&self) -> Command {
-        let mut command = self.stage.lab.namespace(Node::Db1).command("nsenter");
+    fn command(&self, program: &str) -> Command {
+        let mut command = self.host.command(&self.checkout, program);
         self.stage.lab.tools().set_environment(&mut command);
         command.env("ETCDCTL_API", "3");
-        command.arg(format!("--target={}", self.init)).args(["--mount", "--pid"]);
-        command.arg(format!("--wdns={}", self.checkout.display()));
         command
     }
 
     fn run(&self, line: &str, seconds: u32) -> Result<Output> {
         let limit = seconds.to_string();
-        let mut command = self.enter();
-        command.args(["timeout", "--kill-after=5", &limit, "bash", "-c", line]);
+        let mut command = self.command("timeout");
+        command.args(["--kill-after=5", &limit, "bash", "-c", line]);
         command.output().context("cannot run nsenter (util-linux)")
     }
 
     /// Starts the daemon, and it again whenever it has ended.
     fn supervise(&self) -> Result<Process> {
-        let mut command = self.enter();
-        command.args(["bash", "-c", SUPERVISE]);
+        let mut command = self.command("bash");
+        command.args(["-c", SUPERVISE]);
         let log = fs::File::create(self.stage.lab.dir().join("documented/log"))?;
         command.stdout(log.try_clone()?).stderr(log);
         let process = Process::spawn("the daemon of the pages", command)?;

@@ -29,7 +29,9 @@ impl Host {
     /// Where the kernel does not allow it, or if the script ends, or has not come to its end within 10 s.
     pub fn set_up(namespace: &Namespace, script: &str, args: &[&OsStr]) -> Result<Self> {
         let mut unshare = namespace.command("unshare");
-        unshare.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script, "sh"]).args(args);
+        unshare
+            .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script, "sh"])
+            .args(args);
         let process = Process::spawn(&format!("a host on {}", namespace.name()), unshare)?;
         let start = Time::now();
         while start.elapsed() < Duration::from_secs(10) {

@@ -9,8 +9,8 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::{
     ASYNCPG, PATRONI, PSYCOPG2, Tools, browser_program, etcd_program, frr_programs, has_drivers, has_patroni, home,
-    keepalived_program, pgbouncer_program, podman_dir, postgres_bin, prometheus_program, require_root, succeeds, unpacked_dir,
-    venv_dir, vip_manager_program,
+    keepalived_program, pgbouncer_program, podman_dir, postgres_bin, prometheus_program, require_root, succeeds,
+    unpacked_dir, venv_dir, vip_manager_program,
 };
 
 /// Debian's own interpreter, whatever else may come first in `PATH`: a version manager's below /root could not be run
