@@ -11,6 +11,12 @@ use crate::observe::control::{self, Ask, DRAINING, REFUSED, UNDRAINING};
 /// A VIP that has not left by then will not: its lifetime would have ended it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What may come back may be here in a moment; for so long what is seen meanwhile is no answer.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// Labels of the reasons that are seen meanwhile.
+const PASSING: [&str; 5] = ["drained", "unlocking", "acquiring", "etcd_unasked", "postgres_unasked"];
+
 /// Pause between two looks.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -56,7 +62,8 @@ pub(crate) fn run(runtime_dir: &Path, ask: &Ask) -> Result<String, Failure> {
         let vip = vip.cloned().unwrap_or_default();
         let why = vip["why"].as_str().unwrap_or("it is not configured any more").to_owned();
         let is_gone = vip["held"] == false && vip["phase"] == "closed";
-        if vip["drained"] == drained && (is_gone || !drained) {
+        let is_passing = PASSING.iter().any(|label| vip["reason"] == *label) && clock::now().since(start) < MOMENT;
+        if vip["drained"] == drained && if drained { is_gone } else { !is_passing } {
             let place = if vip["held"] == true { "HERE" } else { "not here" };
             return Ok(format!("{name}: {place}: {why}\n"));
         }

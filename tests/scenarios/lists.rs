@@ -92,7 +92,7 @@ fn drained_by_hand() {
         stage.wait_reason(Node::Db1, "drained", Duration::from_secs(5))?;
         stage.calm(Duration::from_secs(3))?;
         let output = ask(&["undrain", "10.0.20.155"])?;
-        ensure!(output.status.success(), "{output:?}");
+        ensure!(output.status.success() && output.stdout.starts_with(b"10.0.20.155: HERE"), "{output:?}");
         stage.wait_vip(Node::Db1, Duration::from_secs(10))?;
         stage.wait_writes(Duration::from_secs(5))?;
         let output = ask(&["drain", "10.0.20.156"])?;

@@ -107,6 +107,17 @@ fn a_server_that_is_saying_goodbye_is_not_waited_for() {
 }
 
 /// What holds without fresh evidence does not hold against the operator.
+/// The lock is still being given up: that it was sent away by hand is not so any more.
+#[test]
+fn undrained_at_once_it_is_not_said_to_be_drained() {
+    let mut world = World::holding();
+    world.etcd_up = false;
+    world.give(Input::Drain { vip: VipId(0), drained: true });
+    assert_eq!(world.vip().reason, "drained");
+    world.give(Input::Drain { vip: VipId(0), drained: false });
+    assert_eq!(world.vip().reason, "unlocking");
+}
+
 #[test]
 fn it_leaves_without_etcd_and_after_a_stall_as_well() {
     let mut world = World::holding();

@@ -10,8 +10,9 @@ use crate::node::io::{Event, Level, Mark, Notice, Output};
 impl Vip {
     /// Notes why the gate is as it is; tells it when that is another reason than was told before.
     pub(super) fn explain(&mut self, reason: Reason, out: &mut Vec<Output>) {
-        // Why V is given up says more than that it is.
-        if matches!(reason, Reason::Unlocking) && !is_passing(&self.reason) {
+        // Why V is given up says more than that it is; as long as that is still so.
+        let is_past = matches!(self.reason, Reason::Drained) && !self.drained;
+        if matches!(reason, Reason::Unlocking) && !is_passing(&self.reason) && !is_past {
             return;
         }
         if reason.label() != self.told && !is_passing(&reason) {
