@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use lab::daemon::{Config, Daemon, Launch};
 use lab::process::Process;
-use lab::{Node, Options, Time};
+use lab::{Node, Options, Time, prerequisites};
 
 use crate::stage::{binary, play_with};
 use engine::{Engine, field, said};
@@ -189,13 +189,14 @@ fn in_a_container_as_the_page_has_it() {
 
 #[test]
 fn in_a_container_under_systemd() {
-    let Some(debian) = std::env::var_os("PGVRRP_DEBIAN").map(PathBuf::from) else {
-        println!("skipped: PGVRRP_DEBIAN names no system to boot");
+    let debian = std::env::var_os("PGVRRP_DEBIAN").map(PathBuf::from);
+    let (Some(debian), Ok(Some(podman))) = (debian, prerequisites::podman()) else {
+        println!("skipped: PGVRRP_DEBIAN names no system to boot, or there is no podman that could be put into it");
         return;
     };
     play_with(Options::default(), |stage| {
         stage.start_daemon(Node::Db2)?;
-        let engine = Engine::on_a_machine(stage, &debian)?;
+        let engine = Engine::on_a_machine(stage, &debian, &podman)?;
         let played = play_page(&engine).and_then(|_| {
             confined(&engine)?;
             killed(&engine)?;

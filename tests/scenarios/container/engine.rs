@@ -20,7 +20,7 @@ mount --make-rprivate /
 mount -t tmpfs scratch "$1"
 for dir in etc usr var; do
     over="/$dir"
-    [ ! -d "$2/$dir" ] || over="$2/$dir:$over"
+    [ -z "$2" ] || [ ! -d "$2/$dir" ] || over="$2/$dir:$over"
     mkdir -p "$1/upper/$dir" "$1/work/$dir"
     mount -t overlay -o "lowerdir=$over,upperdir=$1/upper/$dir,workdir=$1/work/$dir" scratch "/$dir"
 done
@@ -89,10 +89,9 @@ impl<'a> Engine<'a> {
         Self::new(stage, Place::Host(host), context)
     }
 
-    /// On a Debian that is booted on db1.
-    pub(super) fn on_a_machine(stage: &'a Stage<'a>, debian: &Path) -> Result<Self> {
+    /// On a Debian that is booted on db1, with the podman that was unpacked here.
+    pub(super) fn on_a_machine(stage: &'a Stage<'a>, debian: &Path, podman: &Path) -> Result<Self> {
         let machine = Machine::boot(stage.lab, Node::Db1, debian)?;
-        let podman = prerequisites::podman()?.context("this machine's own podman cannot be put into another")?;
         let put = Command::new("sh").args(["-c", PUT, "sh"]).arg(podman).arg(machine.file("")).status()?;
         ensure!(put.success(), "podman cannot be put there: {put}");
         machine.succeed(&["mkdir", "-p", "/var/lib/containers"])?;
