@@ -100,8 +100,8 @@ fn json_is_json() {
     }
 }
 
-/// What goes into a unit is put into the unit that is shipped, and systemd is asked what it makes of that, or of a whole one. sysctls have to exist.
-/// Of other programs' files nothing can be said here, and the pages say so.
+/// What goes into a unit is put into the unit that is shipped, and systemd is asked what it makes of that, or of a whole one. sysctls
+/// have to exist.
 #[test]
 fn files_of_other_programs() {
     for block in blocks("ini") {
@@ -111,17 +111,21 @@ fn files_of_other_programs() {
             "[Unit]" => unit_is_understood(&block.place, &block.text, ""),
             // Of libpq: tests/scenarios/documented.rs connects by it.
             "[odoo]" => {}
+            // They are put where the page says, on a system that is booted.
             "[Network]" | "[keyfile]" => {
-                let page = block.place.split(':').next().expect("a page");
-                let text = fs::read_to_string(root(page)).expect("readable");
-                let before = text.split(block.text.as_str()).next().expect("it is there");
-                let said = ["(not tried)", "(tried by hand)"].map(|said| format!("{said}:\n\n```ini"));
-                assert!(said.iter().any(|said| before.trim_end().ends_with(said)), "{}: is it tried?", block.place);
+                let read = format!("HOSTS.block_with({:?})", lines[1]);
+                assert!(package_scenarios().contains(&read), "{}: no scenario has {read}", block.place);
             }
             first if first.starts_with("net.") => lines.iter().for_each(|line| sysctl_exists(&block.place, line)),
             other => panic!("{}: what is {other:?}, and who tries it?", block.place),
         }
     }
+}
+
+/// The scenarios of `cargo xtask package-test`.
+fn package_scenarios() -> String {
+    let files = fs::read_dir(root("tests/scenarios/package")).expect("there are scenarios");
+    files.map(|file| fs::read_to_string(file.expect("readable").path()).expect("readable")).collect()
 }
 
 fn unit_is_understood(place: &str, unit: &str, dropin: &str) {

@@ -10,6 +10,9 @@ mod installed;
 mod keepalived;
 mod lifecycle;
 mod manual;
+mod network_manager;
+mod networkd;
+mod others;
 mod printed;
 mod removal;
 mod service;
@@ -110,6 +113,26 @@ fn changed_over_from_keepalived_and_back() {
         let result = keepalived::there_and_back(&db1, &db2);
         result.map_err(|error| error.context(db1.journal()).context(db2.journal()))
     });
+}
+
+/// As docs/HOSTS.md has it, and so in the next one.
+#[test]
+fn beside_systemd_networkd() {
+    play_on_a_machine(&[
+        lifecycle::installs_configured_and_starts,
+        networkd::removes_the_vip_unless_it_is_told,
+        networkd::static_is_not_enough,
+        networkd::keeps_the_vip_as_printed,
+    ]);
+}
+
+#[test]
+fn beside_network_manager() {
+    play_on_a_machine(&[
+        lifecycle::installs_configured_and_starts,
+        network_manager::removes_the_vip_with_a_connection,
+        network_manager::stays_out_of_virtual_macs,
+    ]);
 }
 
 /// As in a chroot, or while an image is made: no systemd runs, nothing is started, nothing fails.

@@ -1,5 +1,5 @@
 //! NetworkManager. It leaves addresses alone that others add to a connection that is up, and removes them when the connection
-//! is brought up anew.
+//! is brought up anew, or changed while it is up.
 
 use super::super::areas::MANAGERS as AREA;
 use super::super::peer::Segment;
@@ -13,7 +13,8 @@ pub(super) fn judge(tree: &Tree, segment: &Segment) -> Option<Finding> {
     managed.then(|| {
         let name = &segment.name;
         let text = format!(
-            "{name}: NetworkManager manages it: it leaves the VIP alone, but for a moment when the connection is brought up anew"
+            "{name}: NetworkManager manages it: it leaves the VIP alone, but for a moment when the connection is brought up anew or \
+             reapplied"
         );
         Finding::note(AREA, text)
     })

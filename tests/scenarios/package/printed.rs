@@ -10,6 +10,7 @@ pub(super) struct Document {
 
 pub(super) const README: Document = Document { name: "README.md", text: include_str!("../../../README.md") };
 pub(super) const HOOKS: Document = Document { name: "docs/HOOKS.md", text: include_str!("../../../docs/HOOKS.md") };
+pub(super) const HOSTS: Document = Document { name: "docs/HOSTS.md", text: include_str!("../../../docs/HOSTS.md") };
 pub(super) const LOGS: Document = Document { name: "docs/LOGS.md", text: include_str!("../../../docs/LOGS.md") };
 pub(super) const OBSERVE: Document =
     Document { name: "docs/OBSERVE.md", text: include_str!("../../../docs/OBSERVE.md") };
@@ -17,6 +18,8 @@ pub(super) const RUNBOOK: Document =
     Document { name: "docs/RUNBOOK.md", text: include_str!("../../../docs/RUNBOOK.md") };
 pub(super) const MIGRATE_KEEPALIVED: Document =
     Document { name: "docs/MIGRATE-KEEPALIVED.md", text: include_str!("../../../docs/MIGRATE-KEEPALIVED.md") };
+pub(super) const VIRTUAL_MAC: Document =
+    Document { name: "docs/VIRTUAL-MAC.md", text: include_str!("../../../docs/VIRTUAL-MAC.md") };
 
 impl Document {
     /// That it prints this command: behind a root's prompt in a line of its own, or as code in a sentence or a table.

@@ -49,7 +49,12 @@ fn alone() -> Result<Flock<File>> {
 }
 
 /// What such a system has beside what every Debian has: systemd as process 1, and what pgvrrp's documents take for granted.
-const ON_A_MACHINE: [&str; 5] = ["systemd", "systemd-sysv", "man-db", "sudo", "keepalived"];
+/// debootstrap does not know that dbus and libpam-systemd are what NetworkManager means by a message bus and a login manager.
+const ON_A_MACHINE: [&str; 8] =
+    ["systemd", "systemd-sysv", "man-db", "sudo", "keepalived", "dbus", "libpam-systemd", "network-manager"];
+
+/// What Debian enables and not every system has: a test that is about it starts it.
+const NOT_BY_ITSELF: [&str; 3] = ["NetworkManager", "NetworkManager-wait-online", "NetworkManager-dispatcher"];
 
 /// A Debian, or Ubuntu, of this machine's release with systemd in a directory, to be booted ([`crate::Machine`]). Made of its
 /// packages by debootstrap if it is not there yet.
@@ -80,6 +85,7 @@ pub fn debian(progress: &mut dyn FnMut(&str)) -> Result<PathBuf> {
     let mut debootstrap = Command::new("debootstrap");
     debootstrap.args(["--variant=minbase", &include, release]).arg(&unfinished);
     run(&mut debootstrap)?;
+    run(Command::new("chroot").arg(&unfinished).args(["systemctl", "disable"]).args(NOT_BY_ITSELF))?;
     fs::rename(&unfinished, &made)?;
     Ok(made)
 }
