@@ -65,7 +65,8 @@ pub fn debian(progress: &mut dyn FnMut(&str)) -> Result<PathBuf> {
     require_root()?;
     let _locked = alone()?;
     let made = home()?.join("debian");
-    let has = |package: &&str| made.join(format!("var/lib/dpkg/info/{package}.list")).exists();
+    // Every package has that directory; files that dpkg keeps have the architecture in their names with some.
+    let has = |package: &&str| made.join(format!("usr/share/doc/{package}")).exists();
     if ON_A_MACHINE.iter().all(has) {
         return Ok(made);
     }
