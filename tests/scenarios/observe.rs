@@ -126,12 +126,8 @@ fn connections_that_lie_on_the_http_port_take_nothing_from_the_daemon() {
     });
 }
 
-/// As on the HTTP port, and longer: in the full run only.
 #[test]
 fn connections_that_lie_on_the_control_socket_take_nothing_from_the_daemon() {
-    if times(0, 1) == 0 {
-        return;
-    }
     play(Options::default(), |stage| {
         let path = stage.lab.dir().join("db1/run/control.sock");
         let mut held = Vec::new();

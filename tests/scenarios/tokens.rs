@@ -15,7 +15,7 @@ use crate::stage::{Stage, play_with};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Longer than any token of these tests is good for.
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(15);
 
 fn play(tokens: Tokens, act: impl FnOnce(&Stage<'_>) -> Result<()>) {
     // With its shortest times Patroni itself would not survive the hiccup.
