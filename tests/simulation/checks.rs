@@ -29,9 +29,6 @@ const DEAD: Nanos = 5_600 * MS;
 /// decided that, by a call that the kernel keeps waiting for a second. On a clock that is 10 % slow.
 const UNNOTICED: Nanos = 3_450 * MS;
 
-/// The last bind of a daemon that is stuck, and the lifetime after it: 3 s, and 1 s of the kernel's lateness, on a slow clock.
-const STUCK: Nanos = UNNOTICED + 4_450 * MS;
-
 /// What a daemon has read in etcd, as far as the checks need it.
 #[derive(Debug, Default)]
 pub(crate) struct Reads {
@@ -290,7 +287,8 @@ impl World {
     /// daemon left that was killed meanwhile: its lifetime, which stood still, ends it.
     pub(crate) fn end_excuse_of_sleep(&mut self, h: usize) {
         let host = &mut self.hosts[h];
-        let refused = host.unbind_refused.is_some_and(|at| at >= host.suspended_until);
+        // One that was refused just before is tried again just after.
+        let refused = host.unbind_refused.is_some_and(|at| at >= host.suspended_since);
         // What a predecessor bound, who was killed when the host had just slept, ends with its lifetime.
         let inherited = host.bound_in != host.life;
         if host.slept != Some((host.life, true)) || refused || inherited {
@@ -497,7 +495,7 @@ impl World {
             let may_run = if left { DEAD } else { DRAIN };
             // The kernel of a suspended host removes nothing; it does when the host has woken.
             let woke = self.now > host.suspended_until + DEAD;
-            if (ran > may_run && !refused) || (idle > STUCK && woke) {
+            if (ran > may_run && !refused) || (idle > DEAD && woke) {
                 let how = format!(
                     "PostgreSQL has been {:?} for {} ms, of which the daemon ran {}",
                     host.pg.state,

@@ -81,7 +81,7 @@ pub(crate) struct Process {
 impl World {
     /// The service is started.
     pub(crate) fn start(&mut self, h: usize) {
-        let now = self.local(h);
+        let (now, idle) = (self.local(h), self.idle(h));
         let host = &mut self.hosts[h];
         if !host.up || host.process.is_some() {
             return;
@@ -98,6 +98,9 @@ impl World {
         host.preferred = h % self.plan.members;
         let settings = host.file.settings(host.identity(), &self.plan);
         host.adopt(settings.clone());
+        if host.in_force.policy != host.settings.policy {
+            host.told_since = (self.now, idle);
+        }
         host.in_force = host.settings.clone();
         host.process = Some(Process {
             node: Node::new(settings, now),

@@ -106,6 +106,7 @@ pub(crate) struct Host {
     pub(crate) pause_in: Option<(u32, Nanos)>,
     pub(crate) stopped_until: Nanos,
     pub(crate) stopped_whole: bool,
+    pub(crate) suspended_since: Nanos,
     pub(crate) suspended_until: Nanos,
     /// Which daemon, by its life, has not run since the machine slept; and whether a pass of it has begun since.
     pub(crate) slept: Option<(u64, bool)>,
@@ -270,6 +271,7 @@ impl World {
                 pause_in: None,
                 stopped_until: 0,
                 stopped_whole: false,
+                suspended_since: 0,
                 suspended_until: 0,
                 slept: None,
                 idle: 0,
