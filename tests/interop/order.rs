@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail};
 use lab::recorder::Record;
 use lab::router::Make;
 use lab::segment::Cut;
@@ -15,15 +15,18 @@ use crate::stage::{SECOND, Stage, is_ours, play};
 /// Virtual routers that are without their Active at the same moment.
 const AT_ONCE: u8 = 5;
 
-/// Three routers, of which the first falls silent `tries` times. Returns how often the second took over without a word of the
-/// third's.
-fn neighbours_in_priority(stage: &Stage, interval: Duration, tries: usize) -> Result<usize> {
+/// Three routers, of which the first falls silent up to `tries` times, until the second has taken over `enough` times without a
+/// word of the third's.
+///
+/// Not each time: all are on one machine, which now and then lets a process wait for longer than they differ. Without an
+/// order, all of [`AT_ONCE`] would be in order by chance once in thirty times.
+fn neighbours_in_priority(stage: &Stage, interval: Duration, enough: usize, tries: usize) -> Result<()> {
     let cells: Vec<_> = (1..=AT_ONCE).map(|id| Cell::new(100 + id, Family::V4, interval)).collect();
     for (place, priority) in [102, 101, 100].into_iter().enumerate() {
         stage.start(place, Make::Pgvrrp, &cells::with_priority(&cells, priority))?;
     }
     let mut in_order = 0;
-    for _ in 0..tries {
+    for tried in 1..=tries {
         stage.wait_holder(&cells, 0, 10 * SECOND)?;
         thread::sleep(5 * interval);
         // Silenced rather than killed: all places are of one kernel here, which keeps its lock on addresses for milliseconds
@@ -39,30 +42,25 @@ fn neighbours_in_priority(stage: &Stage, interval: Duration, tries: usize) -> Re
         let spoke =
             |record: &Record, cell: &Cell| record.adverts(cell.id).any(|(at, from, _)| from == 2 && at > silenced);
         in_order += usize::from(!stage.ask(|record| cells.iter().any(|cell| spoke(record, cell))));
+        if in_order == enough {
+            println!("{in_order} of {tried} in order, every {interval:?}");
+            return Ok(());
+        }
         stage.segment.heal(0)?;
     }
-    println!("{in_order} of {tries} in order, every {interval:?}");
-    Ok(in_order)
+    bail!("the last in priority spoke first in all but {in_order} of {tries} elections, every {interval:?}")
 }
 
 #[test]
 fn by_one_every_second() {
     if is_ours() {
-        play(3, |stage| {
-            ensure!(neighbours_in_priority(stage, SECOND, 1)? == 1, "the last in priority spoke first");
-            Ok(())
-        });
+        play(3, |stage| neighbours_in_priority(stage, SECOND, 2, 6));
     }
 }
 
-/// A machine with much else to do lets a process wait for longer than 0.39 ms now and then. Without an order, all five would be
-/// in order by chance once in thirty times.
 #[test]
 fn by_one_every_100_ms() {
     if is_ours() {
-        play(3, |stage| {
-            ensure!(neighbours_in_priority(stage, SECOND / 10, 9)? >= 3, "the last in priority spoke first");
-            Ok(())
-        });
+        play(3, |stage| neighbours_in_priority(stage, SECOND / 10, 3, 9));
     }
 }
