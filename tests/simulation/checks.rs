@@ -287,8 +287,8 @@ impl World {
     /// daemon left that was killed meanwhile: its lifetime, which stood still, ends it.
     pub(crate) fn end_excuse_of_sleep(&mut self, h: usize) {
         let host = &mut self.hosts[h];
-        // One that was refused just before is tried again just after.
-        let refused = host.unbind_refused.is_some_and(|at| at >= host.suspended_since);
+        // One that was refused just before the sleep is tried again just after it: its outcome is learned only then.
+        let refused = host.unbind_refused.is_some_and(|at| at + S >= host.suspended_since);
         // What a predecessor bound, who was killed when the host had just slept, ends with its lifetime.
         let inherited = host.bound_in != host.life;
         if host.slept != Some((host.life, true)) || refused || inherited {

@@ -456,8 +456,7 @@ impl World {
         if !host.up {
             return false;
         }
-        // The outcome of a call just before it is learned after it.
-        host.suspended_since = now.saturating_sub(S);
+        host.suspended_since = now;
         host.suspended_until = host.suspended_until.max(now + span);
         host.slept = Some((host.life, false));
         host.pg.hangs_until = host.pg.hangs_until.max(now + span);
