@@ -96,8 +96,8 @@ fn either_form_is_taken_and_one_alone_is_sent() {
     }
     play(2, |stage| {
         stage.start(0, Make::Keepalived, &cells::with_priority(&[cell()], 200))?;
-        stage.start(1, Make::Pgvrrp, &with_checksum(100, Checksum::Rfc9568))?;
         stage.wait_holder(&[cell()], 0, 3 * SECOND)?;
+        stage.start(1, Make::Pgvrrp, &with_checksum(100, Checksum::Rfc9568))?;
         stage.calm(&[cell()], 0)?;
         stage.nobody_complains()?;
         stage.stop(0)?;

@@ -32,8 +32,8 @@ fn they_list_less(make: Make) {
     }
     play(2, |stage| {
         stage.start(0, make, &cells::with_priority(&[common()], 200))?;
-        stage.start(1, Make::Pgvrrp, &with_more(100))?;
         stage.wait_holder(&[common()], 0, 5 * SECOND)?;
+        stage.start(1, Make::Pgvrrp, &with_more(100))?;
         stage.calm(&[common()], 0)?;
         let more = stage.ask(|record| record.holdings(IpAddr::from([10, 0, 20, 199])));
         ensure!(more.is_empty(), "a Backup holds what the Active router does not list");

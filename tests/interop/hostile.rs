@@ -180,8 +180,9 @@ fn metric(stage: &Stage, place: usize, series: &str) -> Result<f64> {
 fn begin(stage: &Stage) -> Result<Cell> {
     let cell = Cell::new(ID, Family::V4, Duration::from_millis(100));
     stage.start(0, Make::Pgvrrp, &[cell.with_priority(200)])?;
-    stage.start(1, Make::Pgvrrp, &[cell.with_priority(100)])?;
     stage.wait_holder(std::slice::from_ref(&cell), 0, 5 * SECOND)?;
+    stage.start(1, Make::Pgvrrp, &[cell.with_priority(100)])?;
+    stage.calm(std::slice::from_ref(&cell), 0)?;
     Ok(cell)
 }
 
@@ -221,13 +222,13 @@ fn a_flood_keeps_no_advert_back_and_wakes_no_backup() -> Result<()> {
     let segment = Segment::start(3)?;
     let cell = Cell::new(ID, Family::V4, Duration::from_millis(100));
     let start = |place, priority| Plain::start(&segment, place, &[cell.with_priority(priority)], &binary());
-    let routers = [start(0, 200)?, start(1, 100)?];
-    let [active, backup] = &routers;
-    let began = Time::now();
+    let (active, began) = (start(0, 200)?, Time::now());
     while active.metric(&held()).unwrap_or_default() != 1.0 {
         ensure!(began.elapsed() < 5 * SECOND, "nobody is Active");
         thread::sleep(Duration::from_millis(20));
     }
+    let routers = [active, start(1, 100)?];
+    let [active, backup] = &routers;
     let frames: Vec<_> = kinds().into_iter().map(|(_, frame)| frame).collect();
     let sent = || active.metric(&format!("pgvrrp_adverts_total{{vip=\"{}\",kind=\"sent\"}}", vip()));
     thread::sleep(PUBLISHED);

@@ -75,8 +75,8 @@ fn of_250_none_moves_without_a_reason_and_all_move_with_one() {
     }
     play(2, |stage| {
         stage.start(0, Make::Pgvrrp, &routers(200))?;
-        stage.start(1, Make::Pgvrrp, &routers(100))?;
         wait_all(stage, 0, 10 * SECOND)?;
+        stage.start(1, Make::Pgvrrp, &routers(100))?;
         let busy = Busy::begin();
         thread::sleep(calm());
         let moved = stage.ask(|record| {

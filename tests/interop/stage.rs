@@ -109,7 +109,8 @@ fn perform(places: usize, act: impl FnOnce(&Stage) -> Result<()>) -> Result<(), 
 }
 
 impl Stage {
-    /// Starts a router in a place, instead of the one that was there.
+    /// Starts a router in a place, instead of the one that was there. It may need longer to begin than priorities differ: what is
+    /// to be Active from the first has to be so before the next one starts.
     pub(crate) fn start(&self, place: usize, make: Make, routers: &[VirtualRouter]) -> Result<()> {
         // The former one first: two cannot have the same files.
         self.routers.borrow_mut().remove(&place);
